@@ -1,0 +1,320 @@
+/* engine.h - tensors, graph, devices, weights files, images. Knows no model.
+ *
+ * How the pieces meet:
+ *
+ *   ts_device  *dev = ts_device_open(&(ts_device_desc){.name = "auto"}, &err);
+ *   ts_weights *w   = ts_weights_open("model.pth", &err);            // mapped, not read
+ *   ts_params  *ps  = ts_params_new(dev, w, "vae.", &err);           // tensors of that file on the device
+ *   ts_graph   *g   = ts_graph_new();
+ *   ts_tensor  *x   = ts_input(g, "x", TS_REAL, 2, (int64_t[]){197, 1024});
+ *   ts_tensor  *y   = ts_linear(g, x, ts_param(g, ps, "fc.weight", TS_LAYOUT_LINEAR, 2, (int64_t[]){4096, 1024}), NULL);
+ *   ts_output(g, y);
+ *   ts_exec    *e   = ts_exec_new(g, dev, &err);                     // planned once ...
+ *   ts_write(e, x, data, &err); ts_run(e, &err); ts_read(e, y, out, &err);   // ... replayed many times
+ *
+ * Conventions. Every object is freed by its `_free`, which accepts NULL. Functions that make something return NULL
+ * on failure, the others false, and both fill `err` (which may be NULL). The library never prints, exits or aborts. Sizes
+ * are 64-bit. Images are NHWC inside the graph. Nothing is global: several devices and graphs may live side by side; one
+ * object is used by one thread at a time. */
+#ifndef TESSERA_ENGINE_H
+#define TESSERA_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- errors ------------------------------------------------------------------------------------------------ */
+
+typedef enum {
+    TS_OK = 0,
+    TS_ERR_ARGUMENT,    /* a caller's value is out of range */
+    TS_ERR_IO,          /* a file cannot be opened, read or written */
+    TS_ERR_FORMAT,      /* a file is broken, or is not what it should be */
+    TS_ERR_SHAPE,       /* shapes do not fit together */
+    TS_ERR_MEMORY,      /* out of memory, on the host or on the device */
+    TS_ERR_DEVICE,      /* no such device, or the driver refused */
+    TS_ERR_DEVICE_LOST, /* the device stopped answering: everything on it is gone */
+    TS_ERR_UNSUPPORTED, /* asked for something this build or this device cannot do */
+} ts_code;
+
+/* One sentence that says what was wrong, with which file or value, and what would be right. */
+typedef struct {
+    ts_code code;
+    char text[1024];
+} ts_error;
+
+/* Fills `err` (unless NULL, or it already holds an error: the first one is the cause) and returns false. */
+bool ts_fail(ts_error *err, ts_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* ---- devices ----------------------------------------------------------------------------------------------- */
+
+typedef enum { TS_DEVICE_HOST, TS_DEVICE_VULKAN } ts_device_kind;
+
+/* How the device stores real numbers. Accumulation is never narrower than fp32. TS_F64 is the yardstick of the
+ * tests: the host only, plain loops. */
+typedef enum { TS_F32 = 0, TS_F16, TS_F64 } ts_precision;
+
+typedef struct {
+    const char *name;       /* "auto" (NULL is auto), "cpu", "vulkan", "vulkan:N", or part of a device's name */
+    ts_precision precision; /* zero: fp32 */
+    int threads;            /* host threads; zero: one for each core the process may use */
+    bool validate;          /* Vulkan validation layer with synchronisation validation; see ts_device_validation */
+    bool profile;           /* measure every node's time; see ts_exec_profile */
+} ts_device_desc;
+
+typedef struct ts_device ts_device;
+
+typedef struct {
+    ts_device_kind kind;
+    int index;             /* N of "vulkan:N"; 0 for the host */
+    char name[256];        /* the driver's or the processor's own name */
+    char type[16];         /* "discrete", "integrated", "virtual", "cpu" (a Vulkan driver that runs on the CPU), "host" */
+    char driver[256];      /* driver name and version, or the host's math library */
+    char api[32];          /* Vulkan API version, "" on the host */
+    uint64_t memory_bytes; /* device-local heap, or the host's memory */
+    uint64_t max_alloc_bytes;
+    uint32_t subgroup;     /* 0 on the host */
+    uint32_t shared_bytes; /* shared memory of a workgroup; 0 on the host */
+    bool fp16_storage, fp16_arithmetic, cooperative_matrix;
+    bool usable;           /* false: `why` says which required feature is absent */
+    char why[128];
+} ts_device_info;
+
+/* All devices, the host last. Returns their number and sets `*list` (owned by the caller: free()), or -1. A machine
+ * without a Vulkan loader or driver has just the host. */
+int ts_device_list(ts_device_info **list, ts_error *err);
+
+/* Opens a device. "auto" takes a discrete, else an integrated, else a virtual GPU, else the host; a Vulkan driver that
+ * runs on the CPU is taken only by name ("vulkan", "vulkan:N"). */
+ts_device *ts_device_open(const ts_device_desc *desc, ts_error *err);
+void ts_device_free(ts_device *dev);
+const ts_device_info *ts_device_about(const ts_device *dev);
+ts_precision ts_device_precision(const ts_device *dev);
+
+/* Number of validation messages (errors and warnings) so far, and the first one's text (NULL where none). */
+int ts_device_validation(const ts_device *dev, const char **first);
+
+/* ---- weights files ----------------------------------------------------------------------------------------- */
+
+typedef enum { TS_FILE_SAFETENSORS, TS_FILE_TORCH_ZIP, TS_FILE_TORCHSCRIPT } ts_file_kind;
+typedef enum { TS_DT_F32, TS_DT_F16, TS_DT_BF16, TS_DT_F64, TS_DT_I64, TS_DT_I32, TS_DT_I16, TS_DT_I8, TS_DT_U8, TS_DT_BOOL } ts_dtype;
+
+enum { TS_MAX_FILE_DIMS = 8 };
+
+/* One tensor of a file: a view into the mapped bytes, valid as long as the ts_weights. */
+typedef struct {
+    const char *name; /* without the container key: "blocks.0.norm1.weight" */
+    ts_dtype dtype;
+    int ndim;
+    int64_t shape[TS_MAX_FILE_DIMS];
+    int64_t stride[TS_MAX_FILE_DIMS]; /* in elements; a PyTorch tensor may be stored transposed */
+    int64_t count;                    /* product of shape; checked not to overflow */
+    bool contiguous;
+    const void *data; /* element [0,0,...]; every element reachable by shape and stride is inside the map. Not aligned. */
+} ts_weight;
+
+typedef struct ts_weights ts_weights;
+
+/* Opens and maps a safetensors file, a PyTorch zip checkpoint or a TorchScript archive, told apart by content. Of a checkpoint
+ * dict, the tensors under `model`, else `state_dict`, else the bare dict. The pickle is interpreted by an inert machine:
+ * no class is ever looked up, nothing can be called. */
+ts_weights *ts_weights_open(const char *path, ts_error *err);
+void ts_weights_free(ts_weights *w);
+const char *ts_weights_path(const ts_weights *w);
+ts_file_kind ts_weights_kind(const ts_weights *w);
+int64_t ts_weights_count(const ts_weights *w);
+const ts_weight *ts_weights_at(const ts_weights *w, int64_t i); /* in the order of the file */
+const ts_weight *ts_weights_find(const ts_weights *w, const char *name);
+/* Metadata of a safetensors file ("heads", ...), or NULL. */
+const char *ts_weights_meta(const ts_weights *w, const char *key);
+int64_t ts_weights_meta_count(const ts_weights *w);
+void ts_weights_meta_at(const ts_weights *w, int64_t i, const char **key, const char **value);
+/* Converts all elements, in row-major order of `shape`, to float; `out` has t->count places. */
+bool ts_weight_to_f32(const ts_weight *t, float *out, ts_error *err);
+bool ts_weight_to_f64(const ts_weight *t, double *out, ts_error *err);
+bool ts_weight_to_i64(const ts_weight *t, int64_t *out, ts_error *err); /* integer types only */
+/* Tells the kernel that the pages of this tensor are no longer wanted in memory (they stay in its cache). */
+void ts_weight_release(const ts_weight *t);
+const char *ts_dtype_name(ts_dtype d); /* "F32", ... */
+int ts_dtype_size(ts_dtype d);
+
+/* Writes safetensors, to a temporary name first, then renamed: whole or not at all. */
+typedef struct ts_weights_writer ts_weights_writer;
+ts_weights_writer *ts_weights_writer_new(void);
+void ts_weights_writer_free(ts_weights_writer *w);
+bool ts_weights_writer_meta(ts_weights_writer *w, const char *key, const char *value, ts_error *err);
+/* `data` is row-major in `dtype` and must live until ts_weights_writer_save. */
+bool ts_weights_writer_add(ts_weights_writer *w, const char *name, ts_dtype dtype, int ndim, const int64_t *shape, const void *data,
+                           ts_error *err);
+/* Adds a tensor of another file, converted to `dtype` as it is written (no copy of all the file in memory). */
+bool ts_weights_writer_add_weight(ts_weights_writer *w, const ts_weight *t, ts_dtype dtype, ts_error *err);
+bool ts_weights_writer_save(ts_weights_writer *w, const char *path, ts_error *err);
+
+float ts_f16_to_f32(uint16_t h);
+uint16_t ts_f32_to_f16(float f); /* round to nearest even; too large becomes infinity */
+
+/* ---- images ------------------------------------------------------------------------------------------------ */
+
+/* 8-bit RGB, rows from the top, no padding: data[(y * width + x) * 3 + channel]. */
+typedef struct {
+    int width, height;
+    uint8_t *data; /* owned; ts_image_clear frees it */
+} ts_image;
+
+/* Reads PNG, JPEG or BMP. Grey becomes RGB, 16 bit becomes 8 (high byte), alpha is composed over white, the EXIF orientation is
+ * obeyed. Larger than 2^28 pixels is refused. */
+bool ts_image_load(const char *path, ts_image *out, ts_error *err);
+bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err);
+/* Writes PNG or JPEG (quality 95) by the name's ending, to a temporary name first: whole or not at all. */
+bool ts_image_save(const char *path, const ts_image *img, ts_error *err);
+bool ts_image_new(int width, int height, ts_image *out, ts_error *err); /* black */
+void ts_image_clear(ts_image *img);
+
+typedef enum { TS_RESIZE_BILINEAR, TS_RESIZE_BICUBIC } ts_resize_filter;
+/* Resizes as Pillow's Image.resize does for 8-bit RGB (antialiased, support scaled when shrinking, fixed point). */
+bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filter filter, ts_image *out, ts_error *err);
+
+/* Writes a whole file to a temporary name in the same folder, then renames it: an error leaves what was there. */
+bool ts_file_write(const char *path, const void *bytes, size_t size, ts_error *err);
+
+/* ---- graph ------------------------------------------------------------------------------------------------- */
+
+enum { TS_MAX_DIMS = 4 };
+
+typedef enum {
+    TS_REAL, /* stored as the device's precision says */
+    TS_I32,
+} ts_type;
+
+/* How a parameter lies in device memory, seen from the shape of the file (PyTorch's). */
+typedef enum {
+    TS_LAYOUT_PLAIN,  /* as in the file */
+    TS_LAYOUT_LINEAR, /* (out, in) or (out, in, 1, 1): a backend may keep it transposed, (in, out) */
+    TS_LAYOUT_CONV,   /* (out, in, kh, kw), kept as (kh, kw, in, out) */
+} ts_layout;
+
+typedef struct ts_graph ts_graph;
+typedef struct ts_node ts_node;
+typedef struct ts_params ts_params;
+
+/* A value in a graph. Read the fields; do not write them. Owned by the graph. */
+typedef struct ts_tensor {
+    ts_graph *graph;
+    ts_node *node; /* that makes it; NULL for inputs and parameters */
+    ts_type type;
+    ts_layout layout;
+    int ndim;
+    int64_t shape[TS_MAX_DIMS];
+    char name[64];
+    struct ts_tensor_state *state; /* the planner's */
+} ts_tensor;
+
+/* Errors while a graph is described are kept in the graph, the first one wins: the functions return NULL then and accept NULL,
+ * so a model is written without a check in each line, and ts_exec_new reports. */
+ts_graph *ts_graph_new(void);
+void ts_graph_free(ts_graph *g);
+/* The first error so far, or NULL. */
+const ts_error *ts_graph_error(const ts_graph *g);
+
+ts_tensor *ts_input(ts_graph *g, const char *name, ts_type type, int ndim, const int64_t *shape);
+/* Marks a tensor to be kept, so that ts_read can fetch it after a run. Returns it. */
+ts_tensor *ts_output(ts_graph *g, ts_tensor *t);
+/* A prefix for the names of nodes made from here on, for errors and profiles ("blocks.3"). */
+void ts_scope(ts_graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int64_t ts_count(const ts_tensor *t); /* elements; 0 for NULL */
+
+/* Parameters: named tensors in the memory of one device, loaded on first use from a weights file. `prefix` is put before each
+ * name when looking into the file ("vae."). Several graphs may share one ts_params. On the host a plain fp32 tensor is used
+ * where it lies in the mapped file. `w` must outlive the ts_params. */
+ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix, ts_error *err);
+void ts_params_free(ts_params *ps);
+/* Missing tensors and wrong shapes are collected: after a model is described, this gives them all in one sentence. */
+bool ts_params_check(const ts_params *ps, ts_error *err);
+uint64_t ts_params_bytes(const ts_params *ps); /* in device memory, mapped ones included */
+/* The parameter `name` as a leaf of the graph; the file's tensor must have exactly this shape. */
+ts_tensor *ts_param(ts_graph *g, ts_params *ps, const char *name, ts_layout layout, int ndim, const int64_t *shape);
+
+/* ---- ops: each in its own file of engine/op/, with its formula ---------------------------------------------- */
+
+/* (..., in) x (out, in) [+ (out)] -> (..., out): y = x w^T + b. w may be (out, in, 1, 1). b may be NULL. */
+ts_tensor *ts_linear(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b);
+/* x (N, H, W, C), w (O, C, kh, kw) of TS_LAYOUT_CONV, b (O) or NULL -> (N, H', W', O). Zero padding. */
+typedef struct {
+    int stride;                    /* zero: 1 */
+    int top, left, bottom, right;  /* padding */
+} ts_conv_desc;
+ts_tensor *ts_conv2d(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b, const ts_conv_desc *desc);
+/* softmax(q k^T scale) v for each head, scale = 1/sqrt(C/heads); the scores are never stored. q (B,Tq,C); k, v (B,Tk,C). */
+ts_tensor *ts_attention(ts_graph *g, ts_tensor *q, ts_tensor *k, ts_tensor *v, int heads, bool causal);
+/* The same on a packed qkv (B, T, 3C): rows are q, then k, then v. */
+ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal);
+/* Over the last dimension: (x - mean) / sqrt(var + eps) * gamma + beta. */
+ts_tensor *ts_layernorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, float eps);
+/* x (N, ..., C), statistics over all places and the C/groups channels of a group; gamma, beta (C). */
+ts_tensor *ts_groupnorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, int groups, float eps);
+/* (N, H, W, C) -> (N, 2H, 2W, C), each pixel four times. */
+ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x);
+/* x (B, R, C) or (R, C) shared by all B; index (B, T) I32 -> (B, T, C): out[b,t] = x[b, index[b,t]], and `fill` (C) where the index
+ * is -1 (an index out of range gives fill, or zeros without one). Gathers tokens, puts them back among mask tokens, looks up
+ * embeddings. */
+ts_tensor *ts_gather(ts_graph *g, ts_tensor *x, ts_tensor *index, ts_tensor *fill);
+/* z (..., D), codebook (K, D) -> (...) I32: the first row nearest in squared distance. */
+ts_tensor *ts_nearest_code(ts_graph *g, ts_tensor *z, ts_tensor *codebook);
+/* (..., C) -> (...) I32, the first of equal largest. */
+ts_tensor *ts_argmax(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_softmax(ts_graph *g, ts_tensor *x);
+/* Elementwise. b has a's shape, or the trailing part of it (a vector over the last dimension, a (T, C) over a batch). */
+ts_tensor *ts_add(ts_graph *g, ts_tensor *a, ts_tensor *b);
+ts_tensor *ts_mul(ts_graph *g, ts_tensor *a, ts_tensor *b);
+ts_tensor *ts_scale(ts_graph *g, ts_tensor *x, float scale, float shift); /* x * scale + shift */
+ts_tensor *ts_clamp(ts_graph *g, ts_tensor *x, float low, float high);
+ts_tensor *ts_gelu(ts_graph *g, ts_tensor *x);       /* x/2 (1 + erf(x/sqrt 2)) */
+ts_tensor *ts_quick_gelu(ts_graph *g, ts_tensor *x); /* x sigmoid(1.702 x) */
+ts_tensor *ts_swish(ts_graph *g, ts_tensor *x);      /* x sigmoid(x) */
+/* The same elements under another shape; no copy. */
+ts_tensor *ts_reshape(ts_graph *g, ts_tensor *x, int ndim, const int64_t *shape);
+
+/* ---- running ----------------------------------------------------------------------------------------------- */
+
+typedef struct ts_exec ts_exec;
+
+/* Plans the graph for a device: folds activations and residuals into the products before them, gives every intermediate its
+ * place in one arena, records the commands. The graph is frozen by it and must outlive the exec, as must the device and the
+ * ts_params. Reports the graph's first error. */
+ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err);
+void ts_exec_free(ts_exec *e);
+/* Sets an input, which keeps its value over runs. `data`: ts_count(t) floats (TS_REAL) or int32_t (TS_I32), row-major. */
+bool ts_write(ts_exec *e, ts_tensor *t, const void *data, ts_error *err);
+bool ts_run(ts_exec *e, ts_error *err);
+/* Fetches an output (or an input), as float or int32_t. */
+bool ts_read(ts_exec *e, ts_tensor *t, void *data, ts_error *err);
+/* The same, unrounded, for the yardstick. TS_REAL only. */
+bool ts_read_f64(ts_exec *e, ts_tensor *t, double *data, ts_error *err);
+bool ts_write_f64(ts_exec *e, ts_tensor *t, const double *data, ts_error *err);
+
+typedef struct {
+    uint64_t arena_bytes; /* what the plan needs for intermediates */
+    uint64_t sum_bytes;   /* what they would need without reuse */
+    int nodes;            /* after fusion */
+    int submissions;      /* of one run; 0 on the host */
+    double flops;         /* of one run: 2 x multiply-adds of products, convolutions and attention */
+} ts_exec_info;
+ts_exec_info ts_exec_about(const ts_exec *e);
+
+/* Times of the last run, one entry a node, in order (device opened with `profile`). Valid until the next run. */
+typedef struct {
+    const char *op;   /* "linear" */
+    const char *name; /* "blocks.3.fc1" or "" */
+    char shape[96];   /* "197x1024 -> 197x4096" */
+    double ms, flops, bytes;
+} ts_profile;
+int ts_exec_profile(const ts_exec *e, const ts_profile **list);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

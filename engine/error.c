@@ -1,0 +1,16 @@
+/* error.c - the one way to report a failure. */
+#include "engine/engine.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+bool ts_fail(ts_error *err, ts_code code, const char *format, ...)
+{
+    if (!err || err->code != TS_OK) return false;
+    err->code = code;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return false;
+}
