@@ -80,7 +80,7 @@ typedef struct {
     uint32_t subgroup;     /* 0 on the host */
     uint32_t shared_bytes; /* shared memory of a workgroup; 0 on the host */
     bool fp16_storage, fp16_arithmetic, cooperative_matrix;
-    bool usable;           /* false: `why` says which required feature is absent */
+    bool usable; /* false: `why` says which required feature is absent */
     char why[128];
 } ts_device_info;
 
@@ -101,7 +101,18 @@ int ts_device_validation(const ts_device *dev, const char **first);
 /* ---- weights files ----------------------------------------------------------------------------------------- */
 
 typedef enum { TS_FILE_SAFETENSORS, TS_FILE_TORCH_ZIP, TS_FILE_TORCHSCRIPT } ts_file_kind;
-typedef enum { TS_DT_F32, TS_DT_F16, TS_DT_BF16, TS_DT_F64, TS_DT_I64, TS_DT_I32, TS_DT_I16, TS_DT_I8, TS_DT_U8, TS_DT_BOOL } ts_dtype;
+typedef enum {
+    TS_DT_F32,
+    TS_DT_F16,
+    TS_DT_BF16,
+    TS_DT_F64,
+    TS_DT_I64,
+    TS_DT_I32,
+    TS_DT_I16,
+    TS_DT_I8,
+    TS_DT_U8,
+    TS_DT_BOOL
+} ts_dtype;
 
 enum { TS_MAX_FILE_DIMS = 8 };
 
@@ -148,8 +159,8 @@ ts_weights_writer *ts_weights_writer_new(void);
 void ts_weights_writer_free(ts_weights_writer *w);
 bool ts_weights_writer_meta(ts_weights_writer *w, const char *key, const char *value, ts_error *err);
 /* `data` is row-major in `dtype` and must live until ts_weights_writer_save. */
-bool ts_weights_writer_add(ts_weights_writer *w, const char *name, ts_dtype dtype, int ndim, const int64_t *shape, const void *data,
-                           ts_error *err);
+bool ts_weights_writer_add(ts_weights_writer *w, const char *name, ts_dtype dtype, int ndim, const int64_t *shape,
+                           const void *data, ts_error *err);
 /* Adds a tensor of another file, converted to `dtype` as it is written (no copy of all the file in memory). */
 bool ts_weights_writer_add_weight(ts_weights_writer *w, const ts_weight *t, ts_dtype dtype, ts_error *err);
 bool ts_weights_writer_save(ts_weights_writer *w, const char *path, ts_error *err);
@@ -194,7 +205,7 @@ typedef enum {
 typedef enum {
     TS_LAYOUT_PLAIN,  /* as in the file */
     TS_LAYOUT_LINEAR, /* (out, in) or (out, in, 1, 1): a backend may keep it transposed, (in, out) */
-    TS_LAYOUT_CONV,   /* (out, in, kh, kw), kept as (kh, kw, in, out) */
+    TS_LAYOUT_CONV,   /* (out, in, kh, kw): a backend may keep it as (kh, kw, in, out) */
 } ts_layout;
 
 typedef struct ts_graph ts_graph;
@@ -221,6 +232,8 @@ void ts_graph_free(ts_graph *g);
 const ts_error *ts_graph_error(const ts_graph *g);
 
 ts_tensor *ts_input(ts_graph *g, const char *name, ts_type type, int ndim, const int64_t *shape);
+/* An input that an op takes as a weight: ts_write puts it in the layout that the device wants. */
+ts_tensor *ts_input_weight(ts_graph *g, const char *name, ts_layout layout, int ndim, const int64_t *shape);
 /* Marks a tensor to be kept, so that ts_read can fetch it after a run. Returns it. */
 ts_tensor *ts_output(ts_graph *g, ts_tensor *t);
 /* A prefix for the names of nodes made from here on, for errors and profiles ("blocks.3"). */
@@ -244,8 +257,8 @@ ts_tensor *ts_param(ts_graph *g, ts_params *ps, const char *name, ts_layout layo
 ts_tensor *ts_linear(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b);
 /* x (N, H, W, C), w (O, C, kh, kw) of TS_LAYOUT_CONV, b (O) or NULL -> (N, H', W', O). Zero padding. */
 typedef struct {
-    int stride;                    /* zero: 1 */
-    int top, left, bottom, right;  /* padding */
+    int stride;                   /* zero: 1 */
+    int top, left, bottom, right; /* padding */
 } ts_conv_desc;
 ts_tensor *ts_conv2d(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b, const ts_conv_desc *desc);
 /* softmax(q k^T scale) v for each head, scale = 1/sqrt(C/heads); the scores are never stored. q (B,Tq,C); k, v (B,Tk,C). */
@@ -258,9 +271,9 @@ ts_tensor *ts_layernorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *
 ts_tensor *ts_groupnorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, int groups, float eps);
 /* (N, H, W, C) -> (N, 2H, 2W, C), each pixel four times. */
 ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x);
-/* x (B, R, C) or (R, C) shared by all B; index (B, T) I32 -> (B, T, C): out[b,t] = x[b, index[b,t]], and `fill` (C) where the index
- * is -1 (an index out of range gives fill, or zeros without one). Gathers tokens, puts them back among mask tokens, looks up
- * embeddings. */
+/* x (B, R, C) or (R, C) shared by all B; index (B, T) I32 -> (B, T, C): out[b,t] = x[b, index[b,t]], and `fill` (C) where the
+ * index is -1 (an index out of range gives fill, or zeros without one). Gathers tokens, puts them back among mask tokens, looks
+ * up embeddings. */
 ts_tensor *ts_gather(ts_graph *g, ts_tensor *x, ts_tensor *index, ts_tensor *fill);
 /* z (..., D), codebook (K, D) -> (...) I32: the first row nearest in squared distance. */
 ts_tensor *ts_nearest_code(ts_graph *g, ts_tensor *z, ts_tensor *codebook);

@@ -1,0 +1,194 @@
+/* internal.h - what the engine's own files share: nodes, ops, the plan, the two backends. Not installed.
+ *
+ * An op is one file of engine/op/. It holds the shape rule (the public ts_xxx function), the host kernel and the Vulkan
+ * dispatch, tied together in one ts_op. The file is compiled twice: once as is, and once with TS_YARDSTICK, when only the host
+ * kernel is compiled, in double precision with plain loops (see real.h). */
+#ifndef TESSERA_INTERNAL_H
+#define TESSERA_INTERNAL_H
+
+#include "engine/engine.h"
+
+typedef struct ts_vk_cmd ts_vk_cmd; /* engine/vulkan/vulkan.h */
+typedef struct ts_vk_limits ts_vk_limits;
+typedef struct ts_host ts_host;
+
+/* Activation folded into a product or a normalisation. */
+typedef enum { TS_ACT_NONE = 0, TS_ACT_GELU, TS_ACT_QUICK_GELU, TS_ACT_SWISH } ts_act;
+
+/* ---- ops and nodes ------------------------------------------------------------------------------------------ */
+
+typedef bool (*ts_host_kernel)(const ts_node *n, ts_host *h, ts_error *err);
+
+typedef struct ts_op {
+    const char *name;
+    /* Asked once for each consumer that is the only reader of this node's output: takes the consumer's work into `n` (changing
+     * n's attributes, adding inputs with ts_node_add_input) and returns true, or returns false. NULL: never. */
+    bool (*absorb)(ts_node *n, const ts_node *consumer);
+    double (*flops)(const ts_node *n); /* NULL: not counted */
+    /* Host. `prepare` makes what is made once a plan (oneDNN primitives, packed weights), kept in ts_host_state. */
+    ts_host_kernel host, host_f64;
+    bool (*host_prepare)(const ts_node *n, ts_host *h, void **state, ts_error *err);
+    void (*host_release)(void *state);
+    uint64_t (*host_scratch)(const ts_node *n, const ts_host *h); /* bytes of ts_host_scratch; NULL: none */
+    /* Vulkan. Records the node's dispatches. */
+    bool (*vulkan)(const ts_node *n, ts_vk_cmd *cmd, ts_error *err);
+    uint64_t (*vulkan_scratch)(const ts_node *n, const ts_vk_limits *limits); /* bytes of ts_vk_scratch; NULL: none */
+} ts_op;
+
+enum { TS_MAX_IN = 6, TS_MAX_OUT = 2 };
+
+struct ts_node {
+    const ts_op *op;
+    int index;                /* place in the order of description */
+    ts_tensor *in[TS_MAX_IN]; /* NULL where an optional input is absent */
+    ts_tensor *out[TS_MAX_OUT];
+    int nin, nout;
+    void *attr;    /* the op's own struct, owned by the graph */
+    bool absorbed; /* its work was folded into another node */
+    ts_graph *graph;
+    char name[64];
+    ts_tensor *scratch; /* planned like an output that dies at once; NULL: none */
+};
+
+/* For the ops' public functions. All return NULL (and keep the error in the graph) on failure, and accept a graph in error. */
+ts_node *ts_node_new(ts_graph *g, const ts_op *op, int nin, ts_tensor *const *in, const void *attr, size_t attr_size);
+ts_tensor *ts_node_output(ts_node *n, ts_type type, int ndim, const int64_t *shape); /* NULL where n is NULL */
+bool ts_node_add_input(ts_node *n, int slot, ts_tensor *t);
+/* Records an error that names the op, and returns NULL. Shapes are written by ts_shape_text. */
+ts_tensor *ts_graph_fail(ts_graph *g, ts_code code, const char *op, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+typedef struct {
+    char s[96];
+} ts_text;
+ts_text ts_shape_text(const ts_tensor *t); /* "(1, 197, 1024)" */
+int64_t ts_last_dim(const ts_tensor *t);
+int64_t ts_rows(const ts_tensor *t); /* count / last dim */
+bool ts_same_shape(const ts_tensor *a, const ts_tensor *b);
+
+/* ---- graph and plan ----------------------------------------------------------------------------------------- */
+
+/* What the planner knows of a tensor. Aliases (reshape) share the storage of `alias`. */
+typedef struct ts_tensor_state {
+    ts_tensor *alias;             /* whose storage it is; NULL: its own */
+    struct ts_param_entry *param; /* in the memory of a ts_params; NULL: in the arena */
+    bool keep;                    /* input or output: its place is never given to another */
+    int first, last;              /* node positions between which it lives */
+    int readers;
+    int block; /* of the arena */
+    uint64_t offset, bytes;
+} ts_tensor_state;
+
+struct ts_graph {
+    ts_error error;
+    ts_tensor **tensors; /* every tensor, in order of making */
+    int64_t tensor_count, tensor_room;
+    ts_node **nodes;
+    int64_t node_count, node_room;
+    char scope[48];
+    bool frozen;
+};
+
+/* A tensor is reached through its root: the one that owns the storage. */
+ts_tensor *ts_root(ts_tensor *t);
+const ts_tensor *ts_root_const(const ts_tensor *t);
+bool ts_graph_append_node(ts_graph *g, ts_node *n);
+ts_tensor *ts_tensor_new(ts_graph *g, ts_type type, int ndim, const int64_t *shape);
+
+/* Folds nodes, drops what no output needs, and gives every tensor its block and offset. Fills e->order, e->blocks. */
+bool ts_plan(ts_exec *e, ts_error *err);
+
+/* ---- backends ----------------------------------------------------------------------------------------------- */
+
+typedef struct ts_param_entry {
+    char *name;
+    ts_layout layout;
+    int ndim;
+    int64_t shape[TS_MAX_DIMS];
+    int64_t count;
+    uint64_t bytes;
+    const ts_weight *weight;
+    void *host;       /* host backend: the elements in the device's precision, plain order */
+    bool owned;       /* `host` was allocated, not mapped */
+    uint64_t address; /* Vulkan backend */
+} ts_param_entry;
+
+typedef struct ts_backend {
+    bool (*params_new)(ts_params *ps, ts_error *err);
+    void (*params_free)(ts_params *ps);
+    bool (*param_load)(ts_params *ps, ts_param_entry *p, ts_error *err);
+    bool (*exec_new)(ts_exec *e, ts_error *err); /* after ts_plan: allocates e->blocks and records */
+    void (*exec_free)(ts_exec *e);
+    bool (*run)(ts_exec *e, ts_error *err);
+    bool (*write)(ts_exec *e, int block, uint64_t offset, const void *data, uint64_t bytes, ts_error *err);
+    bool (*read)(ts_exec *e, int block, uint64_t offset, void *data, uint64_t bytes, ts_error *err);
+    void (*device_free)(ts_device *dev);
+    int (*validation)(const ts_device *dev, const char **first);
+} ts_backend;
+
+struct ts_device {
+    const ts_backend *backend;
+    ts_device_info info;
+    ts_precision precision;
+    uint64_t real_bytes;  /* of one TS_REAL: 4, 2 or 8 */
+    uint64_t block_bytes; /* largest block of an arena */
+    uint64_t align;       /* of a tensor in a block */
+    int threads;
+    bool profile;
+    const ts_vk_limits *limits; /* Vulkan only, else NULL */
+    void *impl;                 /* the backend's */
+};
+
+struct ts_params {
+    ts_device *dev;
+    const ts_weights *weights;
+    char *prefix;
+    ts_param_entry **list;
+    int64_t count, room;
+    uint64_t bytes;
+    ts_error error; /* other than missing and misshapen tensors */
+    char *missing;  /* names of absent tensors, comma between; NULL: none */
+    int64_t missing_count;
+    char *misshapen; /* "name is (a, b), wanted (c, d)", semicolon between */
+    int64_t misshapen_count;
+    void *impl; /* the backend's */
+};
+
+struct ts_exec {
+    ts_graph *graph;
+    ts_device *dev;
+    ts_node **order; /* the nodes to run */
+    int64_t count;
+    uint64_t *blocks; /* bytes of each block of the arena */
+    int block_count;
+    uint64_t sum_bytes;
+    int submissions;
+    ts_profile *profile; /* `count` entries where the device profiles, else NULL; `ms` is filled by the backend */
+    void *impl;          /* the backend's */
+};
+
+/* Writes `from` (floats in plain order) to `out` in a device's precision and layout: plain where `transform` is false, else
+ * TS_LAYOUT_LINEAR as (in, out) and TS_LAYOUT_CONV as (kh, kw, in, out). */
+void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, bool transform,
+             int threads, void *out);
+/* The same for the weight of a parameter, whatever its type in the file. */
+bool ts_param_pack(const ts_param_entry *p, ts_precision precision, bool transform, int threads, void *out, ts_error *err);
+
+ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err);
+void ts_host_device_info(ts_device_info *info);
+#ifdef TESSERA_VULKAN
+/* engine/vulkan/: number of physical devices and their infos (owned by the caller); 0 where there is no loader or driver. */
+int ts_vk_device_list(ts_device_info **list, ts_error *err);
+ts_device *ts_vk_device_open(const ts_device_desc *desc, int index, ts_error *err);
+#endif
+
+/* ---- for the host kernels ------------------------------------------------------------------------------------ */
+
+void *ts_host_ptr(const ts_host *h, const ts_tensor *t); /* NULL for NULL */
+void *ts_host_scratch(const ts_host *h, const ts_node *n);
+void *ts_host_state(const ts_host *h, const ts_node *n);
+int ts_host_threads(const ts_host *h);
+/* Calls fn(ctx, begin, end) over [0, count) from the device's threads, in contiguous parts of at least `grain`. */
+typedef void (*ts_range_fn)(void *ctx, int64_t begin, int64_t end);
+void ts_parallel(int threads, int64_t count, int64_t grain, ts_range_fn fn, void *ctx);
+
+#endif
