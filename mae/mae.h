@@ -1,0 +1,163 @@
+/* mae.h - the masked autoencoder that predicts VQGAN codes (Bar et al. 2022, arXiv 2209.00647), and in-context inference with it.
+ *
+ *   ts_inpainter *ip = ts_inpainter_new(dev, &(ts_inpainter_desc){.weights = w}, &err);
+ *   const ts_mae_config *c = ts_inpainter_mae(ip);
+ *   ts_grid_plan(&(ts_grid_desc){.canvas = c->side * c->patch, .patch = c->patch}, &grid, &err);
+ *   ts_grid_compose(&grid, &example, &query, &canvas, &err);
+ *   ts_inpainter_run(ip, &grid, &canvas, 1, &(ts_inpaint_options){0}, &result, &ms, &err);
+ *   ts_grid_answer(&grid, &result.pasted, width, height, &answer, &err);
+ *   ts_inpainted_clear(&result);
+ *
+ * The weights files and the device must outlive what is made from them. */
+#ifndef TESSERA_MAE_H
+#define TESSERA_MAE_H
+
+#include "engine/engine.h"
+#include "grid/grid.h"
+#include "vqgan/vqgan.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the model ---------------------------------------------------------------------------------------------- */
+
+enum { TS_MAE_MAX_DEPTH = 256 };
+
+/* The architecture, read off the tensors' shapes; the heads stand in no shape, see ts_mae_config_read. */
+typedef struct {
+    int patch; /* pixels a side */
+    int side;  /* patches a side: the canvas has side * patch pixels */
+    int dim, depth, heads, mlp;
+    int decoder_dim, decoder_depth, decoder_heads, decoder_mlp;
+    int codes; /* logits at each place */
+} ts_mae_config;
+
+/* Reads the architecture. heads, decoder_heads: what the user says, or 0: then the file's metadata ("heads", "decoder_heads"),
+ * then the published widths (16 at 1280, 1024 and 512; 12 at 768 and 384), else an error that says how to tell. With
+ * `heads_optional`, heads that nothing tells stay 0 instead. */
+bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out,
+                        ts_error *err);
+
+typedef struct {
+    ts_mae_config config;
+    ts_params *params; /* no prefix; belongs to the caller */
+} ts_mae;
+
+/* The index inputs of the graph, for B canvases with L = side^2 patches of which V are visible and T are predicted. */
+typedef struct {
+    ts_tensor *token; /* I32 (B, 1+V): -1 for the class token, then the visible patches */
+    ts_tensor *place; /* I32 (B, 1+V): 0, then the visible patches + 1: rows of pos_embed */
+    ts_tensor *slot;  /* I32 (B, 1+L): 0, then for each patch its row among the encoder's tokens, -1 where hidden */
+    ts_tensor *row;   /* I32 (B, T): the decoder's rows that are predicted: patch + 1 */
+} ts_mae_index;
+
+/* Makes the inputs; `predicted` is T. */
+ts_mae_index ts_mae_index_new(ts_graph *g, const ts_mae *m, int64_t batch, int64_t visible, int64_t predicted);
+/* Writes them for `keep` (batch x visible patch numbers) and `predict` (batch x predicted patch numbers; NULL: all L in order).
+ */
+bool ts_mae_index_write(ts_exec *e, const ts_mae *m, const ts_mae_index *index, const int32_t *keep, const int32_t *predict,
+                        ts_error *err);
+/* pixels (B, H, W, 3), normalised -> (B, 1+V, dim). */
+ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index);
+/* encoded (B, 1+V, dim) -> logits (B, T, codes). */
+ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const ts_mae_index *index);
+
+/* The fixed positions: `out` is (1 + side^2, width), row 0 zero. width must be a multiple of 4. */
+void ts_mae_positions(int side, int width, float *out);
+/* 8-bit RGB to what the model takes: (x/255 - mean) / std. */
+void ts_mae_normalise(const uint8_t *rgb, int64_t pixels, float *out);
+
+/* ---- in-context inference ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const ts_weights *weights;       /* the MAE's */
+    const ts_weights *vqgan_weights; /* NULL: the MAE's file holds them under "vae." */
+    int heads, decoder_heads;        /* zero: see ts_mae_config_read */
+    int batch;                       /* canvases in one run of the graph; zero: 1. More are done in turn. */
+} ts_inpainter_desc;
+
+typedef struct ts_inpainter ts_inpainter;
+
+ts_inpainter *ts_inpainter_new(ts_device *dev, const ts_inpainter_desc *desc, ts_error *err);
+void ts_inpainter_free(ts_inpainter *ip);
+const ts_mae_config *ts_inpainter_mae(const ts_inpainter *ip);
+const ts_vqgan_config *ts_inpainter_vqgan(const ts_inpainter *ip);
+
+typedef struct {
+    double temperature;      /* 0: the most likely code, as published; else sampled from softmax(logits / temperature) */
+    uint64_t seed;           /* of the sampling */
+    bool keep_visible_codes; /* visible places keep the codes that the VQGAN gives for the canvas itself */
+} ts_inpaint_options;
+
+/* One canvas's result. ts_inpainted_clear frees what it holds. */
+typedef struct {
+    int places;       /* side^2 */
+    int32_t *codes;   /* at every place, row by row */
+    ts_image painted; /* all of the canvas as decoded, values truncated as published */
+    ts_image pasted;  /* hidden patches from `painted`, the others from the canvas */
+} ts_inpainted;
+
+typedef struct {
+    double load;   /* weights to the device, and planning: the first run of a layout */
+    double encode; /* VQGAN encoder (keep_visible_codes) */
+    double mae;
+    double decode; /* VQGAN decoder */
+} ts_inpaint_ms;
+
+/* The whole of it for `count` canvases of the grid's size; `out` has `count` places, all cleared on failure. NULL options: the
+ * published way. `ms` (may be NULL) is set. */
+bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
+                      const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err);
+void ts_inpainted_clear(ts_inpainted *r);
+
+/* Its stages, for those who do something between them (ensembles). Times are added to `ms` (may be NULL). */
+
+/* Loads the weights and plans the graphs for a grid and a number of canvases, so that the first run is not slower. */
+bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
+                          ts_error *err);
+/* codes: count x places, or NULL; logits: count x places x codes floats, or NULL (then they stay on the device). */
+bool ts_inpainter_predict(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
+                          float *logits, ts_inpaint_ms *ms, ts_error *err);
+/* The canvases' own codes, count x places. */
+bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, int32_t *codes, ts_inpaint_ms *ms, ts_error *err);
+/* codes, count x places -> floats in [0, 1], count x (side*f, side*f, 3). */
+bool ts_inpainter_paint(ts_inpainter *ip, const int32_t *codes, int count, float *pictures, ts_inpaint_ms *ms, ts_error *err);
+/* One picture of ts_inpainter_paint -> 8 bits, brought to canvas size where patch and factor differ; a new image. */
+bool ts_inpainter_picture(const ts_inpainter *ip, const float *picture, ts_image *out, ts_error *err);
+
+/* Draws a code at each of `places` from softmax(logits / temperature), or takes the first of the largest at temperature 0.
+ * The same logits and seed give the same codes. */
+void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double temperature, uint64_t seed, int32_t *out);
+
+/* ---- what a weights file is ----------------------------------------------------------------------------------- */
+
+typedef enum { TS_MODEL_UNKNOWN = 0, TS_MODEL_MAE_VQGAN, TS_MODEL_VQGAN, TS_MODEL_CLIP } ts_model_kind;
+
+typedef struct {
+    ts_model_kind kind;
+    char title[64];         /* "MAE-VQGAN", "VQGAN", "CLIP ViT", "unknown" */
+    char architecture[512]; /* in words, one line a part: "encoder: 1024 wide, 24 blocks, 16 heads, patch 16, canvas 224" */
+    bool has_mae, has_vqgan;
+    ts_mae_config mae;            /* where has_mae; heads 0: nothing tells them */
+    ts_vqgan_config vqgan;        /* where has_vqgan */
+    int64_t tensors, parameters;  /* all of the file's */
+    int64_t ours, our_parameters; /* without what running the model has no use for (loss.*) */
+    int64_t of_dtype[16];         /* parameters by ts_dtype */
+} ts_model_info;
+
+/* Says what a file holds. A file of another kind is no error (TS_MODEL_UNKNOWN); a broken MAE or VQGAN is. */
+bool ts_model_about(const ts_weights *w, ts_model_info *out, ts_error *err);
+/* Whether every tensor that the model needs is there and has its shape (MAE-VQGAN and VQGAN). */
+bool ts_model_check(const ts_weights *w, ts_error *err);
+
+/* ---- a model of random weights ---------------------------------------------------------------------------------- */
+
+/* Writes a small MAE-VQGAN of random weights as safetensors, its heads and "tessera.note": "random weights" in the metadata: to
+ * try the path of a run where no trained model is at hand. Its answers mean nothing. */
+bool ts_mae_write_random(const char *path, uint64_t seed, ts_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
