@@ -20,14 +20,15 @@ void ts_image_clear(ts_image *img)
 }
 
 /* The sentence for a size that we do not take; true when the size is fine. */
-static bool check_size(int width, int height, const char *what, ts_error *err)
+static bool check_size(int64_t width, int64_t height, const char *what, ts_code code, ts_error *err)
 {
     if (width < 1 || height < 1) {
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s is %d x %d pixels: a picture needs at least one each way", what, width, height);
+        return ts_fail(err, code, "%s is %lld x %lld pixels: a picture needs at least one each way", what, (long long)width,
+                       (long long)height);
     }
-    if ((int64_t)width * height > TS_MAX_PIXELS) {
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s is %d x %d pixels: more than the %lld that are allowed", what, width, height,
-                       (long long)TS_MAX_PIXELS);
+    if (width > TS_MAX_PIXELS / height) {
+        return ts_fail(err, code, "%s is %lld x %lld pixels: more than the %lld that are allowed", what, (long long)width,
+                       (long long)height, (long long)TS_MAX_PIXELS);
     }
     return true;
 }
@@ -35,7 +36,7 @@ static bool check_size(int width, int height, const char *what, ts_error *err)
 bool ts_image_new(int width, int height, ts_image *out, ts_error *err)
 {
     *out = (ts_image){0};
-    if (!check_size(width, height, "the picture to make", err)) return false;
+    if (!check_size(width, height, "the picture to make", TS_ERR_ARGUMENT, err)) return false;
     uint8_t *data = calloc((size_t)width * (size_t)height, 3);
     if (!data) return ts_fail(err, TS_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
     *out = (ts_image){.width = width, .height = height, .data = data};
@@ -93,20 +94,20 @@ bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image
     if (scan.kind == TS_PICTURE_UNKNOWN) {
         return ts_fail(err, TS_ERR_FORMAT, "%s is %s: a PNG, JPEG or BMP picture is needed", label, looks_like(bytes, size));
     }
-    int width, height, channels;
     if (!scan.complete) return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that is cut off before its end", label, kind);
-    if (!ts_stb_info(bytes, size, &width, &height)) {
-        return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture with a broken header, or of 0 pixels", label, kind);
+    if (!scan.safe) return ts_fail(err, TS_ERR_FORMAT, "%s is a broken JPEG picture: a Huffman table does not fit", label);
+    if (!check_size(scan.width, scan.height, label, TS_ERR_FORMAT, err)) return false;
+    if (!long_enough(scan.kind, size, scan.width * scan.height)) {
+        return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture of %lld x %lld pixels, but has only %zu bytes", label, kind,
+                       (long long)scan.width, (long long)scan.height, size);
     }
-    if (!check_size(width, height, label, err)) return false;
-    if (!long_enough(scan.kind, size, (int64_t)width * height)) {
-        return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture of %d x %d pixels, but has only %zu bytes", label, kind, width,
-                       height, size);
-    }
+    int width, height, channels;
     const char *why = "";
     uint8_t *data = ts_stb_decode(bytes, size, &width, &height, &channels, &why);
     if (!data) return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture, or one of an unusual kind: %s", label, kind, why);
-    bool ok = ts_image_new(width, height, out, err);
+    bool ok = width == scan.width && height == scan.height; /* a second header, which the decoder took */
+    if (!ok) ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that tells two sizes", label, kind);
+    ok = ok && ts_image_new(width, height, out, err);
     if (ok) to_rgb(data, channels, (int64_t)width * height, out->data);
     free(data);
     if (ok && !ts_image_upright(out, scan.orientation, err)) {
@@ -176,7 +177,7 @@ bool ts_image_save(const char *path, const ts_image *img, ts_error *err)
     if (!png && !ends_with(path, ".jpg") && !ends_with(path, ".jpeg")) {
         return ts_fail(err, TS_ERR_ARGUMENT, "%s does not say what to write: the name must end in .png, .jpg or .jpeg", path);
     }
-    if (!img->data || !check_size(img->width, img->height, path, err)) {
+    if (!img->data || !check_size(img->width, img->height, path, TS_ERR_ARGUMENT, err)) {
         return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to write to %s", path);
     }
     if (!png && (img->width > JPEG_MAX_SIDE || img->height > JPEG_MAX_SIDE)) {

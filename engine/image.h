@@ -13,8 +13,10 @@ typedef enum { TS_PICTURE_UNKNOWN, TS_PICTURE_PNG, TS_PICTURE_JPEG, TS_PICTURE_B
 
 typedef struct {
     ts_picture_kind kind;
-    bool complete;   /* the container reaches its end */
-    int orientation; /* EXIF's 1..8; 1 (upright) where the file says nothing or nonsense */
+    int64_t width, height; /* as the header says, in the file's own orientation; 0 where there is no header */
+    bool complete;         /* the container reaches its end */
+    bool safe;             /* false: a Huffman table that would overrun the decoder's memory */
+    int orientation;       /* EXIF's 1..8; 1 (upright) where the file says nothing or nonsense */
 } ts_picture;
 
 /* Walks the markers of a JPEG, the chunks of a PNG, the header of a BMP. Reads nothing outside `bytes`. */
@@ -23,8 +25,7 @@ ts_picture ts_picture_scan(const uint8_t *bytes, size_t size);
 /* Turns a picture stored under an EXIF orientation upright. `img` is replaced, or left as it was on failure. */
 bool ts_image_upright(ts_image *img, int orientation, ts_error *err);
 
-/* stb, behind four functions so that none of its names leave stb.c. Sizes must fit an int. */
-bool ts_stb_info(const uint8_t *bytes, size_t size, int *width, int *height);
+/* stb, behind three functions so that none of its names leave stb.c. */
 /* 8-bit samples, `channels` of them a pixel (1 grey, 2 grey and alpha, 3, 4): free(). NULL: `why` is set. */
 uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why);
 /* Whole files in memory: free(). NULL: out of memory. */

@@ -47,12 +47,6 @@ static unsigned char *deflate_with_zlib(unsigned char *data, int size, int *out_
 #define STBIW_ZLIB_COMPRESS deflate_with_zlib
 #include <stb_image_write.h>
 
-bool ts_stb_info(const uint8_t *bytes, size_t size, int *width, int *height)
-{
-    int channels;
-    return size <= INT_MAX && stbi_info_from_memory(bytes, (int)size, width, height, &channels);
-}
-
 uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why)
 {
     *why = "too large";
