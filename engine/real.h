@@ -1,8 +1,9 @@
 /* real.h - the number type of the host kernels. An op file is compiled twice: plainly (`real` is float, for use) and with
- * TS_YARDSTICK
- * (`real` is double, for the tests). REAL(name) gives a function its suffix. */
+ * TS_YARDSTICK (`real` is double, for the tests). REAL(name) gives a function its suffix. */
 #ifndef TESSERA_REAL_H
 #define TESSERA_REAL_H
+
+#include "engine/vecmath.h"
 
 #include <math.h>
 
@@ -16,8 +17,8 @@ typedef double real;
 #else
 typedef float real;
 #define REAL(name) name##_f32
-#define real_exp   expf
-#define real_erf   erff
+#define real_exp   ts_expf
+#define real_erf   ts_erff
 #define real_sqrt  sqrtf
 #define real_fabs  fabsf
 #endif

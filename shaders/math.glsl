@@ -1,0 +1,43 @@
+// math.glsl - the activations. GLSL has no erf: two minimax polynomials, x + x P(x^2) in the middle and 1 - e^-Q(|x|) outside, within 2e-7
+// (where the driver's exp is good to that). Each in a scalar and a vec4 form.
+
+#define TS_MATH(T, B)                                                                                                            \
+    T erf(T x)                                                                                                                   \
+    {                                                                                                                            \
+        const T t = min(abs(x), T(4.0)), s = t * t;                                                                              \
+        T q = fma(T(-1.72853470e-5), t, T(3.83197126e-4));                                                                       \
+        q = fma(q, s, fma(T(-3.88396438e-3), t, T(2.42546219e-2)));                                                              \
+        q = fma(q, t, T(-1.06777877e-1));                                                                                        \
+        q = fma(q, t, T(-6.34846687e-1));                                                                                        \
+        q = fma(q, t, T(-1.28717512e-1));                                                                                        \
+        const T outside = 1.0 - exp(fma(q, t, -t));                                                                              \
+        T p = fma(T(-5.96761703e-4), s, T(4.99119423e-3));                                                                       \
+        p = fma(p, s, T(-2.67681349e-2));                                                                                        \
+        p = fma(p, s, T(1.12819925e-1));                                                                                         \
+        p = fma(p, s, T(-3.76125336e-1));                                                                                        \
+        p = fma(p, s, T(1.28379166e-1));                                                                                         \
+        return sign(x) * mix(fma(p, t, t), outside, B(greater(t, T(0.927734375))));                                              \
+    }                                                                                                                            \
+    T gelu(T x)                                                                                                                  \
+    {                                                                                                                            \
+        return 0.5 * x * (1.0 + erf(x * 0.70710678118));                                                                         \
+    }                                                                                                                            \
+    T quick_gelu(T x)                                                                                                            \
+    {                                                                                                                            \
+        return x / (1.0 + exp(-1.702 * x));                                                                                      \
+    }                                                                                                                            \
+    T swish(T x)                                                                                                                 \
+    {                                                                                                                            \
+        return x / (1.0 + exp(-x));                                                                                              \
+    }
+
+bool greater(float a, float b)
+{
+    return a > b;
+}
+bvec4 greater(vec4 a, vec4 b)
+{
+    return greaterThan(a, b);
+}
+TS_MATH(float, bool)
+TS_MATH(vec4, bvec4)
