@@ -1,0 +1,148 @@
+/* cli.h - what the files of the program share: options, progress, reports, paths. A subcommand is one file with one function
+ * ts_cmd_NAME(argc, argv), argv[0] being its name, that returns the exit status: 0 done, 1 failed, 2 wrong usage.
+ *
+ * Results go to standard output, everything else to standard error; a failure is one sentence there. */
+#ifndef TESSERA_CLI_H
+#define TESSERA_CLI_H
+
+#include <cjson/cJSON.h>
+
+#include "engine/engine.h"
+
+enum { TS_EXIT_DONE = 0, TS_EXIT_FAILED = 1, TS_EXIT_USAGE = 2 };
+
+/* ---- options.c ---------------------------------------------------------------------------------------------- */
+
+/* Words collected by a repeated option or left on the command line; they point into argv. */
+typedef struct {
+    const char **items;
+    int count;
+} ts_words;
+
+/* What every subcommand takes. */
+typedef struct {
+    const char *device; /* NULL: auto */
+    ts_precision precision;
+    int threads;
+    uint64_t seed;
+    bool json, quiet;
+} ts_common;
+
+typedef enum {
+    TS_OPT_FLAG,   /* bool *, set */
+    TS_OPT_TEXT,   /* const char ** */
+    TS_OPT_INT,    /* int *, low <= value <= high */
+    TS_OPT_REAL,   /* double *, low <= value <= high */
+    TS_OPT_CHOICE, /* int *, index of the value among the words of `values` separated by '|' */
+    TS_OPT_WORDS,  /* ts_words *, repeated; takes as many words each time as `values` has */
+} ts_option_kind;
+
+typedef struct {
+    char letter;        /* 0: none */
+    const char *name;   /* long name without the dashes */
+    const char *values; /* "N", "IN OUT", "right|left"; NULL for a flag */
+    ts_option_kind kind;
+    void *target;
+    double low, high; /* numbers only */
+    const char *help;
+} ts_option;
+
+typedef struct {
+    const char *name;    /* "run", "model info" */
+    const char *usage;   /* after the name */
+    const char *summary; /* one sentence */
+    const char *example; /* lines, each a command or what to know of it */
+    const ts_option *options;
+    int count;
+    ts_words *rest; /* words that belong to no option; NULL: none are taken */
+    int least;      /* of those; with `rest_name` for the complaint */
+    int most;
+    const char *rest_name;
+    ts_common *common;
+} ts_command;
+
+/* Reads the command line into the targets. -1: go on; else the exit status (help was printed, or the usage is wrong and has been
+ * said). ts_words_free gives back the words' memory. */
+int ts_options_parse(const ts_command *cmd, int argc, char **argv);
+void ts_words_free(ts_words *w);
+
+/* One sentence on standard error, after "tessera NAME: ". Returns TS_EXIT_USAGE and points to --help. */
+int ts_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- progress.c --------------------------------------------------------------------------------------------- */
+
+/* A line on standard error that counts `total` steps: only on a terminal, and only once a second has passed. */
+typedef struct {
+    const char *label;
+    int64_t total, done;
+    double start, shown;
+    bool active, visible;
+} ts_progress;
+
+void ts_progress_begin(ts_progress *p, const char *label, int64_t total, bool quiet);
+void ts_progress_step(ts_progress *p, int64_t done);
+void ts_progress_end(ts_progress *p); /* wipes the line */
+
+double ts_now_ms(void); /* monotonic */
+
+/* ---- report.c ----------------------------------------------------------------------------------------------- */
+
+/* Prints the sentence of `err` after "tessera NAME: " on standard error; returns TS_EXIT_FAILED. */
+int ts_report(const char *command, const ts_error *err);
+/* Opens the device that the common options name. */
+ts_device *ts_open_device(const ts_common *common, bool profile, ts_error *err);
+/* Says on standard error which device does the work (unless quiet): once nothing can be refused any more. */
+void ts_announce_device(const ts_common *common, const ts_device *dev);
+/* Prints the object on standard output and frees it. False: out of memory, or standard output is broken (both in `err`). */
+bool ts_print_json(cJSON *json, ts_error *err);
+/* Flushes standard output: a full disk is a failure and not a silent success. */
+bool ts_flush_output(ts_error *err);
+const char *ts_precision_name(ts_precision p);
+/* 1234567 as "1.23 M", with the unit's powers of 1000; `out` is returned. */
+const char *ts_count_text(double count, char out[32]);
+
+/* ---- paths.c ------------------------------------------------------------------------------------------------ */
+
+bool ts_is_folder(const char *path);
+/* Fails with a sentence unless the file can be opened for reading. */
+bool ts_check_readable(const char *path, const char *what, ts_error *err);
+/* Fails unless a file can be made (or replaced) at `path`: its folder is there and may be written, and it is no folder itself. */
+bool ts_check_writable(const char *path, ts_error *err);
+/* Fails unless the folder may be written, or may be made. */
+bool ts_check_folder(const char *path, ts_error *err);
+/* Makes the folder where it is absent (not its parents). */
+bool ts_make_folder(const char *path, ts_error *err);
+/* Whether both name the same existing file, through links too. */
+bool ts_same_file(const char *a, const char *b);
+/* Whether the name ends like a picture that can be written: .png, .jpg, .jpeg. */
+bool ts_is_output_picture(const char *path);
+/* "folder/STEM.ending" of a file's name; owned by the caller. */
+char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err);
+/* The pictures of a folder by name's ending (png, jpg, jpeg, bmp), sorted; owned by the caller: ts_paths_free. */
+char **ts_list_pictures(const char *folder, int *count, ts_error *err);
+void ts_paths_free(char **paths, int count);
+
+/* ---- jobs.c ------------------------------------------------------------------------------------------------- */
+
+/* The queries of a run and where their results go. */
+typedef struct {
+    int count;
+    char **query, **answer, **canvas;          /* canvas: NULL where the canvases are not kept */
+    const char *answer_folder, *canvas_folder; /* to be made before writing; NULL: single files */
+} ts_jobs;
+
+/* Resolves files and folders of queries against `out` and `canvas` (NULL: none kept): one query to a file, several into a folder.
+ * Fails where an input cannot be read, an output not be written, two would get the same name, or an output is one of the `inputs`
+ * (the run's other files) or a query. Returns -1, or the exit status with the complaint said. */
+int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
+                 const ts_words *inputs, ts_jobs *jobs);
+void ts_jobs_free(ts_jobs *jobs);
+
+/* ---- subcommands -------------------------------------------------------------------------------------------- */
+
+int ts_cmd_run(int argc, char **argv);
+int ts_cmd_model(int argc, char **argv);
+int ts_cmd_bench(int argc, char **argv);
+int ts_cmd_devices(int argc, char **argv);
+
+#endif

@@ -1,0 +1,144 @@
+/* jobs.c - which queries a run has and where each result goes. All of it is settled before anything is computed. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void ts_jobs_free(ts_jobs *jobs)
+{
+    ts_paths_free(jobs->query, jobs->count);
+    if (jobs->answer) ts_paths_free(jobs->answer, jobs->count);
+    if (jobs->canvas) ts_paths_free(jobs->canvas, jobs->count);
+    *jobs = (ts_jobs){0};
+}
+
+/* Appends `count` paths, which then belong to the jobs. On failure they are still the caller's. */
+static bool append_queries(ts_jobs *jobs, char **paths, int count, ts_error *err)
+{
+    char **grown = realloc(jobs->query, (size_t)(jobs->count + count) * sizeof *grown);
+    if (!grown) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    memcpy(grown + jobs->count, paths, (size_t)count * sizeof *paths);
+    jobs->query = grown;
+    jobs->count += count;
+    return true;
+}
+
+/* A word of the command line: a picture, or a folder of them (then `*folder` is set). */
+static bool add_query(ts_jobs *jobs, const char *word, bool *folder, ts_error *err)
+{
+    if (ts_is_folder(word)) {
+        int count = 0;
+        *folder = true;
+        char **list = ts_list_pictures(word, &count, err);
+        if (!list) return false;
+        bool ok = append_queries(jobs, list, count, err);
+        if (ok) free(list);
+        else ts_paths_free(list, count);
+        return ok;
+    }
+    if (!ts_check_readable(word, "query", err)) return false;
+    char *copy = strdup(word);
+    if (!copy) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (append_queries(jobs, &copy, 1, err)) return true;
+    free(copy);
+    return false;
+}
+
+/* Where the results named by `out` go. A lone query goes to a file, unless `out` is a folder, or looks like one. */
+static bool into_folder(const ts_jobs *jobs, const char *out, bool from_folder)
+{
+    size_t length = strlen(out);
+    if (jobs->count > 1 || ts_is_folder(out) || (length > 0 && out[length - 1] == '/')) return true;
+    return from_folder && !ts_is_output_picture(out);
+}
+
+static bool name_outputs(const ts_jobs *jobs, const char *out, bool folder, const char *ending, char ***list, ts_error *err)
+{
+    *list = calloc((size_t)jobs->count, sizeof **list);
+    if (!*list) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < jobs->count; i++) {
+        (*list)[i] = folder ? ts_path_in(out, jobs->query[i], ending, err) : strdup(out);
+        if (!(*list)[i]) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    }
+    return folder ? ts_check_folder(out, err) : ts_check_writable(out, err);
+}
+
+/* One kind of output; -1, or the exit status. */
+static int plan_outputs(const char *command, ts_jobs *jobs, const char *option, const char *out, bool from_folder,
+                        const char *ending, char ***list, const char **folder_name, ts_error *err)
+{
+    bool folder = into_folder(jobs, out, from_folder);
+    if (folder && !ts_is_folder(out) && ts_is_output_picture(out))
+        return ts_usage_error(command, "%s %s is a file's name, but there are %d queries: name a folder", option, out,
+                              jobs->count);
+    if (!folder && !ts_is_output_picture(out))
+        return ts_usage_error(command, "%s %s does not end in .png, .jpg or .jpeg", option, out);
+    if (folder) *folder_name = out;
+    return name_outputs(jobs, out, folder, ending, list, err) ? -1 : ts_report(command, err);
+}
+
+typedef struct {
+    const char *output, *query;
+} pairing;
+
+static int by_output(const void *a, const void *b)
+{
+    return strcmp(((const pairing *)a)->output, ((const pairing *)b)->output);
+}
+
+/* No two results under one name: a/x.png and b/x.png into one folder. */
+static bool check_distinct(const ts_jobs *jobs, ts_error *err)
+{
+    pairing *all = calloc((size_t)jobs->count * 2, sizeof *all);
+    if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    int n = 0;
+    for (int i = 0; i < jobs->count; i++) {
+        all[n++] = (pairing){jobs->answer[i], jobs->query[i]};
+        if (jobs->canvas) all[n++] = (pairing){jobs->canvas[i], jobs->query[i]};
+    }
+    qsort(all, (size_t)n, sizeof *all, by_output);
+    bool ok = true;
+    for (int i = 1; ok && i < n; i++)
+        if (strcmp(all[i - 1].output, all[i].output) == 0)
+            ok = ts_fail(err, TS_ERR_ARGUMENT, "%s would be written twice, for %s and for %s", all[i].output, all[i - 1].query,
+                         all[i].query);
+    free(all);
+    return ok;
+}
+
+/* No result over an input. Most outputs are new, and a file that is not there is nobody's input. */
+static bool check_no_input(const ts_jobs *jobs, char *const *outputs, const ts_words *inputs, ts_error *err)
+{
+    for (int i = 0; outputs && i < jobs->count; i++) {
+        if (!ts_same_file(outputs[i], outputs[i])) continue;
+        const char *hit = NULL;
+        for (int k = 0; k < jobs->count; k++)
+            if (ts_same_file(outputs[i], jobs->query[k])) hit = jobs->query[k];
+        for (int k = 0; k < inputs->count; k++)
+            if (ts_same_file(outputs[i], inputs->items[k])) hit = inputs->items[k];
+        if (hit) return ts_fail(err, TS_ERR_ARGUMENT, "output %s would overwrite the input %s", outputs[i], hit);
+    }
+    return true;
+}
+
+int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
+                 const ts_words *inputs, ts_jobs *jobs)
+{
+    ts_error err = {0};
+    bool from_folder = false, ok = true;
+    *jobs = (ts_jobs){0};
+    for (int i = 0; ok && i < inputs->count; i++) ok = ts_check_readable(inputs->items[i], "file", &err);
+    for (int i = 0; ok && i < queries->count; i++) ok = add_query(jobs, queries->items[i], &from_folder, &err);
+    for (int i = 0; ok && i < more->count; i++) ok = add_query(jobs, more->items[i], &from_folder, &err);
+    if (!ok) return ts_report(command, &err);
+    int status = plan_outputs(command, jobs, "--output", out, from_folder, ".png", &jobs->answer, &jobs->answer_folder, &err);
+    if (status < 0 && canvas)
+        status = plan_outputs(command, jobs, "--canvas", canvas, from_folder, ".canvas.png", &jobs->canvas, &jobs->canvas_folder,
+                              &err);
+    if (status >= 0) return status;
+    if (!check_distinct(jobs, &err) || !check_no_input(jobs, jobs->answer, inputs, &err) ||
+        !check_no_input(jobs, jobs->canvas, inputs, &err))
+        return ts_report(command, &err);
+    return -1;
+}

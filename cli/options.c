@@ -1,0 +1,241 @@
+/* options.c - the command line, read from a table: a subcommand says which options it has and where their values go, and gets
+ * parsing, --help and complaints. Long options take "--name value" and "--name=value", short ones "-n value" and "-nvalue" for a
+ * single value; flags may be joined (-Qh); "--" ends the options. Words are kept as pointers into argv. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COMMON_COUNT = 7, MAX_OPTIONS = 40 };
+
+/* The seed goes through a double's place only where it fits: it is read on its own below. */
+typedef struct {
+    const char *seed;
+    int precision;
+    bool help;
+} extra;
+
+static int word_count(const char *values)
+{
+    int n = 1;
+    for (const char *c = values; *c; c++) n += *c == ' ';
+    return n;
+}
+
+/* Options take more room in the help than the table has for them: the common ones are put behind the subcommand's own. */
+static int all_options(const ts_command *cmd, extra *more, ts_option out[MAX_OPTIONS])
+{
+    const ts_option common[COMMON_COUNT] = {
+        {0, "device", "NAME", TS_OPT_TEXT, &cmd->common->device, 0, 0,
+         "auto (a GPU, else the processor), cpu, vulkan, vulkan:N, or part of a name (see tessera devices)"},
+        {0, "precision", "fp32|fp16", TS_OPT_CHOICE, &more->precision, 0, 0, "how numbers are stored on the device; fp32"},
+        {0, "threads", "N", TS_OPT_INT, &cmd->common->threads, 1, 4096, "threads on the processor; one for each core"},
+        {0, "seed", "N", TS_OPT_TEXT, &more->seed, 0, 0, "of what is random; 0"},
+        {0, "json", NULL, TS_OPT_FLAG, &cmd->common->json, 0, 0, "results for machines, on standard output"},
+        {'Q', "quiet", NULL, TS_OPT_FLAG, &cmd->common->quiet, 0, 0, "nothing on standard error but failures"},
+        {'h', "help", NULL, TS_OPT_FLAG, &more->help, 0, 0, "this page"},
+    };
+    int n = 0;
+    for (int i = 0; i < cmd->count && n < MAX_OPTIONS; i++) out[n++] = cmd->options[i];
+    for (int i = 0; i < COMMON_COUNT && n < MAX_OPTIONS; i++) out[n++] = common[i];
+    return n;
+}
+
+static void print_help(const ts_command *cmd, const ts_option *list, int count)
+{
+    printf("tessera %s - %s\n\nUsage: tessera %s %s\n\nOptions:\n", cmd->name, cmd->summary, cmd->name, cmd->usage);
+    for (int i = 0; i < count; i++) {
+        if (i == cmd->count && i > 0) printf("\n");
+        char left[64];
+        int used = list[i].letter ? snprintf(left, sizeof left, "-%c, ", list[i].letter) : snprintf(left, sizeof left, "    ");
+        snprintf(left + used, sizeof left - (size_t)used, "--%s %s", list[i].name, list[i].values ? list[i].values : "");
+        printf("  %-30s %s\n", left, list[i].help);
+    }
+    printf("\nExample:\n%s", cmd->example);
+}
+
+int ts_usage_error(const char *command, const char *format, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "tessera %s: %s (tessera %s --help shows how)\n", command, text, command);
+    return TS_EXIT_USAGE;
+}
+
+static bool push_word(ts_words *w, const char *word)
+{
+    const char **grown = realloc(w->items, (size_t)(w->count + 1) * sizeof *grown);
+    if (!grown) return false;
+    w->items = grown;
+    w->items[w->count++] = word;
+    return true;
+}
+
+void ts_words_free(ts_words *w)
+{
+    free(w->items);
+    *w = (ts_words){0};
+}
+
+/* The place of `word` among "a|b|c", or -1. */
+static int choice_index(const char *choices, const char *word)
+{
+    size_t length = strlen(word);
+    int at = 0;
+    for (const char *c = choices;; at++) {
+        size_t n = strcspn(c, "|");
+        if (n == length && strncmp(c, word, n) == 0) return at;
+        if (c[n] == '\0') return -1;
+        c += n + 1;
+    }
+}
+
+static bool parse_real(const char *word, double *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtod(word, &end);
+    return errno == 0 && end != word && *end == '\0' && isfinite(*out);
+}
+
+/* Puts the words of one use of an option where they belong. -1, or the exit status. */
+static int take(const ts_command *cmd, const ts_option *o, const char *const *words)
+{
+    double number;
+    int at;
+    switch (o->kind) {
+    case TS_OPT_FLAG:
+        *(bool *)o->target = true;
+        return -1;
+    case TS_OPT_TEXT:
+        *(const char **)o->target = words[0];
+        return -1;
+    case TS_OPT_CHOICE:
+        at = choice_index(o->values, words[0]);
+        if (at < 0) return ts_usage_error(cmd->name, "--%s %s is not one of %s", o->name, words[0], o->values);
+        *(int *)o->target = at;
+        return -1;
+    case TS_OPT_INT:
+    case TS_OPT_REAL:
+        if (!parse_real(words[0], &number) || (o->kind == TS_OPT_INT && number != floor(number)))
+            return ts_usage_error(cmd->name, "--%s %s is not a %snumber", o->name, words[0],
+                                  o->kind == TS_OPT_INT ? "whole " : "");
+        if (number < o->low || number > o->high)
+            return ts_usage_error(cmd->name, "--%s %s is outside %.10g to %.10g", o->name, words[0], o->low, o->high);
+        if (o->kind == TS_OPT_INT) *(int *)o->target = (int)number;
+        else *(double *)o->target = number;
+        return -1;
+    case TS_OPT_WORDS:
+        for (int i = 0; i < word_count(o->values); i++)
+            if (!push_word(o->target, words[i])) return ts_report(cmd->name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
+        return -1;
+    }
+    return -1;
+}
+
+static const ts_option *find_long(const ts_option *list, int count, const char *name, size_t length)
+{
+    for (int i = 0; i < count; i++)
+        if (strlen(list[i].name) == length && strncmp(list[i].name, name, length) == 0) return &list[i];
+    return NULL;
+}
+
+static const ts_option *find_short(const ts_option *list, int count, char letter)
+{
+    for (int i = 0; i < count; i++)
+        if (list[i].letter == letter && letter != '\0') return &list[i];
+    return NULL;
+}
+
+/* The option at argv[at] and its words; `next` is set to the place after them. `joined` is a value in the same word. */
+static int take_option(const ts_command *cmd, const ts_option *o, const char *joined, int argc, char **argv, int at, int *next)
+{
+    *next = at + 1;
+    if (o->kind == TS_OPT_FLAG) {
+        if (joined) return ts_usage_error(cmd->name, "--%s takes no value", o->name);
+        return take(cmd, o, NULL);
+    }
+    int need = o->kind == TS_OPT_WORDS ? word_count(o->values) : 1;
+    if (joined) {
+        if (need != 1) return ts_usage_error(cmd->name, "--%s wants %d words after it: %s", o->name, need, o->values);
+        return take(cmd, o, &joined);
+    }
+    if (at + need >= argc) return ts_usage_error(cmd->name, "--%s wants %s after it", o->name, o->values);
+    *next = at + 1 + need;
+    return take(cmd, o, (const char *const *)argv + at + 1);
+}
+
+/* A word that starts with a single dash: flags joined, the last of which may take a value. */
+static int take_letters(const ts_command *cmd, const ts_option *list, int count, int argc, char **argv, int at, int *next)
+{
+    for (const char *c = argv[at] + 1; *c; c++) {
+        const ts_option *o = find_short(list, count, *c);
+        if (!o) return ts_usage_error(cmd->name, "there is no option -%c", *c);
+        const char *joined = o->kind != TS_OPT_FLAG && c[1] ? c + 1 : NULL;
+        int status = take_option(cmd, o, joined, argc, argv, at, next);
+        if (status >= 0 || o->kind != TS_OPT_FLAG) return status;
+    }
+    return -1;
+}
+
+static int take_word(const ts_command *cmd, const char *word)
+{
+    if (!cmd->rest) return ts_usage_error(cmd->name, "what is %s for?", word);
+    if (cmd->rest->count >= cmd->most) return ts_usage_error(cmd->name, "%s is one %s too many", word, cmd->rest_name);
+    if (!push_word(cmd->rest, word)) return ts_report(cmd->name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    return -1;
+}
+
+static int parse_seed(const ts_command *cmd, const char *word)
+{
+    if (!word) return -1;
+    char *end;
+    errno = 0;
+    unsigned long long seed = strtoull(word, &end, 10);
+    if (errno || end == word || *end || word[0] == '-')
+        return ts_usage_error(cmd->name, "--seed %s is not a whole number of 64 bits", word);
+    cmd->common->seed = seed;
+    return -1;
+}
+
+int ts_options_parse(const ts_command *cmd, int argc, char **argv)
+{
+    extra more = {0};
+    ts_option list[MAX_OPTIONS];
+    int count = all_options(cmd, &more, list);
+    bool only_words = false;
+    for (int at = 1, next; at < argc; at = next) {
+        const char *word = argv[at];
+        int status;
+        next = at + 1;
+        if (only_words || word[0] != '-' || word[1] == '\0') {
+            status = take_word(cmd, word);
+        } else if (strcmp(word, "--") == 0) {
+            only_words = true;
+            continue;
+        } else if (word[1] == '-') {
+            size_t length = strcspn(word + 2, "=");
+            const ts_option *o = find_long(list, count, word + 2, length);
+            if (!o) return ts_usage_error(cmd->name, "there is no option %.*s", (int)length + 2, word);
+            const char *joined = word[2 + length] ? word + 3 + length : NULL;
+            status = take_option(cmd, o, joined, argc, argv, at, &next);
+        } else {
+            status = take_letters(cmd, list, count, argc, argv, at, &next);
+        }
+        if (status >= 0) return status;
+        if (more.help) {
+            print_help(cmd, list, count);
+            return TS_EXIT_DONE;
+        }
+    }
+    cmd->common->precision = more.precision ? TS_F16 : TS_F32;
+    if (cmd->rest && cmd->rest->count < cmd->least) return ts_usage_error(cmd->name, "%s is missing", cmd->rest_name);
+    return parse_seed(cmd, more.seed);
+}

@@ -1,0 +1,149 @@
+/* paths.c - files named on the command line. Whether they can be read and written is asked before the long work, so that a
+ * wrong name is told in the first second and not after the last; the writing itself is checked again when it comes. */
+#include "cli/cli.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool ts_is_folder(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
+}
+
+bool ts_check_readable(const char *path, const char *what, ts_error *err)
+{
+    if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "%s %s is a folder, a file was wanted", what, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return ts_fail(err, TS_ERR_IO, "%s %s cannot be read: %s", what, path, strerror(errno));
+    close(fd);
+    return true;
+}
+
+/* The folder that holds `path`, in `out`: "." where the path names none. Slashes at the end belong to the name. */
+static bool parent_of(const char *path, char *out, size_t room)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 0 && path[length - 1] != '/') length--;
+    if (length == 0) return snprintf(out, room, ".") < (int)room;
+    return snprintf(out, room, "%.*s", (int)length, path) < (int)room;
+}
+
+bool ts_check_writable(const char *path, ts_error *err)
+{
+    char folder[4096];
+    if (path[0] == '\0') return ts_fail(err, TS_ERR_IO, "the name of an output is empty");
+    if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "output %s is a folder, a file was wanted", path);
+    if (!parent_of(path, folder, sizeof folder)) return ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s", path);
+    if (access(folder, W_OK | X_OK) != 0)
+        return ts_fail(err, TS_ERR_IO, "output %s cannot be written: folder %s: %s", path, folder, strerror(errno));
+    struct stat s;
+    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
+        return ts_fail(err, TS_ERR_IO, "output %s is there and is no plain file", path);
+    return true;
+}
+
+bool ts_check_folder(const char *path, ts_error *err)
+{
+    char parent[4096];
+    struct stat s;
+    if (stat(path, &s) == 0) {
+        if (!S_ISDIR(s.st_mode)) return ts_fail(err, TS_ERR_IO, "output %s is a file, a folder was wanted", path);
+        if (access(path, W_OK | X_OK) == 0) return true;
+        return ts_fail(err, TS_ERR_IO, "folder %s cannot be written: %s", path, strerror(errno));
+    }
+    if (!parent_of(path, parent, sizeof parent)) return ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s", path);
+    if (access(parent, W_OK | X_OK) == 0) return true;
+    return ts_fail(err, TS_ERR_IO, "folder %s cannot be made in %s: %s", path, parent, strerror(errno));
+}
+
+bool ts_make_folder(const char *path, ts_error *err)
+{
+    if (mkdir(path, 0777) == 0 || errno == EEXIST) return true;
+    return ts_fail(err, TS_ERR_IO, "folder %s cannot be made: %s", path, strerror(errno));
+}
+
+bool ts_same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err)
+{
+    const char *slash = strrchr(file, '/');
+    const char *base = slash ? slash + 1 : file;
+    const char *dot = strrchr(base, '.');
+    int stem = dot && dot != base ? (int)(dot - base) : (int)strlen(base);
+    char *out = NULL;
+    if (asprintf(&out, "%s/%.*s%s", folder, stem, base, ending) < 0) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    return out;
+}
+
+/* Whether the name ends in one of the first `count` endings: those that can be read, the last of which cannot be written. */
+static bool is_picture(const char *name, size_t count)
+{
+    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
+    const char *dot = strrchr(name, '.');
+    for (size_t i = 0; dot && i < count; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return true;
+    return false;
+}
+
+bool ts_is_output_picture(const char *path)
+{
+    return is_picture(path, 3);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void ts_paths_free(char **paths, int count)
+{
+    for (int i = 0; i < count; i++) free(paths[i]);
+    free(paths);
+}
+
+char **ts_list_pictures(const char *folder, int *count, ts_error *err)
+{
+    char **list = NULL;
+    *count = 0;
+    DIR *dir = opendir(folder);
+    if (!dir) {
+        ts_fail(err, TS_ERR_IO, "folder %s cannot be read: %s", folder, strerror(errno));
+        return NULL;
+    }
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.' || !is_picture(entry->d_name, 4)) continue;
+        char *path = NULL;
+        char **grown = realloc(list, (size_t)(*count + 1) * sizeof *list);
+        if (grown) list = grown;
+        ok = grown && asprintf(&path, "%s/%s", folder, entry->d_name) >= 0;
+        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        else if (ts_is_folder(path)) free(path);
+        else list[(*count)++] = path;
+    }
+    closedir(dir);
+    if (ok && *count == 0) ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (png, jpg, jpeg or bmp)", folder);
+    if (!ok) {
+        ts_paths_free(list, *count);
+        *count = 0;
+        return NULL;
+    }
+    qsort(list, (size_t)*count, sizeof *list, by_name);
+    return list;
+}

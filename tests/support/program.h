@@ -1,0 +1,30 @@
+/* program.h - runs the program `tessera` as a user does, and makes the broken files that it must refuse. */
+#ifndef TESSERA_TEST_PROGRAM_H
+#define TESSERA_TEST_PROGRAM_H
+
+#include "support.h"
+
+typedef struct {
+    int status; /* exit status; -1: ended by a signal */
+    char *out, *err;
+} program_result;
+
+/* Runs `tessera ARGS...`, NULL ending the list. Free with program_free. */
+program_result program_run(const char *first, ...);
+program_result program_run_list(const char *const *args, int count);
+void program_free(program_result *r);
+/* One line on standard error and nothing on standard output, the given status; `word` stands in the line. */
+void assert_refused(program_result r, int status, const char *word);
+
+/* PATH of a file in the test's folder; kept until the next 16 calls. */
+const char *temp_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void write_bytes(const char *path, const void *bytes, size_t size);
+unsigned char *read_bytes(const char *path, size_t *size); /* free() */
+bool file_exists(const char *path);
+/* A picture of smooth colours that depend on `seed`. */
+void write_picture(const char *path, int width, int height, uint64_t seed);
+
+/* A PyTorch zip whose archive/data.pkl is the given pickle and whose archive/data/0 is `storage`. */
+void write_torch_zip(const char *path, const void *pickle, size_t pickle_size, const void *storage, size_t storage_size);
+
+#endif
