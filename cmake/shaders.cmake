@@ -40,4 +40,5 @@ const ts_shader ts_shader_table[] = {
 set_source_files_properties(${CMAKE_BINARY_DIR}/shader_table.c PROPERTIES OBJECT_DEPENDS "${SHADER_HEADERS}")
 target_sources(tessera PRIVATE ${VULKAN_SOURCES} ${CMAKE_BINARY_DIR}/shader_table.c)
 target_compile_definitions(tessera PRIVATE TESSERA_VULKAN)
-target_link_libraries(tessera PRIVATE Vulkan::Vulkan)
+# Headers only: the loader is opened at run time, so that the program starts on a machine without one.
+target_link_libraries(tessera PRIVATE $<BUILD_INTERFACE:Vulkan::Headers> ${CMAKE_DL_LIBS})
