@@ -6,9 +6,11 @@
  *     ---------------+----------------     background between them, in lines 111 and 112
  *     query          | hole                hidden: the patches that touch the hole (rows and columns 7..13)
  *
- * With E examples there are E + 1 rows, the query's last; cells are squares of (canvas - E) / (E + 1) pixels with a line between
- * (for E = 1: canvas / 2 - 1 with two lines), the two columns meet in the middle as published for three rows: for 224, x = 37..110 and
- * 113..186. `side` puts the outputs left; `transposed` exchanges rows and columns. */
+ * With E examples there are E + 1 rows, the query's last, of square cells of (canvas - E) / (E + 1) pixels with one line between
+ * them (E = 1: canvas / 2 - 1 with two lines, the last cell at the canvas's edge). The two columns meet in the middle, two lines
+ * apart: two examples on 224 give the other published layout, cells of 74 x 74 at x = 37 and 113, y = 0, 75 and 150, hidden
+ * rows 9..13 and columns 7..11. `side` mirrors left and right, `transposed` exchanges x and y. Sizes round down; what is left
+ * over stays background. */
 #ifndef TESSERA_GRID_H
 #define TESSERA_GRID_H
 
@@ -23,13 +25,13 @@ enum { TS_GRID_MAX_EXAMPLES = 7 };
 typedef enum { TS_SIDE_RIGHT = 0, TS_SIDE_LEFT } ts_side;
 
 typedef struct {
-    int canvas;                  /* pixels a side; zero: 224 */
-    int patch;                   /* pixels a side of a patch; zero: 16. Must divide canvas. */
-    int examples;                /* pairs; zero: 1 */
-    ts_side side;                /* where the outputs stand (transposed: right means below) */
-    bool transposed;             /* examples in columns, the query's column last */
-    uint8_t background[3];       /* zero: black, as in the published demo; the evaluators use white */
-    ts_resize_filter filter;     /* zero: bilinear, as in the published demo */
+    int canvas;              /* pixels a side; zero: 224 */
+    int patch;               /* pixels a side of a patch; zero: 16. Must divide canvas. */
+    int examples;            /* pairs; zero: 1 */
+    ts_side side;            /* where the outputs stand (transposed: right means below) */
+    bool transposed;         /* examples in columns, the query's column last */
+    uint8_t background[3];   /* zero: black, as in the published demo; the evaluators use white */
+    ts_resize_filter filter; /* zero: bilinear, as in the published demo */
 } ts_grid_desc;
 
 typedef struct {
@@ -42,7 +44,8 @@ typedef struct {
     ts_cell input[TS_GRID_MAX_EXAMPLES], output[TS_GRID_MAX_EXAMPLES], query, hole;
 } ts_grid;
 
-/* Works out the cells. Fails where a cell would have no pixels, where the patch does not divide the canvas, or where every patch would be hidden. */
+/* Works out the cells. Fails where a cell would have no pixels, where the patch does not divide the canvas, or where every patch
+ * would be hidden. */
 bool ts_grid_plan(const ts_grid_desc *desc, ts_grid *out, ts_error *err);
 /* Whether patch (row, col) is hidden: it touches the hole. */
 bool ts_grid_hidden(const ts_grid *grid, int row, int col);
@@ -53,8 +56,8 @@ typedef struct {
     const ts_image *input, *output;
 } ts_example;
 
-/* Draws the canvas: every picture resized to its cell without keeping the aspect (as published), background elsewhere and in the hole.
- * `examples` has desc.examples pairs. `out` is a new image, owned by the caller. */
+/* Draws the canvas: every picture resized to its cell without keeping the aspect (as published), background elsewhere and in the
+ * hole. `examples` has desc.examples pairs. `out` is a new image, owned by the caller. */
 bool ts_grid_compose(const ts_grid *grid, const ts_example *examples, const ts_image *query, ts_image *out, ts_error *err);
 /* What the published code shows: hidden patches from `painted`, the others from `canvas`; all of canvas size. */
 bool ts_grid_paste(const ts_grid *grid, const ts_image *canvas, const ts_image *painted, ts_image *out, ts_error *err);

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""Draws assets/demo/: four small scenes (sceneN.png), each with the mask of its main thing (maskN.png) and grey (greyN.jpg), for the README's commands.
+"""Draws assets/demo/ for the README's commands: four small scenes (sceneN.png), each with the mask of its main thing (maskN.png)
+and a grey version (greyN.jpg).
 
-Everything is drawn here from shapes and noise, so the pictures belong to the project. A scene is a landscape under soft light (sky,
-hills, ground with texture) with one balloon, boat or house in front; 256 x 192, so that an answer shows whether it kept the aspect.
-Needs python3-pil and python3-numpy. The same files come out each time.
+Everything is drawn here from shapes and noise, so the pictures belong to the project. A scene is a landscape under soft light
+(sky, hills, ground with texture) with one balloon, boat or house in front; 256 x 192, so that an answer shows whether it kept
+the aspect. Needs python3-pil and python3-numpy. The same files come out each time.
 """
 import os
 
@@ -66,7 +67,8 @@ def balloon(canvas, rng, cx, cy, radius, colour, stripe):
         d.rectangle([(cx - radius * 0.2) * SCALE, (cy + radius * 1.55) * SCALE, (cx + radius * 0.2) * SCALE,
                      (cy + radius * 1.85) * SCALE], fill=255)
         for side in (-0.18, 0.18):
-            d.line(scaled([(cx + side * radius, cy + radius * 1.4), (cx + side * radius, cy + radius * 1.6)]), fill=255, width=SCALE)
+            d.line(scaled([(cx + side * radius, cy + radius * 1.4), (cx + side * radius, cy + radius * 1.6)]), fill=255,
+                   width=SCALE)
 
     cover, below = shape(envelope), shape(basket)
     x = (np.arange(WIDTH) - cx) / radius
@@ -80,8 +82,8 @@ def balloon(canvas, rng, cx, cy, radius, colour, stripe):
 
 def boat(canvas, rng, cx, cy, size, colour):
     def hull(d):
-        d.polygon(scaled([(cx - size, cy), (cx + size, cy), (cx + size * 0.65, cy + size * 0.4), (cx - size * 0.7, cy + size * 0.4)]),
-                  fill=255)
+        d.polygon(scaled([(cx - size, cy), (cx + size, cy), (cx + size * 0.65, cy + size * 0.4),
+                          (cx - size * 0.7, cy + size * 0.4)]), fill=255)
 
     def sails(d):
         d.polygon(scaled([(cx + 1, cy - size * 1.5), (cx + 1, cy - 3), (cx + size * 0.85, cy - 3)]), fill=255)
@@ -103,15 +105,17 @@ def house(canvas, rng, cx, cy, size, colour, roof):
         d.rectangle([(cx - size) * SCALE, (cy - size) * SCALE, (cx + size) * SCALE, (cy + size * 0.5) * SCALE], fill=255)
 
     def top(d):
-        d.polygon(scaled([(cx - size * 1.25, cy - size * 0.95), (cx + size * 1.25, cy - size * 0.95), (cx, cy - size * 1.9)]), fill=255)
-        d.rectangle([(cx + size * 0.5) * SCALE, (cy - size * 1.8) * SCALE, (cx + size * 0.75) * SCALE, (cy - size) * SCALE], fill=255)
+        d.polygon(scaled([(cx - size * 1.25, cy - size * 0.95), (cx + size * 1.25, cy - size * 0.95),
+                          (cx, cy - size * 1.9)]), fill=255)
+        d.rectangle([(cx + size * 0.5) * SCALE, (cy - size * 1.8) * SCALE, (cx + size * 0.75) * SCALE,
+                     (cy - size) * SCALE], fill=255)
 
     def openings(d):
         for x in (-0.65, 0.3):
             d.rectangle([(cx + size * x) * SCALE, (cy - size * 0.65) * SCALE, (cx + size * (x + 0.35)) * SCALE,
                          (cy - size * 0.25) * SCALE], fill=255)
-        d.rectangle([(cx - size * 0.17) * SCALE, (cy - size * 0.15) * SCALE, (cx + size * 0.2) * SCALE, (cy + size * 0.5) * SCALE],
-                    fill=255)
+        d.rectangle([(cx - size * 0.17) * SCALE, (cy - size * 0.15) * SCALE, (cx + size * 0.2) * SCALE,
+                     (cy + size * 0.5) * SCALE], fill=255)
 
     covers = [shape(wall), shape(top), shape(openings)]
     shade = np.clip(1.1 - (np.arange(WIDTH) - cx) / (8 * size), 0.7, 1.2)[None, :, None]
@@ -157,7 +161,8 @@ def save(number, canvas, cover):
     img = Image.fromarray(rgb, "RGB").filter(ImageFilter.GaussianBlur(0.5))
     img.save(os.path.join(OUT, f"scene{number}.png"), optimize=True)
     img.convert("L").save(os.path.join(OUT, f"grey{number}.jpg"), quality=92)
-    Image.fromarray(np.where(cover > 0.5, 255, 0).astype(np.uint8), "L").save(os.path.join(OUT, f"mask{number}.png"), optimize=True)
+    mask = Image.fromarray(np.where(cover > 0.5, 255, 0).astype(np.uint8), "L")
+    mask.save(os.path.join(OUT, f"mask{number}.png"), optimize=True)
 
 
 if __name__ == "__main__":

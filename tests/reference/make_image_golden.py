@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Writes tests/golden/image/: small pictures in every form that engine/image.c reads, and what Pillow makes of them; and the seeds
-of the fuzz target.
+"""Writes tests/golden/image/: small pictures in every form that engine/image.c reads, and what Pillow makes of them; and
+the seeds of the fuzz target (beside those named found_*, which the fuzzer wrote).
 
 Each expectation is a PNG of plain 8-bit RGB, so that the golden files need no reader beside the one under test (PNG RGB itself is
 checked by values that the test computes). Needs python3-pil and python3-numpy. Run from anywhere; files are replaced.
