@@ -1,0 +1,270 @@
+/* attention.c - softmax(q k^T / sqrt(d)) v for each head of d = C / heads channels (Vaswani et al. 2017, arXiv 1706.03762, eq.
+ * 1). The matrix of scores is never stored: the host keeps those of a few query rows, a GPU a running maximum and sum (Milakov
+ * and Gimelshein 2018, arXiv 1805.02867). q, k, v are read where they lie, also packed in one tensor. */
+#include "engine/host/tile.h"
+#include "engine/internal.h"
+#include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
+
+#include <string.h>
+
+typedef struct {
+    int heads;
+    bool causal, packed;
+} attention_attr;
+
+/* Sizes, and where a row of each lies: element (b, t, c) of q is q[(b tq + t) q_stride + c]; packed rows hold q, then k, then v.
+ */
+typedef struct {
+    int64_t batch, tq, tk, heads, dim, channels;
+    int64_t q_stride, k_stride, k_offset, v_offset;
+    bool causal;
+} attention_shape;
+
+static attention_shape shape_of(const ts_node *n)
+{
+    const attention_attr *attr = n->attr;
+    const int64_t channels = n->out[0]->shape[2];
+    return (attention_shape){.batch = n->in[0]->shape[0],
+                             .tq = n->in[0]->shape[1],
+                             .tk = n->in[attr->packed ? 0 : 1]->shape[1],
+                             .heads = attr->heads,
+                             .dim = channels / attr->heads,
+                             .channels = channels,
+                             .q_stride = attr->packed ? 3 * channels : channels,
+                             .k_stride = attr->packed ? 3 * channels : channels,
+                             .k_offset = attr->packed ? channels : 0,
+                             .v_offset = attr->packed ? 2 * channels : 0,
+                             .causal = attr->causal};
+}
+
+/* ---- host ---- */
+
+enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 4 * ROWS }; /* query rows of a unit of work */
+
+typedef struct {
+    attention_shape s;
+    const real *q, *k, *v;
+    real *out, *scratch;
+    int64_t slots, slot_count;
+} attention_job;
+
+TS_HOST_KERNEL(attention);
+
+#ifdef TS_YARDSTICK
+
+static void attend(const attention_job *j, int64_t b, int64_t head, int64_t t, real *score)
+{
+    const attention_shape *s = &j->s;
+    const real *q = j->q + (b * s->tq + t) * s->q_stride + head * s->dim;
+    const real *k = j->k + b * s->tk * s->k_stride + head * s->dim, *v = j->v + b * s->tk * s->k_stride + head * s->dim;
+    real *out = j->out + (b * s->tq + t) * s->channels + head * s->dim;
+    const int64_t keys = s->causal ? t + 1 : s->tk;
+    real top = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < keys; i++) {
+        score[i] = 0;
+        for (int64_t c = 0; c < s->dim; c++) score[i] += q[c] * k[i * s->k_stride + c];
+        score[i] /= real_sqrt((real)s->dim);
+        if (score[i] > top) top = score[i];
+    }
+    for (int64_t i = 0; i < keys; i++) sum += score[i] = real_exp(score[i] - top);
+    for (int64_t c = 0; c < s->dim; c++) {
+        out[c] = 0;
+        for (int64_t i = 0; i < keys; i++) out[c] += score[i] / sum * v[i * s->k_stride + c];
+    }
+}
+
+static void attention_slots(void *ctx, int64_t begin, int64_t end)
+{
+    const attention_job *j = ctx;
+    const attention_shape *s = &j->s;
+    const int64_t units = s->batch * s->heads * s->tq;
+    for (int64_t slot = begin; slot < end; slot++)
+        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++)
+            attend(j, unit / (s->heads * s->tq), unit / s->tq % s->heads, unit % s->tq, j->scratch + slot * s->tk);
+}
+
+#else
+
+static int64_t padded(int64_t count)
+{
+    return (count + COLS - 1) / COLS * COLS;
+}
+
+/* Of one thread: a head's k and v in panels, and the scores of a tile of query rows. The plain loops in double precision need
+ * only a row of scores, which is less. */
+static int64_t scratch_floats(const attention_shape *s)
+{
+    return padded(s->tk) * s->dim + s->tk * padded(s->dim) + ROWS * padded(s->tk);
+}
+
+/* from (rows, cols) at a stride -> panels of 16 columns, each (rows, 16), zeros beyond the last. */
+static void pack_columns(const float *from, int64_t stride, int64_t rows, int64_t cols, float *panels)
+{
+    for (int64_t c = 0; c < cols; c += COLS) {
+        const int64_t width = cols - c < COLS ? cols - c : COLS;
+        float *panel = panels + c * rows;
+        for (int64_t r = 0; r < rows; r++) {
+            for (int64_t i = 0; i < width; i++) panel[r * COLS + i] = from[r * stride + c + i];
+            for (int64_t i = width; i < COLS; i++) panel[r * COLS + i] = 0;
+        }
+    }
+}
+
+/* from (rows, cols) at a stride, transposed -> panels of 16 rows, each (cols, 16). */
+static void pack_rows(const float *from, int64_t stride, int64_t rows, int64_t cols, float *panels)
+{
+    for (int64_t r = 0; r < rows; r += COLS) {
+        const int64_t height = rows - r < COLS ? rows - r : COLS;
+        float *panel = panels + r * cols;
+        for (int64_t c = 0; c < cols; c++) {
+            for (int64_t i = 0; i < height; i++) panel[c * COLS + i] = from[(r + i) * stride + c];
+            for (int64_t i = height; i < COLS; i++) panel[c * COLS + i] = 0;
+        }
+    }
+}
+
+/* score[0, keys) becomes exp(scale (score - max)), the rest up to `room` zero; returns their sum. */
+static inline __attribute__((always_inline)) float soften(float *score, int64_t keys, int64_t room, float scale)
+{
+    float top = score[0], sum = 0;
+#pragma omp simd reduction(max : top)
+    for (int64_t i = 0; i < keys; i++) top = score[i] > top ? score[i] : top;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < keys; i++) {
+        const float e = ts_expf((score[i] - top) * scale);
+        score[i] = e;
+        sum += e;
+    }
+    for (int64_t i = keys; i < room; i++) score[i] = 0;
+    return sum;
+}
+
+/* Up to 6 query rows from t on, of one head. */
+static inline __attribute__((always_inline)) void attend_tile(const attention_shape *s, const float *q, int64_t t, int64_t rows,
+                                                              const float *k_panels, const float *v_panels, float *score,
+                                                              float *out)
+{
+    const int64_t keys = s->causal ? t + rows : s->tk, room = padded(s->tk);
+    const float scale = 1 / sqrtf((float)s->dim);
+    const float *row[ROWS];
+    float inverse[ROWS];
+    for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
+    for (int64_t i = 0; i < keys; i += COLS) {
+        ts_lanes acc[ROWS] = {0};
+        ts_tile_add(acc, row, s->dim, k_panels + i * s->dim);
+        for (int64_t r = 0; r < ROWS; r++) memcpy(score + r * room + i, &acc[r], sizeof acc[r]);
+    }
+    for (int64_t r = 0; r < ROWS; r++) {
+        row[r] = score + r * room;
+        if (r < rows) inverse[r] = 1 / soften(score + r * room, s->causal ? t + r + 1 : keys, keys, scale);
+    }
+    for (int64_t c = 0; c < s->dim; c += COLS) {
+        ts_lanes acc[ROWS] = {0};
+        ts_tile_add(acc, row, keys, v_panels + c * s->tk);
+        const int64_t width = s->dim - c < COLS ? s->dim - c : COLS;
+        for (int64_t r = 0; r < rows; r++) {
+            const ts_lanes y = acc[r] * inverse[r];
+            memcpy(out + (t + r) * s->channels + c, &y, (size_t)width * sizeof *out);
+        }
+    }
+}
+
+/* Units of work are blocks of query rows, in order of (image, head), so that a thread packs a head's k and v once. */
+TS_CLONES static void attention_slots(void *ctx, int64_t begin, int64_t end)
+{
+    const attention_job *j = ctx;
+    const attention_shape *s = &j->s;
+    const int64_t blocks = (s->tq + BLOCK - 1) / BLOCK, units = s->batch * s->heads * blocks;
+    for (int64_t slot = begin; slot < end; slot++) {
+        float *k_panels = j->scratch + slot * j->slot_count, *v_panels = k_panels + padded(s->tk) * s->dim;
+        float *score = v_panels + s->tk * padded(s->dim);
+        int64_t packed = -1;
+        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
+            const int64_t item = unit / blocks, b = item / s->heads, channel = item % s->heads * s->dim;
+            if (item != packed) {
+                pack_rows(j->k + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, k_panels);
+                pack_columns(j->v + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, v_panels);
+                packed = item;
+            }
+            const float *q = j->q + b * s->tq * s->q_stride + channel;
+            float *out = j->out + b * s->tq * s->channels + channel;
+            const int64_t first = unit % blocks * BLOCK, last = first + BLOCK < s->tq ? first + BLOCK : s->tq;
+            for (int64_t t = first; t < last; t += ROWS)
+                attend_tile(s, q, t, last - t < ROWS ? last - t : ROWS, k_panels, v_panels, score, out);
+        }
+    }
+}
+#endif
+
+bool REAL(ts_host_attention)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const attention_attr *attr = n->attr;
+    attention_job job = {.s = shape_of(n), .out = ts_host_ptr(h, n->out[0]), .scratch = ts_host_scratch(h, n)};
+    job.q = ts_host_ptr(h, n->in[0]);
+    job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
+    job.v = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 2]) + job.s.v_offset;
+    job.slots = ts_host_threads(h);
+#ifndef TS_YARDSTICK
+    job.slot_count = scratch_floats(&job.s);
+#endif
+    ts_parallel((int)job.slots, job.slots, 1, attention_slots, &job);
+    return true;
+}
+
+#ifndef TS_YARDSTICK
+
+static uint64_t attention_scratch(const ts_node *n, const ts_host *h)
+{
+    const attention_shape s = shape_of(n);
+    return (uint64_t)(scratch_floats(&s) * ts_host_threads(h)) * sizeof(float);
+}
+
+/* ---- the op ---- */
+
+static double attention_flops(const ts_node *n)
+{
+    const attention_shape s = shape_of(n);
+    return 4.0 * (double)(s.batch * s.tq) * (double)s.tk * (double)s.channels * (s.causal ? 0.5 : 1.0);
+}
+
+static const ts_op attention_op = {.name = "attention",
+                                   .flops = attention_flops,
+                                   .host = ts_host_attention_f32,
+                                   .host_f64 = ts_host_attention_f64,
+                                   .host_scratch = attention_scratch};
+
+static ts_tensor *add_node(ts_graph *g, int nin, ts_tensor *const *in, int64_t channels, int heads, bool causal)
+{
+    const attention_attr attr = {.heads = heads, .causal = causal, .packed = nin == 1};
+    ts_node *n = ts_node_new(g, &attention_op, nin, in, &attr, sizeof attr);
+    return ts_node_output(n, TS_REAL, 3, (int64_t[]){in[0]->shape[0], in[0]->shape[1], channels});
+}
+
+ts_tensor *ts_attention(ts_graph *g, ts_tensor *q, ts_tensor *k, ts_tensor *v, int heads, bool causal)
+{
+    if (!q || !k || !v) return NULL;
+    if (q->type != TS_REAL || k->type != TS_REAL || v->type != TS_REAL || q->ndim != 3 || k->ndim != 3 || !ts_same_shape(k, v) ||
+        k->shape[0] != q->shape[0] || k->shape[2] != q->shape[2])
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "wants q (B, Tq, C) and k, v (B, Tk, C), they are %s, %s and %s",
+                             ts_shape_text(q).s, ts_shape_text(k).s, ts_shape_text(v).s);
+    if (heads < 1 || q->shape[2] % heads != 0)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "%lld channels cannot be split into %d heads", (long long)q->shape[2],
+                             heads);
+    if (causal && k->shape[1] != q->shape[1])
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "causal attention wants as many keys as queries, they are %s and %s",
+                             ts_shape_text(k).s, ts_shape_text(q).s);
+    return add_node(g, 3, (ts_tensor *[]){q, k, v}, q->shape[2], heads, causal);
+}
+
+ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal)
+{
+    if (!qkv) return NULL;
+    if (qkv->type != TS_REAL || qkv->ndim != 3 || heads < 1 || qkv->shape[2] % (3 * (int64_t)heads) != 0)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention",
+                             "wants q, k, v packed as (B, T, 3C) with C a multiple of %d heads, got %s", heads,
+                             ts_shape_text(qkv).s);
+    return add_node(g, 1, (ts_tensor *[]){qkv}, qkv->shape[2] / 3, heads, causal);
+}
+#endif
