@@ -1,0 +1,98 @@
+/* binary.c - sum and product of two tensors, the second repeated over the first where it is its trailing part: b[i mod period],
+ * period = elements of b. */
+#include "engine/internal.h"
+#include "engine/real.h"
+
+/* ---- host ---- */
+
+typedef struct {
+    const real *a, *b;
+    real *y;
+    int64_t period;
+    bool product;
+} binary_job;
+
+TS_CLONES static void add_run(const real *a, const real *b, real *y, int64_t count)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) y[i] = a[i] + b[i];
+}
+
+TS_CLONES static void mul_run(const real *a, const real *b, real *y, int64_t count)
+{
+#pragma omp simd
+    for (int64_t i = 0; i < count; i++) y[i] = a[i] * b[i];
+}
+
+static void binary_range(void *ctx, int64_t begin, int64_t end)
+{
+    const binary_job *j = ctx;
+    int64_t at = begin % j->period; /* in b */
+    for (int64_t i = begin; i < end;) {
+        int64_t count = j->period - at < end - i ? j->period - at : end - i;
+        if (j->product) mul_run(j->a + i, j->b + at, j->y + i, count);
+        else add_run(j->a + i, j->b + at, j->y + i, count);
+        i += count;
+        at = 0;
+    }
+}
+
+static bool binary_run(const ts_node *n, ts_host *h, bool product)
+{
+    binary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->in[1]), ts_host_ptr(h, n->out[0]), ts_count(n->in[1]), product};
+    ts_parallel(ts_host_threads(h), ts_count(n->in[0]), 1 << 14, binary_range, &job);
+    return true;
+}
+
+TS_HOST_KERNEL(add);
+bool REAL(ts_host_add)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return binary_run(n, h, false);
+}
+
+TS_HOST_KERNEL(mul);
+bool REAL(ts_host_mul)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return binary_run(n, h, true);
+}
+
+#ifndef TS_YARDSTICK
+static const ts_op add_op = {.name = "add", .host = ts_host_add_f32, .host_f64 = ts_host_add_f64};
+static const ts_op mul_op = {.name = "mul", .host = ts_host_mul_f32, .host_f64 = ts_host_mul_f64};
+
+/* Whether b's shape, but for ones in front, is the end of a's. */
+static bool trails(const ts_tensor *a, const ts_tensor *b)
+{
+    int skip = 0;
+    while (skip < b->ndim - 1 && b->shape[skip] == 1) skip++;
+    const int ndim = b->ndim - skip;
+    if (ndim > a->ndim) return false;
+    for (int i = 0; i < ndim; i++)
+        if (b->shape[skip + i] != a->shape[a->ndim - ndim + i]) return false;
+    return true;
+}
+
+static ts_tensor *binary(ts_graph *g, const ts_op *op, ts_tensor *a, ts_tensor *b)
+{
+    if (!a || !b) return NULL;
+    if (a->type != TS_REAL || b->type != TS_REAL)
+        return ts_graph_fail(g, TS_ERR_ARGUMENT, op->name, "%s and %s must be real", ts_shape_text(a).s, ts_shape_text(b).s);
+    if (!trails(a, b))
+        return ts_graph_fail(g, TS_ERR_SHAPE, op->name, "%s and %s do not fit: the second must be the first's shape or its end",
+                             ts_shape_text(a).s, ts_shape_text(b).s);
+    ts_node *n = ts_node_new(g, op, 2, (ts_tensor *[]){a, b}, NULL, 0);
+    return ts_node_output(n, TS_REAL, a->ndim, a->shape);
+}
+
+ts_tensor *ts_add(ts_graph *g, ts_tensor *a, ts_tensor *b)
+{
+    return binary(g, &add_op, a, b);
+}
+
+ts_tensor *ts_mul(ts_graph *g, ts_tensor *a, ts_tensor *b)
+{
+    return binary(g, &mul_op, a, b);
+}
+#endif

@@ -1,0 +1,197 @@
+/* groupnorm.c - y = (x - mean) / sqrt(var + eps) * gamma + beta, mean and variance over all places of an image and the C/groups
+ * channels of a group (Wu and He 2018, arXiv 1803.08494), and swish of it where one follows.
+ *
+ * x is (N, ..., C), so a group's channels are a few neighbours in every row of C: the statistics are gathered for each channel
+ * over a block of places (rows stream through, lanes are channels), twice over a block in cache, so that no digits are lost to a
+ * large mean, and merged as Chan et al. do: M2 = sum of M2_i + n_i (mean_i - mean)^2. The mean goes to the last pass in two
+ * parts, for the same reason. */
+#include "engine/internal.h"
+#include "engine/real.h"
+
+#include <string.h>
+
+typedef struct {
+    int groups;
+    float eps;
+    ts_act act;
+} groupnorm_attr;
+
+/* ---- host ---- */
+
+enum { PLACES = 64, TILE = 64 }; /* of a block; channels that are gathered at once */
+
+typedef struct {
+    double mean, m2;
+} moments;
+
+typedef struct {
+    const real *x, *gamma, *beta;
+    real *y;
+    int64_t images, places, channels, blocks; /* blocks of places in an image */
+    int groups;
+    double eps;
+    moments *partial;           /* (images, blocks, channels) */
+    real *center, *scale, *add; /* (images, channels) each: y = (x - center) scale + add */
+    ts_act act;
+} groupnorm_job;
+
+/* The moments of `count` <= TILE channels over `places` rows of the image, taken about the first row. */
+TS_CLONES static void block_moments(const real *x, int64_t stride, int64_t places, int64_t count, moments *out)
+{
+    real sum[TILE] = {0}, square[TILE] = {0};
+    for (int64_t p = 0; p < places; p++) {
+        const real *row = x + p * stride;
+#pragma omp simd
+        for (int64_t c = 0; c < count; c++) sum[c] += row[c] - x[c];
+    }
+    for (int64_t c = 0; c < count; c++) sum[c] /= (real)places;
+    for (int64_t p = 0; p < places; p++) {
+        const real *row = x + p * stride;
+#pragma omp simd
+        for (int64_t c = 0; c < count; c++) {
+            const real d = (row[c] - x[c]) - sum[c];
+            square[c] += d * d;
+        }
+    }
+    for (int64_t c = 0; c < count; c++) out[c] = (moments){(double)x[c] + (double)sum[c], (double)square[c]};
+}
+
+static int64_t places_in(const groupnorm_job *j, int64_t block)
+{
+    int64_t left = j->places - block * PLACES;
+    return left < PLACES ? left : PLACES;
+}
+
+static void gather_moments(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    for (int64_t i = begin; i < end; i++) { /* (image, block) */
+        const int64_t image = i / j->blocks, block = i % j->blocks;
+        const real *x = j->x + (image * j->places + block * PLACES) * j->channels;
+        for (int64_t c = 0; c < j->channels; c += TILE) {
+            int64_t count = j->channels - c < TILE ? j->channels - c : TILE;
+            block_moments(x + c, j->channels, places_in(j, block), count, j->partial + i * j->channels + c);
+        }
+    }
+}
+
+static void merge_moments(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    const int64_t width = j->channels / j->groups;
+    for (int64_t i = begin; i < end; i++) { /* (image, group) */
+        const int64_t image = i / j->groups, first = i % j->groups * width;
+        const moments *partial = j->partial + image * j->blocks * j->channels + first;
+        const double total = (double)(j->places * width);
+        double mean = 0, m2 = 0;
+        for (int64_t b = 0; b < j->blocks; b++)
+            for (int64_t c = 0; c < width; c++) mean += (double)places_in(j, b) * partial[b * j->channels + c].mean;
+        mean /= total;
+        for (int64_t b = 0; b < j->blocks; b++)
+            for (int64_t c = 0; c < width; c++) {
+                const moments *m = &partial[b * j->channels + c];
+                m2 += m->m2 + (double)places_in(j, b) * (m->mean - mean) * (m->mean - mean);
+            }
+        const double rstd = 1 / sqrt(m2 / total + j->eps);
+        const real center = (real)mean;
+        for (int64_t c = first; c < first + width; c++) {
+            const int64_t at = image * j->channels + c;
+            j->center[at] = center;
+            j->scale[at] = (real)(rstd * (double)j->gamma[c]);
+            j->add[at] = (real)((double)j->beta[c] + ((double)center - mean) * rstd * (double)j->gamma[c]);
+        }
+    }
+}
+
+TS_CLONES static void apply(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    const int64_t channels = j->channels;
+    for (int64_t i = begin; i < end; i++) { /* (image, place) */
+        const int64_t at = i / j->places * channels;
+        const real *x = j->x + i * channels, *center = j->center + at, *scale = j->scale + at, *add = j->add + at;
+        real *y = j->y + i * channels;
+        if (j->act == TS_ACT_SWISH) {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) {
+                const real v = (x[c] - center[c]) * scale[c] + add[c];
+                y[c] = v / (1 + real_exp(-v));
+            }
+        } else {
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) y[c] = (x[c] - center[c]) * scale[c] + add[c];
+        }
+    }
+}
+
+static groupnorm_job describe(const ts_node *n)
+{
+    const groupnorm_attr *attr = n->attr;
+    const ts_tensor *x = n->in[0];
+    groupnorm_job j = {.images = x->shape[0],
+                       .channels = ts_last_dim(x),
+                       .places = ts_rows(x) / x->shape[0],
+                       .groups = attr->groups,
+                       .eps = (double)attr->eps,
+                       .act = attr->act};
+    j.blocks = (j.places + PLACES - 1) / PLACES;
+    return j;
+}
+
+TS_HOST_KERNEL(groupnorm);
+bool REAL(ts_host_groupnorm)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    groupnorm_job j = describe(n);
+    const int threads = ts_host_threads(h);
+    j.x = ts_host_ptr(h, n->in[0]);
+    j.gamma = ts_host_ptr(h, n->in[1]);
+    j.beta = ts_host_ptr(h, n->in[2]);
+    j.y = ts_host_ptr(h, n->out[0]);
+    j.partial = ts_host_scratch(h, n);
+    j.center = (real *)(j.partial + j.images * j.blocks * j.channels);
+    j.scale = j.center + j.images * j.channels;
+    j.add = j.scale + j.images * j.channels;
+    ts_parallel(threads, j.images * j.blocks, 4, gather_moments, &j);
+    ts_parallel(threads, j.images * j.groups, 8, merge_moments, &j);
+    ts_parallel(threads, j.images * j.places, 64, apply, &j);
+    return true;
+}
+
+#ifndef TS_YARDSTICK
+static uint64_t groupnorm_host_scratch(const ts_node *n, const ts_host *h)
+{
+    (void)h;
+    const groupnorm_job j = describe(n);
+    return (uint64_t)(j.images * j.channels) * ((uint64_t)j.blocks * sizeof(moments) + 3 * sizeof(double));
+}
+
+static bool groupnorm_absorb(ts_node *n, const ts_node *consumer)
+{
+    groupnorm_attr *attr = n->attr;
+    if (attr->act != TS_ACT_NONE || strcmp(consumer->op->name, "swish") != 0) return false;
+    attr->act = TS_ACT_SWISH;
+    return true;
+}
+
+static const ts_op groupnorm_op = {.name = "groupnorm",
+                                   .absorb = groupnorm_absorb,
+                                   .host = ts_host_groupnorm_f32,
+                                   .host_f64 = ts_host_groupnorm_f64,
+                                   .host_scratch = groupnorm_host_scratch};
+
+ts_tensor *ts_groupnorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, int groups, float eps)
+{
+    if (!x || !gamma || !beta) return NULL;
+    const int64_t channels = ts_last_dim(x);
+    if (x->ndim < 2 || groups < 1 || channels % groups != 0)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "groupnorm", "x %s cannot be normalised in %d groups of channels",
+                             ts_shape_text(x).s, groups);
+    if (gamma->ndim != 1 || beta->ndim != 1 || gamma->shape[0] != channels || beta->shape[0] != channels)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "groupnorm", "x %s needs gamma and beta of %lld, they are %s and %s",
+                             ts_shape_text(x).s, (long long)channels, ts_shape_text(gamma).s, ts_shape_text(beta).s);
+    const groupnorm_attr attr = {.groups = groups, .eps = eps};
+    ts_node *n = ts_node_new(g, &groupnorm_op, 3, (ts_tensor *[]){x, gamma, beta}, &attr, sizeof attr);
+    return ts_node_output(n, TS_REAL, x->ndim, x->shape);
+}
+#endif

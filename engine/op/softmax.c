@@ -1,0 +1,53 @@
+/* softmax.c - over the last dimension: y = exp(x - max) / sum exp(x - max). Attention does not come here: it keeps no scores. */
+#include "engine/internal.h"
+#include "engine/real.h"
+
+/* ---- host ---- */
+
+typedef struct {
+    const real *x;
+    real *y;
+    int64_t width;
+} softmax_job;
+
+TS_CLONES static void softmax_rows(void *ctx, int64_t begin, int64_t end)
+{
+    const softmax_job *j = ctx;
+    const int64_t width = j->width;
+    for (int64_t row = begin; row < end; row++) {
+        const real *x = j->x + row * width;
+        real *y = j->y + row * width;
+        real top = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : top)
+        for (int64_t i = 0; i < width; i++) top = x[i] > top ? x[i] : top;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < width; i++) {
+            y[i] = real_exp(x[i] - top);
+            sum += y[i];
+        }
+        const real scale = 1 / sum;
+#pragma omp simd
+        for (int64_t i = 0; i < width; i++) y[i] *= scale;
+    }
+}
+
+TS_HOST_KERNEL(softmax);
+bool REAL(ts_host_softmax)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    softmax_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), ts_last_dim(n->in[0])};
+    ts_parallel(ts_host_threads(h), ts_rows(n->in[0]), 8, softmax_rows, &job);
+    return true;
+}
+
+#ifndef TS_YARDSTICK
+static const ts_op softmax_op = {.name = "softmax", .host = ts_host_softmax_f32, .host_f64 = ts_host_softmax_f64};
+
+ts_tensor *ts_softmax(ts_graph *g, ts_tensor *x)
+{
+    if (!x) return NULL;
+    if (x->type != TS_REAL) return ts_graph_fail(g, TS_ERR_ARGUMENT, "softmax", "x %s must be real", ts_shape_text(x).s);
+    ts_node *n = ts_node_new(g, &softmax_op, 1, &x, NULL, 0);
+    return ts_node_output(n, TS_REAL, x->ndim, x->shape);
+}
+#endif

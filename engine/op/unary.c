@@ -1,0 +1,144 @@
+/* unary.c - one element in, one element out: scale, clamp, and the activations
+ *     gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x)
+ * (Hendrycks and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the
+ * activations by their op's name, so what runs here is what stood alone. */
+#include "engine/internal.h"
+#include "engine/real.h"
+
+typedef struct {
+    float a, b; /* scale and shift, or low and high */
+} unary_attr;
+
+/* ---- host ---- */
+
+typedef struct {
+    const real *x;
+    real *y;
+    real a, b;
+} unary_job;
+
+TS_CLONES static void scale_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x, a = j->a, b = j->b;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = x[i] * a + b;
+}
+
+TS_CLONES static void clamp_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x, low = j->a, high = j->b;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) {
+        const real v = x[i] < low ? low : x[i];
+        y[i] = v > high ? high : v;
+    }
+}
+
+TS_CLONES static void gelu_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = (real)0.5 * x[i] * (1 + real_erf(x[i] * (real)0.70710678118654752));
+}
+
+/* x sigmoid(a x) */
+TS_CLONES static void swish_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x, a = j->a;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = x[i] / (1 + real_exp(-a * x[i]));
+}
+
+static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
+{
+    unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
+    ts_parallel(ts_host_threads(h), ts_count(n->in[0]), 1 << 14, range, &job);
+    return true;
+}
+
+TS_HOST_KERNEL(scale);
+bool REAL(ts_host_scale)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const unary_attr *attr = n->attr;
+    return unary_run(n, h, scale_range, (real)attr->a, (real)attr->b);
+}
+
+TS_HOST_KERNEL(clamp);
+bool REAL(ts_host_clamp)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const unary_attr *attr = n->attr;
+    return unary_run(n, h, clamp_range, (real)attr->a, (real)attr->b);
+}
+
+TS_HOST_KERNEL(gelu);
+bool REAL(ts_host_gelu)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, gelu_range, 0, 0);
+}
+
+TS_HOST_KERNEL(quick_gelu);
+bool REAL(ts_host_quick_gelu)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, swish_range, (real)1.702, 0);
+}
+
+TS_HOST_KERNEL(swish);
+bool REAL(ts_host_swish)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, swish_range, 1, 0);
+}
+
+#ifndef TS_YARDSTICK
+static const ts_op scale_op = {.name = "scale", .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64};
+static const ts_op clamp_op = {.name = "clamp", .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64};
+static const ts_op gelu_op = {.name = "gelu", .host = ts_host_gelu_f32, .host_f64 = ts_host_gelu_f64};
+static const ts_op quick_gelu_op = {.name = "quick_gelu", .host = ts_host_quick_gelu_f32, .host_f64 = ts_host_quick_gelu_f64};
+static const ts_op swish_op = {.name = "swish", .host = ts_host_swish_f32, .host_f64 = ts_host_swish_f64};
+
+static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, float a, float b)
+{
+    if (!x) return NULL;
+    if (x->type != TS_REAL) return ts_graph_fail(g, TS_ERR_ARGUMENT, op->name, "x %s must be real", ts_shape_text(x).s);
+    const unary_attr attr = {a, b};
+    ts_node *n = ts_node_new(g, op, 1, &x, &attr, sizeof attr);
+    return ts_node_output(n, TS_REAL, x->ndim, x->shape);
+}
+
+ts_tensor *ts_scale(ts_graph *g, ts_tensor *x, float scale, float shift)
+{
+    return unary(g, &scale_op, x, scale, shift);
+}
+
+ts_tensor *ts_clamp(ts_graph *g, ts_tensor *x, float low, float high)
+{
+    return unary(g, &clamp_op, x, low, high);
+}
+
+ts_tensor *ts_gelu(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &gelu_op, x, 0, 0);
+}
+
+ts_tensor *ts_quick_gelu(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &quick_gelu_op, x, 0, 0);
+}
+
+ts_tensor *ts_swish(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &swish_op, x, 0, 0);
+}
+#endif

@@ -1,0 +1,55 @@
+/* upsample.c - each pixel four times: (N, H, W, C) -> (N, 2H, 2W, C), nearest neighbour. */
+#include "engine/internal.h"
+#include "engine/real.h"
+
+#include <string.h>
+
+/* ---- host ---- */
+
+typedef struct {
+    const real *x;
+    real *y;
+    int64_t width, channels;
+} upsample_job;
+
+/* Rows of the input: each gives two of the output. */
+static void upsample_rows(void *ctx, int64_t begin, int64_t end)
+{
+    const upsample_job *j = ctx;
+    const size_t pixel = (size_t)j->channels * sizeof(real);
+    for (int64_t row = begin; row < end; row++) {
+        const real *x = j->x + row * j->width * j->channels;
+        real *top = j->y + row * 4 * j->width * j->channels, *y = top;
+        for (int64_t i = 0; i < j->width; i++) {
+            memcpy(y, x, pixel);
+            memcpy(y + j->channels, x, pixel);
+            x += j->channels;
+            y += 2 * j->channels;
+        }
+        memcpy(y, top, (size_t)j->width * 2 * pixel);
+    }
+}
+
+TS_HOST_KERNEL(upsample2x);
+bool REAL(ts_host_upsample2x)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const int64_t *shape = n->in[0]->shape;
+    upsample_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), shape[2], shape[3]};
+    ts_parallel(ts_host_threads(h), shape[0] * shape[1], 4, upsample_rows, &job);
+    return true;
+}
+
+#ifndef TS_YARDSTICK
+static const ts_op upsample2x_op = {.name = "upsample2x", .host = ts_host_upsample2x_f32, .host_f64 = ts_host_upsample2x_f64};
+
+ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x)
+{
+    if (!x) return NULL;
+    if (x->ndim != 4 || x->type != TS_REAL)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "upsample2x", "x is %s, wanted (N, H, W, C) of reals", ts_shape_text(x).s);
+    const int64_t *s = x->shape;
+    ts_node *n = ts_node_new(g, &upsample2x_op, 1, &x, NULL, 0);
+    return ts_node_output(n, TS_REAL, 4, (int64_t[]){s[0], 2 * s[1], 2 * s[2], s[3]});
+}
+#endif
