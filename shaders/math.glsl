@@ -1,5 +1,5 @@
-// math.glsl - the activations. GLSL has no erf: two minimax polynomials, x + x P(x^2) in the middle and 1 - e^-Q(|x|) outside, within 2e-7
-// (where the driver's exp is good to that). Each in a scalar and a vec4 form.
+// math.glsl - the activations. GLSL has no erf: two minimax polynomials, x + x P(x^2) in the middle and 1 - e^-Q(|x|) outside,
+// within 2e-7 (where the driver's exp is good to that). Each in a scalar and a vec4 form.
 
 #define TS_MATH(T, B)                                                                                                            \
     T erf(T x)                                                                                                                   \

@@ -1,6 +1,7 @@
 /* argmax.c - over the last dimension: the index of the largest element, the first of equal ones. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 /* ---- host ---- */
 
@@ -34,7 +35,22 @@ bool REAL(ts_host_argmax)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op argmax_op = {.name = "argmax", .host = ts_host_argmax_f32, .host_f64 = ts_host_argmax_f64};
+/* ---- Vulkan: one workgroup a row ---- */
+
+static bool argmax_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const int64_t rows = ts_rows(n->in[0]);
+    const struct {
+        uint64_t x, index;
+        uint32_t rows, width;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), (uint32_t)rows, (uint32_t)ts_last_dim(n->in[0])};
+    ts_vk_dispatch_desc desc = {.shader = "argmax", .push = &push, .push_bytes = sizeof push};
+    ts_vk_rows(cmd, rows, &desc);
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op argmax_op = {
+    .name = "argmax", .host = ts_host_argmax_f32, .host_f64 = ts_host_argmax_f64, .vulkan = argmax_vulkan};
 
 ts_tensor *ts_argmax(ts_graph *g, ts_tensor *x)
 {

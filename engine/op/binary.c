@@ -2,6 +2,7 @@
  * period = elements of b. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 /* ---- host ---- */
 
@@ -59,8 +60,38 @@ bool REAL(ts_host_mul)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op add_op = {.name = "add", .host = ts_host_add_f32, .host_f64 = ts_host_add_f64};
-static const ts_op mul_op = {.name = "mul", .host = ts_host_mul_f32, .host_f64 = ts_host_mul_f64};
+/* ---- Vulkan: an invocation a unit of one or four elements ---- */
+
+static bool binary_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err, bool product)
+{
+    const int64_t count = ts_count(n->in[0]), period = ts_count(n->in[1]);
+    const bool wide = period % 4 == 0; /* and so is the count, a multiple of it */
+    const int64_t unit = wide ? 4 : 1;
+    const struct {
+        uint64_t a, b, y;
+        uint32_t count, period;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->out[0]), (uint32_t)(count / unit),
+              (uint32_t)(period / unit)};
+    ts_vk_dispatch_desc desc = {.shader = "binary", .push = &push, .push_bytes = sizeof push, .flops = (double)count};
+    ts_vk_items(cmd, count / unit, &desc);
+    desc.spec[1] = (product ? 1 : 0) + (period == count ? 2 : 0);
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static bool add_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    return binary_vulkan(n, cmd, err, false);
+}
+
+static bool mul_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    return binary_vulkan(n, cmd, err, true);
+}
+
+static const ts_op add_op = {.name = "add", .host = ts_host_add_f32, .host_f64 = ts_host_add_f64, .vulkan = add_vulkan};
+static const ts_op mul_op = {.name = "mul", .host = ts_host_mul_f32, .host_f64 = ts_host_mul_f64, .vulkan = mul_vulkan};
 
 /* Whether b's shape, but for ones in front, is the end of a's. */
 static bool trails(const ts_tensor *a, const ts_tensor *b)

@@ -3,6 +3,7 @@
  * against the table's rows on every backend. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 #include <string.h>
 
@@ -47,7 +48,30 @@ bool REAL(ts_host_gather)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op gather_op = {.name = "gather", .host = ts_host_gather_f32, .host_f64 = ts_host_gather_f64};
+/* ---- Vulkan: one workgroup a row ---- */
+
+static bool gather_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const ts_tensor *x = n->in[0], *index = n->in[1], *fill = n->in[2];
+    const bool wide = ts_last_dim(x) % 4 == 0;
+    const int64_t width = wide ? ts_last_dim(x) / 4 : ts_last_dim(x);
+    const struct {
+        uint64_t x, fill, index, y;
+        uint32_t count, tokens, rows, width;
+    } push = {ts_vk_address(cmd, x),           ts_vk_address(cmd, fill),
+              ts_vk_address(cmd, index),       ts_vk_address(cmd, n->out[0]),
+              (uint32_t)ts_count(index),       x->ndim == 2 ? 0 : (uint32_t)index->shape[1],
+              (uint32_t)x->shape[x->ndim - 2], (uint32_t)width};
+    ts_vk_dispatch_desc desc = {.shader = "gather", .push = &push, .push_bytes = sizeof push};
+    ts_vk_rows(cmd, ts_count(index), &desc);
+    desc.spec[2] = wide;
+    desc.spec[3] = fill != NULL;
+    desc.spec_count = 4;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op gather_op = {
+    .name = "gather", .host = ts_host_gather_f32, .host_f64 = ts_host_gather_f64, .vulkan = gather_vulkan};
 
 ts_tensor *ts_gather(ts_graph *g, ts_tensor *x, ts_tensor *index, ts_tensor *fill)
 {

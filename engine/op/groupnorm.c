@@ -7,6 +7,7 @@
  * parts, for the same reason. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 #include <string.h>
 
@@ -166,6 +167,80 @@ static uint64_t groupnorm_host_scratch(const ts_node *n, const ts_host *h)
     return (uint64_t)(j.images * j.channels) * ((uint64_t)j.blocks * sizeof(moments) + 3 * sizeof(double));
 }
 
+/* ---- Vulkan: gather, merge, apply, the same three steps ---- */
+
+typedef struct {
+    uint64_t x, gamma, beta, y, partial, stats;
+    uint32_t images, places, units, blocks, span, groups, group_units;
+    float eps;
+} groupnorm_push;
+
+static bool is_wide(const groupnorm_job *j)
+{
+    return j->channels / j->groups % 4 == 0;
+}
+
+/* Places of a block when moments are gathered: as many as keep the device busy, so that there is little to merge. */
+static int64_t span_of(const groupnorm_job *j)
+{
+    const int64_t units = j->images * j->places * j->channels / (is_wide(j) ? 4 : 1), span = units / (1 << 16);
+    return span < 8 ? 8 : span > 64 ? 64 : span;
+}
+
+/* stats first, (images, groups) of four floats; then partial, (images, blocks, units) of two. */
+static uint64_t groupnorm_vulkan_scratch(const ts_node *n, const ts_vk_limits *limits)
+{
+    (void)limits;
+    const groupnorm_job j = describe(n);
+    const int64_t span = span_of(&j), blocks = (j.places + span - 1) / span, units = j.channels / (is_wide(&j) ? 4 : 1);
+    return (uint64_t)j.images * ((uint64_t)j.groups * 16 + (uint64_t)(blocks * units) * 8);
+}
+
+/* One of the steps that run over (images, blocks, units). */
+static bool over_blocks(const char *shader, const groupnorm_job *j, groupnorm_push *push, int64_t span, uint32_t choice,
+                        ts_vk_cmd *cmd, ts_error *err)
+{
+    push->span = (uint32_t)span;
+    push->blocks = (uint32_t)((j->places + span - 1) / span);
+    ts_vk_dispatch_desc desc = {.shader = shader,
+                                .push = push,
+                                .push_bytes = sizeof *push,
+                                .flops = 4 * (double)(j->images * j->places) * (double)j->channels};
+    ts_vk_items(cmd, j->images * push->blocks * push->units, &desc);
+    desc.spec[1] = choice;
+    desc.spec[2] = is_wide(j);
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static bool groupnorm_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const groupnorm_job j = describe(n);
+    const int64_t unit = is_wide(&j) ? 4 : 1;
+    const uint64_t stats = ts_vk_address(cmd, n->scratch);
+    groupnorm_push push = {.x = ts_vk_address(cmd, n->in[0]),
+                           .gamma = ts_vk_address(cmd, n->in[1]),
+                           .beta = ts_vk_address(cmd, n->in[2]),
+                           .y = ts_vk_address(cmd, n->out[0]),
+                           .stats = stats,
+                           .partial = stats + (uint64_t)(j.images * j.groups) * 16,
+                           .images = (uint32_t)j.images,
+                           .places = (uint32_t)j.places,
+                           .units = (uint32_t)(j.channels / unit),
+                           .groups = (uint32_t)j.groups,
+                           .group_units = (uint32_t)(j.channels / j.groups / unit),
+                           .eps = ((const groupnorm_attr *)n->attr)->eps};
+    if (!over_blocks("groupnorm_gather", &j, &push, span_of(&j), 0, cmd, err)) return false;
+    ts_vk_barrier(cmd);
+    ts_vk_dispatch_desc desc = {.shader = "groupnorm_merge", .push = &push, .push_bytes = sizeof push};
+    ts_vk_rows(cmd, j.images * j.groups, &desc);
+    desc.spec[2] = is_wide(&j);
+    desc.spec_count = 3;
+    if (!ts_vk_dispatch(cmd, &desc, err)) return false;
+    ts_vk_barrier(cmd);
+    return over_blocks("groupnorm_apply", &j, &push, ts_vk_limits_of(cmd)->cpu ? 32 : 4, j.act == TS_ACT_SWISH, cmd, err);
+}
+
 static bool groupnorm_absorb(ts_node *n, const ts_node *consumer)
 {
     groupnorm_attr *attr = n->attr;
@@ -178,7 +253,9 @@ static const ts_op groupnorm_op = {.name = "groupnorm",
                                    .absorb = groupnorm_absorb,
                                    .host = ts_host_groupnorm_f32,
                                    .host_f64 = ts_host_groupnorm_f64,
-                                   .host_scratch = groupnorm_host_scratch};
+                                   .host_scratch = groupnorm_host_scratch,
+                                   .vulkan = groupnorm_vulkan,
+                                   .vulkan_scratch = groupnorm_vulkan_scratch};
 
 ts_tensor *ts_groupnorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, int groups, float eps)
 {

@@ -4,6 +4,7 @@
  * different codes. It is a thousandth of an encoder's work either way. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 /* ---- host ---- */
 
@@ -43,8 +44,32 @@ bool REAL(ts_host_nearest_code)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op nearest_code_op = {
-    .name = "nearest_code", .host = ts_host_nearest_code_f32, .host_f64 = ts_host_nearest_code_f64};
+/* ---- Vulkan: one workgroup a row of z, its lanes over the codes ---- */
+
+static bool nearest_code_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const ts_tensor *z = n->in[0], *codebook = n->in[1];
+    const int64_t rows = ts_rows(z), width = ts_last_dim(z);
+    const bool wide = width % 4 == 0;
+    const struct {
+        uint64_t z, codebook, index;
+        uint32_t rows, codes, width;
+    } push = {ts_vk_address(cmd, z), ts_vk_address(cmd, codebook), ts_vk_address(cmd, n->out[0]),
+              (uint32_t)rows,        (uint32_t)codebook->shape[0], (uint32_t)(wide ? width / 4 : width)};
+    ts_vk_dispatch_desc desc = {.shader = "nearest_code",
+                                .push = &push,
+                                .push_bytes = sizeof push,
+                                .flops = 3 * (double)rows * (double)ts_count(codebook)};
+    ts_vk_rows(cmd, rows, &desc);
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op nearest_code_op = {.name = "nearest_code",
+                                      .host = ts_host_nearest_code_f32,
+                                      .host_f64 = ts_host_nearest_code_f64,
+                                      .vulkan = nearest_code_vulkan};
 
 ts_tensor *ts_nearest_code(ts_graph *g, ts_tensor *z, ts_tensor *codebook)
 {

@@ -1,6 +1,7 @@
 /* softmax.c - over the last dimension: y = exp(x - max) / sum exp(x - max). Attention does not come here: it keeps no scores. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 /* ---- host ---- */
 
@@ -41,7 +42,22 @@ bool REAL(ts_host_softmax)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op softmax_op = {.name = "softmax", .host = ts_host_softmax_f32, .host_f64 = ts_host_softmax_f64};
+/* ---- Vulkan: one workgroup a row ---- */
+
+static bool softmax_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const int64_t rows = ts_rows(n->in[0]);
+    const struct {
+        uint64_t x, y;
+        uint32_t rows, width;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), (uint32_t)rows, (uint32_t)ts_last_dim(n->in[0])};
+    ts_vk_dispatch_desc desc = {.shader = "softmax", .push = &push, .push_bytes = sizeof push};
+    ts_vk_rows(cmd, rows, &desc);
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op softmax_op = {
+    .name = "softmax", .host = ts_host_softmax_f32, .host_f64 = ts_host_softmax_f64, .vulkan = softmax_vulkan};
 
 ts_tensor *ts_softmax(ts_graph *g, ts_tensor *x)
 {

@@ -4,8 +4,12 @@
  * activations by their op's name, so what runs here is what stood alone. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
+
+typedef enum { SCALE, CLAMP, GELU, QUICK_GELU, SWISH } unary_function; /* as unary.comp counts them */
 
 typedef struct {
+    unary_function function;
     float a, b; /* scale and shift, or low and high */
 } unary_attr;
 
@@ -102,43 +106,65 @@ bool REAL(ts_host_swish)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op scale_op = {.name = "scale", .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64};
-static const ts_op clamp_op = {.name = "clamp", .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64};
-static const ts_op gelu_op = {.name = "gelu", .host = ts_host_gelu_f32, .host_f64 = ts_host_gelu_f64};
-static const ts_op quick_gelu_op = {.name = "quick_gelu", .host = ts_host_quick_gelu_f32, .host_f64 = ts_host_quick_gelu_f64};
-static const ts_op swish_op = {.name = "swish", .host = ts_host_swish_f32, .host_f64 = ts_host_swish_f64};
+/* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
-static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, float a, float b)
+static bool unary_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const unary_attr *attr = n->attr;
+    const int64_t count = ts_count(n->in[0]);
+    const bool wide = count % 4 == 0;
+    const int64_t units = wide ? count / 4 : count;
+    const struct {
+        uint64_t x, y;
+        uint32_t count;
+        float a, b;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), (uint32_t)units, attr->a, attr->b};
+    ts_vk_dispatch_desc desc = {.shader = "unary", .push = &push, .push_bytes = sizeof push, .flops = (double)count};
+    ts_vk_items(cmd, units, &desc);
+    desc.spec[1] = attr->function;
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op scale_op = {.name = "scale", .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64, .vulkan = unary_vulkan};
+static const ts_op clamp_op = {.name = "clamp", .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64, .vulkan = unary_vulkan};
+static const ts_op gelu_op = {.name = "gelu", .host = ts_host_gelu_f32, .host_f64 = ts_host_gelu_f64, .vulkan = unary_vulkan};
+static const ts_op quick_gelu_op = {
+    .name = "quick_gelu", .host = ts_host_quick_gelu_f32, .host_f64 = ts_host_quick_gelu_f64, .vulkan = unary_vulkan};
+static const ts_op swish_op = {.name = "swish", .host = ts_host_swish_f32, .host_f64 = ts_host_swish_f64, .vulkan = unary_vulkan};
+
+static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, unary_function function, float a, float b)
 {
     if (!x) return NULL;
     if (x->type != TS_REAL) return ts_graph_fail(g, TS_ERR_ARGUMENT, op->name, "x %s must be real", ts_shape_text(x).s);
-    const unary_attr attr = {a, b};
+    const unary_attr attr = {function, a, b};
     ts_node *n = ts_node_new(g, op, 1, &x, &attr, sizeof attr);
     return ts_node_output(n, TS_REAL, x->ndim, x->shape);
 }
 
 ts_tensor *ts_scale(ts_graph *g, ts_tensor *x, float scale, float shift)
 {
-    return unary(g, &scale_op, x, scale, shift);
+    return unary(g, &scale_op, x, SCALE, scale, shift);
 }
 
 ts_tensor *ts_clamp(ts_graph *g, ts_tensor *x, float low, float high)
 {
-    return unary(g, &clamp_op, x, low, high);
+    return unary(g, &clamp_op, x, CLAMP, low, high);
 }
 
 ts_tensor *ts_gelu(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &gelu_op, x, 0, 0);
+    return unary(g, &gelu_op, x, GELU, 0, 0);
 }
 
 ts_tensor *ts_quick_gelu(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &quick_gelu_op, x, 0, 0);
+    return unary(g, &quick_gelu_op, x, QUICK_GELU, 0, 0);
 }
 
 ts_tensor *ts_swish(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &swish_op, x, 0, 0);
+    return unary(g, &swish_op, x, SWISH, 0, 0);
 }
 #endif

@@ -1,6 +1,7 @@
 /* upsample.c - each pixel four times: (N, H, W, C) -> (N, 2H, 2W, C), nearest neighbour. */
 #include "engine/internal.h"
 #include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
 
 #include <string.h>
 
@@ -41,7 +42,27 @@ bool REAL(ts_host_upsample2x)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-static const ts_op upsample2x_op = {.name = "upsample2x", .host = ts_host_upsample2x_f32, .host_f64 = ts_host_upsample2x_f64};
+/* ---- Vulkan: an invocation a unit of one or four channels ---- */
+
+static bool upsample2x_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const int64_t *shape = n->in[0]->shape;
+    const bool wide = shape[3] % 4 == 0;
+    const int64_t channels = wide ? shape[3] / 4 : shape[3], rows = shape[0] * shape[1];
+    const struct {
+        uint64_t x, y;
+        uint32_t rows, width, channels;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), (uint32_t)rows, (uint32_t)shape[2],
+              (uint32_t)channels};
+    ts_vk_dispatch_desc desc = {.shader = "upsample2x", .push = &push, .push_bytes = sizeof push};
+    ts_vk_items(cmd, rows * shape[2] * channels, &desc);
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op upsample2x_op = {
+    .name = "upsample2x", .host = ts_host_upsample2x_f32, .host_f64 = ts_host_upsample2x_f64, .vulkan = upsample2x_vulkan};
 
 ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x)
 {

@@ -1,0 +1,28 @@
+#version 460
+// y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish.
+// Push: x, y of count units; a, b. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "elementwise.glsl"
+#include "math.glsl"
+#include "wide.glsl"
+
+layout(push_constant, scalar) uniform Push {
+    InReal x;
+    OutReal y;
+    uint count;
+    float a, b;
+};
+
+void main()
+{
+    const uint i = item_index();
+    if (i >= count) return;
+    vec4 v = load_unit(x, i);
+    if (choice == 0) v = v * a + b;
+    else if (choice == 1) v = clamp(v, a, b);
+    else if (choice == 2) v = gelu(v);
+    else if (choice == 3) v = quick_gelu(v);
+    else v = swish(v);
+    store_unit(y, i, v);
+}
