@@ -30,6 +30,7 @@ static double bicubic(double x)
 
 /* For each place of the output along one axis: which places of the input it sums, and with what weights. */
 typedef struct {
+    int out;          /* places */
     int taps;         /* room for weights a place */
     int *first;       /* (out) */
     int *count;       /* (out) */
@@ -49,7 +50,7 @@ static bool kernel_make(int in, int out, ts_resize_filter which, kernel *k, ts_e
     double scale = (double)in / out;
     double stretch = scale < 1.0 ? 1.0 : scale;
     double support = (which == TS_RESIZE_BICUBIC ? 2.0 : 1.0) * stretch;
-    *k = (kernel){.taps = (int)ceil(support) * 2 + 1}; /* in <= 2^28: fits */
+    *k = (kernel){.out = out, .taps = (int)ceil(support) * 2 + 1}; /* in <= 2^28: fits */
     k->first = malloc((size_t)out * sizeof *k->first);
     k->count = malloc((size_t)out * sizeof *k->count);
     k->weights = calloc((size_t)out * (size_t)k->taps, sizeof *k->weights);
@@ -57,7 +58,8 @@ static bool kernel_make(int in, int out, ts_resize_filter which, kernel *k, ts_e
     if (!k->first || !k->count || !k->weights || !exact) {
         free(exact);
         kernel_clear(k);
-        return ts_fail(err, TS_ERR_MEMORY, "no memory to resize a picture from %d to %d pixels", in, out);
+        ts_fail(err, TS_ERR_MEMORY, "no memory to resize a picture from %d to %d pixels", in, out);
+        return false;
     }
     for (int i = 0; i < out; i++) {
         double center = (i + 0.5) * scale, sum = 0;
@@ -96,7 +98,7 @@ static void filter_rows(const ts_image *src, const kernel *k, ts_image *dst)
     for (int y = 0; y < dst->height; y++) {
         const uint8_t *row = src->data + (size_t)y * (size_t)src->width * 3;
         uint8_t *to = dst->data + (size_t)y * (size_t)dst->width * 3;
-        for (int x = 0; x < dst->width; x++, to += 3) {
+        for (int x = 0; x < k->out; x++, to += 3) {
             const uint8_t *from = row + (size_t)k->first[x] * 3;
             const int32_t *w = k->weights + (size_t)x * (size_t)k->taps;
             int32_t r = half, g = half, b = half;
@@ -116,7 +118,7 @@ static void filter_rows(const ts_image *src, const kernel *k, ts_image *dst)
 static void filter_columns(const ts_image *src, const kernel *k, ts_image *dst, int32_t *sums)
 {
     size_t stride = (size_t)src->width * 3;
-    for (int y = 0; y < dst->height; y++) {
+    for (int y = 0; y < k->out; y++) {
         for (size_t i = 0; i < stride; i++) sums[i] = half;
         for (int j = 0; j < k->count[y]; j++) {
             const uint8_t *from = src->data + (size_t)(k->first[y] + j) * stride;
@@ -143,7 +145,8 @@ static bool resize_columns(const ts_image *src, int height, ts_resize_filter fil
     kernel k;
     if (!kernel_make(src->height, height, filter, &k, err)) return false;
     int32_t *sums = malloc((size_t)src->width * 3 * sizeof *sums);
-    bool ok = sums ? ts_image_new(src->width, height, out, err) : ts_fail(err, TS_ERR_MEMORY, "no memory to resize a picture");
+    if (!sums) ts_fail(err, TS_ERR_MEMORY, "no memory to resize a picture");
+    bool ok = sums && ts_image_new(src->width, height, out, err);
     if (ok) filter_columns(src, &k, out, sums);
     free(sums);
     kernel_clear(&k);
@@ -153,7 +156,10 @@ static bool resize_columns(const ts_image *src, int height, ts_resize_filter fil
 bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filter filter, ts_image *out, ts_error *err)
 {
     *out = (ts_image){0};
-    if (!src->data || src->width < 1 || src->height < 1) return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to resize");
+    if (!src->data || src->width < 1 || src->height < 1 || (int64_t)src->width * src->height > TS_MAX_PIXELS) {
+        return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to resize, or it has more than %lld pixels",
+                       (long long)TS_MAX_PIXELS);
+    }
     if (width < 1 || height < 1 || (int64_t)width * height > TS_MAX_PIXELS) {
         return ts_fail(err, TS_ERR_ARGUMENT,
                        "cannot resize a picture to %d x %d: each side must be 1 or more, and the pixels %lld at most", width,
