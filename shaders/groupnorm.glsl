@@ -20,5 +20,5 @@ layout(push_constant, scalar) uniform Push {
 // Element 0 of the group at the image's first place: near enough to the mean that differences keep their digits.
 float first_of_group(uint image, uint group)
 {
-    return float(x.v[(image * places * units + group * group_units) * unit_size]);
+    return float(x.v[(image * places * units + group * group_units) * unit_size()]);
 }

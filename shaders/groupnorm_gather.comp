@@ -12,7 +12,7 @@ void main()
     if (item >= images * blocks * units) return;
     const uint unit = item % units, block = item / units % blocks, image = item / (units * blocks);
     const uint count = min(span, places - block * span), start = (image * places + block * span) * units + unit;
-    const float shift = first_of_group(image, unit / group_units), weight = 1.0 / float(count * unit_size);
+    const float shift = first_of_group(image, unit / group_units), weight = 1.0 / float(count * unit_size());
     vec4 sum = vec4(0.0), square = vec4(0.0);
     for (uint p = 0; p < count; p++) sum += load_unit(x, start + p * units) - shift;
     const float mean = dot(sum, unit_mask()) * weight;

@@ -12,17 +12,17 @@ void main()
     if (row >= images * groups) return;
     const uint image = row / groups, group = row % groups, count = blocks * group_units;
     const uint base = image * blocks * units + group * group_units;
-    const float total = float(places * group_units * unit_size);
+    const float total = float(places * group_units * unit_size());
     float sum = 0.0, square = 0.0;
     for (uint i = gl_LocalInvocationID.x; i < count; i += gl_WorkGroupSize.x) {
         const uint block = i / group_units;
-        const float n = float(min(span, places - block * span) * unit_size);
+        const float n = float(min(span, places - block * span) * unit_size());
         sum += n * partial_moments.v[base + block * units + i % group_units].x;
     }
     const float mean = row_sum(sum) / total;
     for (uint i = gl_LocalInvocationID.x; i < count; i += gl_WorkGroupSize.x) {
         const uint block = i / group_units;
-        const float n = float(min(span, places - block * span) * unit_size);
+        const float n = float(min(span, places - block * span) * unit_size());
         const vec2 m = partial_moments.v[base + block * units + i % group_units];
         square += m.y + n * (m.x - mean) * (m.x - mean);
     }

@@ -2,7 +2,13 @@
 // rest zero).
 // Specialisation: 2 wide.
 layout(constant_id = 2) const bool wide = false;
-const uint unit_size = wide ? 4 : 1;
+
+// With `if`, not with `?:`: older Mesa takes a constant folded from a choice between two for its default.
+uint unit_size()
+{
+    if (wide) return 4;
+    return 1;
+}
 
 vec4 load_unit(InReal x, uint i)
 {
@@ -19,5 +25,6 @@ void store_unit(OutReal y, uint i, vec4 v)
 // Ones where a unit holds an element, zeros elsewhere.
 vec4 unit_mask()
 {
-    return wide ? vec4(1.0) : vec4(1.0, 0.0, 0.0, 0.0);
+    if (wide) return vec4(1.0);
+    return vec4(1.0, 0.0, 0.0, 0.0);
 }
