@@ -140,6 +140,8 @@ ts_file_kind ts_weights_kind(const ts_weights *w);
 int64_t ts_weights_count(const ts_weights *w);
 const ts_weight *ts_weights_at(const ts_weights *w, int64_t i); /* in the order of the file */
 const ts_weight *ts_weights_find(const ts_weights *w, const char *name);
+/* 1 + the highest N among the names that begin with `prefix`, a number and a dot ("blocks.11.norm1.weight"); 0: there is none. */
+int64_t ts_weights_numbered(const ts_weights *w, const char *prefix);
 /* Metadata of a safetensors file ("heads", ...), or NULL. */
 const char *ts_weights_meta(const ts_weights *w, const char *key);
 int64_t ts_weights_meta_count(const ts_weights *w);

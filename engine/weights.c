@@ -245,6 +245,22 @@ const ts_weight *ts_weights_find(const ts_weights *w, const char *name)
     return hit ? *hit : NULL;
 }
 
+int64_t ts_weights_numbered(const ts_weights *w, const char *prefix)
+{
+    enum { MAX_DIGITS = 9 };
+    size_t length = strlen(prefix);
+    int64_t top = 0;
+    for (int64_t i = 0; i < w->count; i++) {
+        const char *name = w->list[i].name;
+        if (strncmp(name, prefix, length) != 0) continue;
+        size_t digits = strspn(name + length, "0123456789");
+        if (digits == 0 || digits > MAX_DIGITS || name[length + digits] != '.') continue;
+        int64_t n = strtoll(name + length, NULL, 10) + 1;
+        if (n > top) top = n;
+    }
+    return top;
+}
+
 const char *ts_weights_meta(const ts_weights *w, const char *key)
 {
     for (int64_t i = 0; i < w->meta_count; i++) {
