@@ -1,0 +1,167 @@
+/* model.c - the masked autoencoder, as in He et al. 2022 with codes to predict in place of pixels. Shapes: B canvases, L patches
+ * of which V are visible, T predicted places, D and E the encoder's and the decoder's width, K codes. */
+#include "mae/mae.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const float EPS = 1e-6f;
+
+/* A transformer's blocks: the same in encoder and decoder but for their sizes. */
+typedef struct {
+    ts_graph *g;
+    ts_params *params;
+    const char *prefix; /* "blocks", "decoder_blocks" */
+    int width, depth, heads, mlp;
+} blocks_desc;
+
+static ts_tensor *vector(ts_graph *g, ts_params *ps, const char *layer, const char *part, int64_t n)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", layer, part);
+    return ts_param(g, ps, name, TS_LAYOUT_PLAIN, 1, &n);
+}
+
+/* x (..., in) -> (..., out) */
+static ts_tensor *linear(ts_graph *g, ts_params *ps, const char *layer, ts_tensor *x, int64_t in, int64_t out)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", layer);
+    ts_scope(g, "%s", layer);
+    ts_tensor *w = ts_param(g, ps, name, TS_LAYOUT_LINEAR, 2, (int64_t[]){out, in});
+    return ts_linear(g, x, w, vector(g, ps, layer, "bias", out));
+}
+
+static ts_tensor *norm(ts_graph *g, ts_params *ps, const char *layer, ts_tensor *x, int64_t width)
+{
+    ts_scope(g, "%s", layer);
+    ts_tensor *gamma = vector(g, ps, layer, "weight", width);
+    return ts_layernorm(g, x, gamma, vector(g, ps, layer, "bias", width), EPS);
+}
+
+/* x (B, N, width) -> the same: x += proj(attention(norm1 x)); x += fc2(gelu(fc1(norm2 x))) */
+static ts_tensor *block(const blocks_desc *d, int number, ts_tensor *x)
+{
+    ts_graph *g = d->g;
+    char layer[6][48];
+    static const char *const parts[6] = {"norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"};
+    for (int i = 0; i < 6; i++) snprintf(layer[i], sizeof layer[i], "%s.%d.%s", d->prefix, number, parts[i]);
+
+    ts_tensor *h = norm(g, d->params, layer[0], x, d->width);
+    h = linear(g, d->params, layer[1], h, d->width, 3 * (int64_t)d->width); // (B, N, 3 width): q, k, v
+    h = ts_attention_qkv(g, h, d->heads, false);                            // (B, N, width)
+    h = linear(g, d->params, layer[2], h, d->width, d->width);
+    x = ts_add(g, h, x);
+    h = norm(g, d->params, layer[3], x, d->width);
+    h = ts_gelu(g, linear(g, d->params, layer[4], h, d->width, d->mlp)); // (B, N, mlp)
+    h = linear(g, d->params, layer[5], h, d->mlp, d->width);
+    return ts_add(g, h, x);
+}
+
+static ts_tensor *blocks(const blocks_desc *d, ts_tensor *x)
+{
+    for (int i = 0; i < d->depth; i++) x = block(d, i, x);
+    return x;
+}
+
+/* Parameter `name` (1, rows, width) as (rows, width), or as (width) where it has one row. */
+static ts_tensor *rows_of(ts_graph *g, ts_params *ps, const char *name, int64_t rows, int64_t width)
+{
+    ts_tensor *t = ts_param(g, ps, name, TS_LAYOUT_PLAIN, 3, (int64_t[]){1, rows, width});
+    return rows == 1 ? ts_reshape(g, t, 1, &width) : ts_reshape(g, t, 2, (int64_t[]){rows, width});
+}
+
+ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index)
+{
+    const ts_mae_config *c = &m->config;
+    ts_params *ps = m->params;
+    int64_t d = c->dim, p = c->patch, patches = (int64_t)c->side * c->side;
+    if (!pixels) return NULL;
+
+    ts_scope(g, "patch_embed.proj");
+    ts_tensor *w = ts_param(g, ps, "patch_embed.proj.weight", TS_LAYOUT_CONV, 4, (int64_t[]){d, 3, p, p});
+    ts_tensor *b = vector(g, ps, "patch_embed.proj", "bias", d);
+    ts_tensor *x = ts_conv2d(g, pixels, w, b, &(ts_conv_desc){.stride = c->patch}); // (B, side, side, D)
+    x = ts_reshape(g, x, 3, (int64_t[]){pixels->shape[0], patches, d});             // (B, L, D)
+
+    /* Published: positions are added, then the visible patches are kept and the class token, with its own position, goes before
+     * them. Keeping first and adding the kept rows' positions is the same sum. */
+    ts_scope(g, "tokens");
+    x = ts_gather(g, x, index->token, rows_of(g, ps, "cls_token", 1, d)); // (B, 1+V, D)
+    ts_tensor *place = ts_gather(g, rows_of(g, ps, "pos_embed", 1 + patches, d), index->place, NULL);
+    x = ts_add(g, x, place); // (B, 1+V, D)
+
+    x = blocks(&(blocks_desc){g, ps, "blocks", c->dim, c->depth, c->heads, c->mlp}, x);
+    return norm(g, ps, "norm", x, d);
+}
+
+ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const ts_mae_index *index)
+{
+    const ts_mae_config *c = &m->config;
+    ts_params *ps = m->params;
+    int64_t e = c->decoder_dim, patches = (int64_t)c->side * c->side;
+
+    ts_tensor *x = linear(g, ps, "decoder_embed", encoded, c->dim, e); // (B, 1+V, E)
+    ts_scope(g, "decoder_tokens");
+    x = ts_gather(g, x, index->slot, rows_of(g, ps, "mask_token", 1, e));  // (B, 1+L, E): each patch at its place again
+    x = ts_add(g, x, rows_of(g, ps, "decoder_pos_embed", 1 + patches, e)); // the same positions for every canvas
+
+    blocks_desc d = {g, ps, "decoder_blocks", c->decoder_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp};
+    x = blocks(&d, x);
+    x = norm(g, ps, "decoder_norm", x, e);
+    x = ts_gather(g, x, index->row, NULL);                // (B, T, E): the class token, and what is not asked for, left out
+    return linear(g, ps, "decoder_pred", x, e, c->codes); // (B, T, K)
+}
+
+ts_mae_index ts_mae_index_new(ts_graph *g, const ts_mae *m, int64_t batch, int64_t visible, int64_t predicted)
+{
+    int64_t patches = (int64_t)m->config.side * m->config.side;
+    return (ts_mae_index){.token = ts_input(g, "token", TS_I32, 2, (int64_t[]){batch, 1 + visible}),
+                          .place = ts_input(g, "place", TS_I32, 2, (int64_t[]){batch, 1 + visible}),
+                          .slot = ts_input(g, "slot", TS_I32, 2, (int64_t[]){batch, 1 + patches}),
+                          .row = ts_input(g, "row", TS_I32, 2, (int64_t[]){batch, predicted})};
+}
+
+/* One canvas's part of the four tables. */
+static bool fill_index(int64_t patches, int64_t visible, int64_t predicted, const int32_t *keep, const int32_t *predict,
+                       int32_t *token, int32_t *place, int32_t *slot, int32_t *row, ts_error *err)
+{
+    token[0] = -1;
+    place[0] = slot[0] = 0;
+    for (int64_t i = 1; i <= patches; i++) slot[i] = -1;
+    for (int64_t i = 0; i < visible; i++) {
+        if (keep[i] < 0 || keep[i] >= patches)
+            return ts_fail(err, TS_ERR_ARGUMENT, "patch %d cannot be visible: the canvas has %d", keep[i], (int)patches);
+        token[1 + i] = keep[i];
+        place[1 + i] = keep[i] + 1;
+        slot[1 + keep[i]] = (int32_t)(1 + i);
+    }
+    for (int64_t i = 0; i < predicted; i++) {
+        int32_t patch = predict ? predict[i] : (int32_t)i;
+        if (patch < 0 || patch >= patches)
+            return ts_fail(err, TS_ERR_ARGUMENT, "patch %d cannot be predicted: the canvas has %d", patch, (int)patches);
+        row[i] = patch + 1;
+    }
+    return true;
+}
+
+bool ts_mae_index_write(ts_exec *e, const ts_mae *m, const ts_mae_index *index, const int32_t *keep, const int32_t *predict,
+                        ts_error *err)
+{
+    if (!index->token || !index->row) return ts_fail(err, TS_ERR_ARGUMENT, "the index inputs were not made");
+    int64_t patches = (int64_t)m->config.side * m->config.side, batch = index->token->shape[0];
+    int64_t tokens = index->token->shape[1], predicted = index->row->shape[1];
+    if (!predict && predicted != patches)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%d places are predicted, but not said which", (int)predicted);
+    int32_t *all = malloc((size_t)batch * (size_t)(2 * tokens + 1 + patches + predicted) * sizeof *all);
+    if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the index of %d canvases", (int)batch);
+    int32_t *token = all, *place = token + batch * tokens, *slot = place + batch * tokens, *row = slot + batch * (1 + patches);
+    bool ok = true;
+    for (int64_t i = 0; ok && i < batch; i++)
+        ok = fill_index(patches, tokens - 1, predicted, keep + i * (tokens - 1), predict ? predict + i * predicted : NULL,
+                        token + i * tokens, place + i * tokens, slot + i * (1 + patches), row + i * predicted, err);
+    ok = ok && ts_write(e, index->token, token, err) && ts_write(e, index->place, place, err) &&
+         ts_write(e, index->slot, slot, err) && ts_write(e, index->row, row, err);
+    free(all);
+    return ok;
+}

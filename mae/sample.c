@@ -1,0 +1,44 @@
+/* sample.c - drawing codes from logits, and the generator that draws. */
+#include "mae/internal.h"
+
+#include <math.h>
+
+double ts_mae_uniform(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+static int64_t largest(const float *x, int64_t n)
+{
+    int64_t best = 0;
+    for (int64_t i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+/* Walks the distribution until `u` of its mass is behind. The largest logit is taken off first, so that no exponential
+ * overflows. */
+static int64_t draw(const float *x, int64_t n, double temperature, double u)
+{
+    int64_t top = largest(x, n);
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += exp(((double)x[i] - (double)x[top]) / temperature);
+    double left = u * sum;
+    for (int64_t i = 0; i < n; i++) {
+        left -= exp(((double)x[i] - (double)x[top]) / temperature);
+        if (left < 0) return i;
+    }
+    return top; /* rounding left a crumb, or the logits are not numbers */
+}
+
+void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double temperature, uint64_t seed, int32_t *out)
+{
+    for (int64_t i = 0; i < places; i++) {
+        const float *x = logits + i * codes;
+        double u = ts_mae_uniform(&seed);
+        out[i] = (int32_t)(temperature > 0 ? draw(x, codes, temperature, u) : largest(x, codes));
+    }
+}
