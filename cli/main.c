@@ -1,5 +1,52 @@
+/* main.c - the program `tessera`: finds the subcommand and hands over to it. */
 #include <stdio.h>
-int main(void)
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"run", "do to a picture what example pairs show", ts_cmd_run},
+    {"model", "look into a weights file, convert it, check it, make one with random weights", ts_cmd_model},
+    {"devices", "which devices there are, and what they can do", ts_cmd_devices},
+    {"bench", "speed of every kernel and of every model", ts_cmd_bench},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_usage(void)
 {
-    return 0;
+    printf("tessera fills in the missing tile: it shows a model example pairs and a query, and the model paints the answer.\n\n"
+           "Usage: tessera COMMAND [options]\n\nCommands:\n");
+    for (int i = 0; i < COMMAND_COUNT; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
+    printf("\nOptions:\n  --help     this page; tessera COMMAND --help tells of a command\n  --version  the program's version\n"
+           "\nExample:\n  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n");
+}
+
+static int finish(void)
+{
+    ts_error err = {0};
+    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report("", &err);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        fprintf(stderr, "tessera: a command is missing: run, model, devices or bench (tessera --help shows how)\n");
+        return TS_EXIT_USAGE;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
+        print_usage();
+        return finish();
+    }
+    if (strcmp(word, "--version") == 0) {
+        puts("tessera " TESSERA_VERSION);
+        return finish();
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "tessera: there is no command %s: run, model, devices or bench (tessera --help shows how)\n", word);
+    return TS_EXIT_USAGE;
 }

@@ -37,13 +37,25 @@ static bool parent_of(const char *path, char *out, size_t room)
     return snprintf(out, room, "%.*s", (int)length, path) < (int)room;
 }
 
+/* Makes a file there and removes it: permissions alone do not tell of a read-only or full disk, nor what root may not do. */
+static bool probe_folder(const char *folder)
+{
+    char path[4096 + 32];
+    snprintf(path, sizeof path, "%s/.tessera-XXXXXX", folder);
+    int fd = mkstemp(path);
+    if (fd < 0) return false;
+    close(fd);
+    unlink(path);
+    return true;
+}
+
 bool ts_check_writable(const char *path, ts_error *err)
 {
     char folder[4096];
     if (path[0] == '\0') return ts_fail(err, TS_ERR_IO, "the name of an output is empty");
     if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "output %s is a folder, a file was wanted", path);
     if (!parent_of(path, folder, sizeof folder)) return ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s", path);
-    if (access(folder, W_OK | X_OK) != 0)
+    if (!probe_folder(folder))
         return ts_fail(err, TS_ERR_IO, "output %s cannot be written: folder %s: %s", path, folder, strerror(errno));
     struct stat s;
     if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
@@ -57,17 +69,18 @@ bool ts_check_folder(const char *path, ts_error *err)
     struct stat s;
     if (stat(path, &s) == 0) {
         if (!S_ISDIR(s.st_mode)) return ts_fail(err, TS_ERR_IO, "output %s is a file, a folder was wanted", path);
-        if (access(path, W_OK | X_OK) == 0) return true;
+        if (probe_folder(path)) return true;
         return ts_fail(err, TS_ERR_IO, "folder %s cannot be written: %s", path, strerror(errno));
     }
+    if (errno != ENOENT) return ts_fail(err, TS_ERR_IO, "folder %s cannot be made: %s", path, strerror(errno));
     if (!parent_of(path, parent, sizeof parent)) return ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s", path);
-    if (access(parent, W_OK | X_OK) == 0) return true;
+    if (probe_folder(parent)) return true;
     return ts_fail(err, TS_ERR_IO, "folder %s cannot be made in %s: %s", path, parent, strerror(errno));
 }
 
 bool ts_make_folder(const char *path, ts_error *err)
 {
-    if (mkdir(path, 0777) == 0 || errno == EEXIST) return true;
+    if (mkdir(path, 0777) == 0 || ts_is_folder(path)) return true;
     return ts_fail(err, TS_ERR_IO, "folder %s cannot be made: %s", path, strerror(errno));
 }
 

@@ -379,7 +379,9 @@ static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *
         float *logits = batch_room(count, ip->places * k, err);
         ok = logits && ts_inpainter_predict(ip, grid, canvases, count, NULL, logits, ms, err);
         double start = now_ms();
-        if (ok) ts_sample_codes(logits, places, k, options->temperature, options->seed, codes);
+        /* Each canvas draws from the seed anew: its answer does not depend on what else is in the batch. */
+        for (int64_t i = 0; ok && i < places; i += ip->places)
+            ts_sample_codes(logits + i * k, ip->places, k, options->temperature, options->seed, codes + i);
         free(logits);
         add_ms(&ms->mae, start);
     } else {

@@ -202,15 +202,17 @@ static void add_vqgan(maker *m, const ts_vqgan_config *c)
     add_layer(m, 4, (int64_t[]){3, width, 3, 3}, "vae.decoder.conv_out");
 }
 
-bool ts_mae_write_random(const char *path, uint64_t seed, ts_error *err)
+bool ts_mae_write_random(const char *path, const ts_mae_config *mae, const ts_vqgan_config *vqgan, uint64_t seed, ts_error *err)
 {
+    if (!mae) mae = &MAE;
+    if (!vqgan) vqgan = &VQGAN;
     maker m = {.writer = ts_weights_writer_new(), .seed = seed, .err = err, .ok = true};
     if (!m.writer) return ts_fail(err, TS_ERR_MEMORY, "out of memory for a model of random weights");
     char heads[16], decoder_heads[16];
-    snprintf(heads, sizeof heads, "%d", MAE.heads);
-    snprintf(decoder_heads, sizeof decoder_heads, "%d", MAE.decoder_heads);
-    add_mae(&m, &MAE);
-    add_vqgan(&m, &VQGAN);
+    snprintf(heads, sizeof heads, "%d", mae->heads);
+    snprintf(decoder_heads, sizeof decoder_heads, "%d", mae->decoder_heads);
+    add_mae(&m, mae);
+    add_vqgan(&m, vqgan);
     bool ok = m.ok && ts_weights_writer_meta(m.writer, "heads", heads, err) &&
               ts_weights_writer_meta(m.writer, "decoder_heads", decoder_heads, err) &&
               ts_weights_writer_meta(m.writer, "tessera.note", "random weights", err) &&

@@ -343,7 +343,7 @@ static void test_random_model(void **state)
     ts_error err = {0};
     char path[256];
     snprintf(path, sizeof path, "%s/random.safetensors", temp_dir());
-    if (!ts_mae_write_random(path, 1, &err)) fail_msg("%s", err.text);
+    if (!ts_mae_write_random(path, NULL, NULL, 1, &err)) fail_msg("%s", err.text);
     ts_weights *w = ts_weights_open(path, &err);
     if (!w || !ts_model_check(w, &err)) fail_msg("%s", err.text);
     assert_string_equal(ts_weights_meta(w, "tessera.note"), "random weights");

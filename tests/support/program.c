@@ -1,6 +1,8 @@
 /* program.c - see program.h. */
 #include "program.h"
 
+#include "mae/mae.h"
+
 #include <fcntl.h>
 #include <math.h>
 #include <spawn.h>
@@ -9,7 +11,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include <zlib.h>
 
 enum { MAX_ARGS = 64 };
 extern char **environ;
@@ -121,77 +122,32 @@ void write_picture(const char *path, int width, int height, uint64_t seed)
     ts_image_clear(&img);
 }
 
-/* ---- a zip of stored entries --------------------------------------------------------------------------------- */
-
-typedef struct {
-    unsigned char *bytes;
-    size_t size;
-} buffer;
-
-static void put(buffer *b, const void *bytes, size_t size)
+const char *random_model(void)
 {
-    b->bytes = realloc(b->bytes, b->size + size + 1);
-    assert_non_null(b->bytes);
-    memcpy(b->bytes + b->size, bytes, size);
-    b->size += size;
-}
-
-static void put_number(buffer *b, uint32_t value, int bytes)
-{
-    for (int i = 0; i < bytes; i++) put(b, &(unsigned char){(unsigned char)(value >> (8 * i))}, 1);
-}
-
-/* The fields that a local header and a central entry share. */
-static void put_entry_fields(buffer *b, const char *name, const void *bytes, size_t size)
-{
-    put_number(b, 0, 2); /* flags */
-    put_number(b, 0, 2); /* stored */
-    put_number(b, 0, 4); /* time */
-    put_number(b, (uint32_t)crc32(0, bytes, (uInt)size), 4);
-    put_number(b, (uint32_t)size, 4);
-    put_number(b, (uint32_t)size, 4);
-    put_number(b, (uint32_t)strlen(name), 2);
-    put_number(b, 0, 2); /* extra */
-}
-
-void write_torch_zip(const char *path, const void *pickle, size_t pickle_size, const void *storage, size_t storage_size)
-{
-    const struct {
-        const char *name;
-        const void *bytes;
-        size_t size;
-    } entries[] = {
-        {"archive/data.pkl", pickle, pickle_size}, {"archive/data/0", storage, storage_size}, {"archive/version", "3\n", 2}};
-    enum { COUNT = sizeof entries / sizeof *entries };
-    buffer zip = {0}, central = {0};
-    for (int i = 0; i < COUNT; i++) {
-        uint32_t offset = (uint32_t)zip.size;
-        put_number(&zip, 0x04034b50, 4);
-        put_number(&zip, 20, 2);
-        put_entry_fields(&zip, entries[i].name, entries[i].bytes, entries[i].size);
-        put(&zip, entries[i].name, strlen(entries[i].name));
-        put(&zip, entries[i].bytes, entries[i].size);
-        put_number(&central, 0x02014b50, 4);
-        put_number(&central, 20, 2);
-        put_number(&central, 20, 2);
-        put_entry_fields(&central, entries[i].name, entries[i].bytes, entries[i].size);
-        put_number(&central, 0, 2); /* comment */
-        put_number(&central, 0, 2); /* disk */
-        put_number(&central, 0, 2);
-        put_number(&central, 0, 4);
-        put_number(&central, offset, 4);
-        put(&central, entries[i].name, strlen(entries[i].name));
-    }
-    uint32_t start = (uint32_t)zip.size;
-    put(&zip, central.bytes, central.size);
-    put_number(&zip, 0x06054b50, 4);
-    put_number(&zip, 0, 4);
-    put_number(&zip, COUNT, 2);
-    put_number(&zip, COUNT, 2);
-    put_number(&zip, (uint32_t)central.size, 4);
-    put_number(&zip, start, 4);
-    put_number(&zip, 0, 2);
-    write_bytes(path, zip.bytes, zip.size);
-    free(zip.bytes);
-    free(central.bytes);
+    static char path[512];
+    if (path[0]) return path;
+    const ts_mae_config mae = {.patch = 16,
+                               .side = 4,
+                               .dim = 64,
+                               .depth = 2,
+                               .heads = 4,
+                               .mlp = 128,
+                               .decoder_dim = 32,
+                               .decoder_depth = 1,
+                               .decoder_heads = 2,
+                               .decoder_mlp = 64,
+                               .codes = 64};
+    const ts_vqgan_config vqgan = {.base = 32,
+                                   .levels = 5,
+                                   .width = {32, 32, 32, 32, 32},
+                                   .blocks = 1,
+                                   .attention = {false, false, false, false, true},
+                                   .latent = 32,
+                                   .embed = 16,
+                                   .codes = 64,
+                                   .factor = 16};
+    ts_error err = {0};
+    snprintf(path, sizeof path, "%s/random_model.safetensors", temp_dir());
+    if (!ts_mae_write_random(path, &mae, &vqgan, 7, &err)) fail_msg("%s", err.text);
+    return path;
 }

@@ -1,4 +1,4 @@
-/* program.h - runs the program `tessera` as a user does, and makes the broken files that it must refuse. */
+/* program.h - runs the program `tessera` as a user does, and makes files for it. */
 #ifndef TESSERA_TEST_PROGRAM_H
 #define TESSERA_TEST_PROGRAM_H
 
@@ -23,8 +23,7 @@ unsigned char *read_bytes(const char *path, size_t *size); /* free() */
 bool file_exists(const char *path);
 /* A picture of smooth colours that depend on `seed`. */
 void write_picture(const char *path, int width, int height, uint64_t seed);
-
-/* A PyTorch zip whose archive/data.pkl is the given pickle and whose archive/data/0 is `storage`. */
-void write_torch_zip(const char *path, const void *pickle, size_t pickle_size, const void *storage, size_t storage_size);
+/* A model of random weights, as small as one can be, written once a process: a canvas of 64 pixels, 4 x 4 patches, 64 codes. */
+const char *random_model(void);
 
 #endif

@@ -1,0 +1,371 @@
+/* model.c - `tessera model`: what a weights file is, whether it is whole, the same as safetensors, and a random one to try with.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "mae/mae.h"
+
+enum { MAX_TEXT = 64 };
+
+static const char *container_name(ts_file_kind kind)
+{
+    switch (kind) {
+    case TS_FILE_SAFETENSORS:
+        return "safetensors";
+    case TS_FILE_TORCH_ZIP:
+        return "PyTorch checkpoint";
+    case TS_FILE_TORCHSCRIPT:
+        return "TorchScript archive";
+    }
+    return "unknown";
+}
+
+/* "16x3x4"; "scalar" for no dimension. */
+static const char *shape_text(const ts_weight *t, char out[MAX_TEXT * 3])
+{
+    size_t used = 0, room = MAX_TEXT * 3;
+    if (t->ndim == 0) snprintf(out, room, "scalar");
+    for (int d = 0; d < t->ndim && used < room; d++)
+        used += (size_t)snprintf(out + used, room - used, "%s%" PRId64, d ? "x" : "", t->shape[d]);
+    return out;
+}
+
+/* ---- info --------------------------------------------------------------------------------------------------- */
+
+static void print_info(const ts_weights *w, const ts_model_info *info, bool tensors)
+{
+    char count[32];
+    printf("file          %s\ncontainer     %s\nmodel         %s\n", ts_weights_path(w), container_name(ts_weights_kind(w)),
+           info->title);
+    for (const char *line = info->architecture; *line;) {
+        int length = (int)strcspn(line, "\n");
+        printf("              %.*s\n", length, line);
+        line += length + (line[length] == '\n');
+    }
+    printf("parameters    %s in %" PRId64 " tensors", ts_count_text((double)info->parameters, count), info->tensors);
+    if (info->kind != TS_MODEL_UNKNOWN && info->ours != info->tensors)
+        printf(", of which the model uses %s in %" PRId64, ts_count_text((double)info->our_parameters, count), info->ours);
+    printf("\ndtypes       ");
+    for (int d = 0; d <= TS_DT_BOOL; d++)
+        if (info->of_dtype[d]) printf(" %s %s", ts_dtype_name((ts_dtype)d), ts_count_text((double)info->of_dtype[d], count));
+    printf("\n");
+    for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
+        const char *key, *value;
+        ts_weights_meta_at(w, i, &key, &value);
+        printf("%s%s = %s\n", i ? "              " : "metadata      ", key, value);
+    }
+    for (int64_t i = 0; tensors && i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        char shape[MAX_TEXT * 3];
+        printf("%s%-4s %-18s %s\n", i ? "" : "\n", ts_dtype_name(t->dtype), shape_text(t, shape), t->name);
+    }
+}
+
+static void add_mae(cJSON *to, const ts_mae_config *c)
+{
+    cJSON *o = cJSON_AddObjectToObject(to, "mae");
+    cJSON_AddNumberToObject(o, "canvas", c->side * c->patch);
+    cJSON_AddNumberToObject(o, "patch", c->patch);
+    cJSON_AddNumberToObject(o, "dim", c->dim);
+    cJSON_AddNumberToObject(o, "depth", c->depth);
+    cJSON_AddNumberToObject(o, "decoder_dim", c->decoder_dim);
+    cJSON_AddNumberToObject(o, "decoder_depth", c->decoder_depth);
+    cJSON_AddNumberToObject(o, "codes", c->codes);
+    /* Heads that nothing tells are no number. */
+    if (c->heads) cJSON_AddNumberToObject(o, "heads", c->heads);
+    else cJSON_AddNullToObject(o, "heads");
+    if (c->decoder_heads) cJSON_AddNumberToObject(o, "decoder_heads", c->decoder_heads);
+    else cJSON_AddNullToObject(o, "decoder_heads");
+}
+
+static void add_vqgan(cJSON *to, const ts_vqgan_config *c)
+{
+    cJSON *o = cJSON_AddObjectToObject(to, "vqgan");
+    cJSON_AddItemToObject(o, "width", cJSON_CreateIntArray(c->width, c->levels));
+    cJSON_AddNumberToObject(o, "blocks", c->blocks);
+    cJSON_AddNumberToObject(o, "embed", c->embed);
+    cJSON_AddNumberToObject(o, "codes", c->codes);
+    cJSON_AddNumberToObject(o, "factor", c->factor);
+}
+
+static bool print_info_json(const ts_weights *w, const ts_model_info *info, bool tensors, ts_error *err)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "file", ts_weights_path(w));
+    cJSON_AddStringToObject(o, "container", container_name(ts_weights_kind(w)));
+    cJSON_AddStringToObject(o, "model", info->title);
+    if (info->has_mae) add_mae(o, &info->mae);
+    if (info->has_vqgan) add_vqgan(o, &info->vqgan);
+    cJSON_AddNumberToObject(o, "tensors", (double)info->tensors);
+    cJSON_AddNumberToObject(o, "parameters", (double)info->parameters);
+    cJSON_AddNumberToObject(o, "used_tensors", (double)info->ours);
+    cJSON_AddNumberToObject(o, "used_parameters", (double)info->our_parameters);
+    cJSON *dtypes = cJSON_AddObjectToObject(o, "dtypes"), *meta = cJSON_AddObjectToObject(o, "metadata");
+    for (int d = 0; d <= TS_DT_BOOL; d++)
+        if (info->of_dtype[d]) cJSON_AddNumberToObject(dtypes, ts_dtype_name((ts_dtype)d), (double)info->of_dtype[d]);
+    for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
+        const char *key, *value;
+        ts_weights_meta_at(w, i, &key, &value);
+        cJSON_AddStringToObject(meta, key, value);
+    }
+    cJSON *list = tensors ? cJSON_AddArrayToObject(o, "list") : NULL;
+    for (int64_t i = 0; list && i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        cJSON *item = cJSON_CreateObject(), *shape = cJSON_AddArrayToObject(item, "shape");
+        for (int d = 0; d < t->ndim; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[d]));
+        cJSON_AddStringToObject(item, "name", t->name);
+        cJSON_AddStringToObject(item, "dtype", ts_dtype_name(t->dtype));
+        cJSON_AddItemToArray(list, item);
+    }
+    return ts_print_json(o, err);
+}
+
+static int info_command(int argc, char **argv)
+{
+    ts_common common = {0};
+    ts_words files = {0};
+    bool tensors = false;
+    const ts_option options[] = {{0, "tensors", NULL, TS_OPT_FLAG, &tensors, 0, 0, "list every tensor"}};
+    int status = ts_options_parse(&(ts_command){.name = "model info",
+                                                .usage = "FILE [--tensors]",
+                                                .summary = "tells what a weights file is",
+                                                .example = "  tessera model info checkpoint-1000.pth\n",
+                                                .options = options,
+                                                .count = 1,
+                                                .rest = &files,
+                                                .least = 1,
+                                                .most = 1,
+                                                .rest_name = "FILE",
+                                                .common = &common},
+                                  argc, argv);
+    if (status < 0) {
+        ts_error err = {0};
+        ts_model_info info;
+        ts_weights *w = ts_weights_open(files.items[0], &err);
+        bool ok = w && ts_model_about(w, &info, &err);
+        if (ok && common.json) {
+            ok = print_info_json(w, &info, tensors, &err);
+        } else if (ok) {
+            print_info(w, &info, tensors);
+            ok = ts_flush_output(&err);
+        }
+        ts_weights_free(w);
+        status = ok ? TS_EXIT_DONE : ts_report("model info", &err);
+    }
+    ts_words_free(&files);
+    return status;
+}
+
+/* ---- check -------------------------------------------------------------------------------------------------- */
+
+static bool check_file(const char *path, bool json, ts_error *err)
+{
+    ts_model_info info = {0};
+    ts_weights *w = ts_weights_open(path, err);
+    bool ok = w && ts_model_about(w, &info, err) && ts_model_check(w, err);
+    ts_weights_free(w);
+    if (json) {
+        ts_error broken = {0};
+        cJSON *o = cJSON_CreateObject();
+        cJSON_AddStringToObject(o, "file", path);
+        cJSON_AddBoolToObject(o, "whole", ok);
+        if (ok) cJSON_AddStringToObject(o, "model", info.title);
+        else cJSON_AddStringToObject(o, "problem", err->text);
+        return ts_print_json(o, ok ? err : &broken) && ok;
+    }
+    if (!ok) return false;
+    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes\n", path, info.title, info.ours);
+    return ts_flush_output(err);
+}
+
+static int check_command(int argc, char **argv)
+{
+    ts_common common = {0};
+    ts_words files = {0};
+    int status =
+        ts_options_parse(&(ts_command){.name = "model check",
+                                       .usage = "FILE",
+                                       .summary = "tells whether every tensor of the model is there with the right shape",
+                                       .example = "  tessera model check checkpoint-1000.pth\n",
+                                       .rest = &files,
+                                       .least = 1,
+                                       .most = 1,
+                                       .rest_name = "FILE",
+                                       .common = &common},
+                         argc, argv);
+    if (status < 0) {
+        ts_error err = {0};
+        status = check_file(files.items[0], common.json, &err) ? TS_EXIT_DONE : ts_report("model check", &err);
+    }
+    ts_words_free(&files);
+    return status;
+}
+
+/* ---- convert ------------------------------------------------------------------------------------------------ */
+
+static bool starts_with(const char *s, const char *prefix)
+{
+    return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_float(ts_dtype d)
+{
+    return d == TS_DT_F32 || d == TS_DT_F16 || d == TS_DT_BF16 || d == TS_DT_F64;
+}
+
+/* The file's own metadata, and the heads, which no shape tells. */
+static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, ts_error *err)
+{
+    char number[16];
+    for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
+        const char *key, *value;
+        ts_weights_meta_at(w, i, &key, &value);
+        if (mae && (strcmp(key, "heads") == 0 || strcmp(key, "decoder_heads") == 0)) continue;
+        if (!ts_weights_writer_meta(out, key, value, err)) return false;
+    }
+    if (!mae) return true;
+    snprintf(number, sizeof number, "%d", mae->heads);
+    if (!ts_weights_writer_meta(out, "heads", number, err)) return false;
+    snprintf(number, sizeof number, "%d", mae->decoder_heads);
+    return ts_weights_writer_meta(out, "decoder_heads", number, err);
+}
+
+/* `left_out` counts the tensors of a VQGAN's training (its losses), which nobody needs to run it. */
+static bool convert(const ts_weights *w, const char *to, ts_dtype dtype, int heads, int decoder_heads, int64_t *left_out,
+                    ts_error *err)
+{
+    ts_model_info info;
+    if (!ts_model_about(w, &info, err)) return false;
+    if (info.has_mae && !ts_mae_config_read(w, heads, decoder_heads, false, &info.mae, err)) return false;
+    ts_weights_writer *out = ts_weights_writer_new();
+    if (!out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, err);
+    for (int64_t i = 0; ok && i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        if (info.has_vqgan && (starts_with(t->name, "loss.") || starts_with(t->name, "vae.loss."))) {
+            ++*left_out;
+            continue;
+        }
+        ok = ts_weights_writer_add_weight(out, t, is_float(t->dtype) ? dtype : t->dtype, err);
+    }
+    ok = ok && ts_weights_writer_save(out, to, err);
+    ts_weights_writer_free(out);
+    return ok;
+}
+
+static int convert_command(int argc, char **argv)
+{
+    ts_common common = {0};
+    ts_words files = {0};
+    int dtype = 0, heads = 0, decoder_heads = 0;
+    const ts_option options[] = {
+        {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
+        {0, "heads", "N", TS_OPT_INT, &heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
+    };
+    int status = ts_options_parse(
+        &(ts_command){.name = "model convert",
+                      .usage = "IN OUT [--dtype fp32|fp16]",
+                      .summary = "writes a weights file as safetensors, with the model's configuration in it",
+                      .example = "  tessera model convert checkpoint-1000.pth mae-vqgan.safetensors --dtype fp16\n",
+                      .options = options,
+                      .count = sizeof options / sizeof *options,
+                      .rest = &files,
+                      .least = 2,
+                      .most = 2,
+                      .rest_name = "IN or OUT",
+                      .common = &common},
+        argc, argv);
+    if (status < 0) {
+        const char *in = files.items[0], *to = files.items[1];
+        ts_error err = {0};
+        int64_t left_out = 0;
+        bool ok = ts_check_readable(in, "file", &err) && ts_check_writable(to, &err);
+        if (ok && ts_same_file(in, to)) ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
+        ts_weights *w = ok ? ts_weights_open(in, &err) : NULL;
+        ok = w && convert(w, to, dtype ? TS_DT_F16 : TS_DT_F32, heads, decoder_heads, &left_out, &err);
+        if (ok && left_out && !common.quiet)
+            fprintf(stderr, "left out: %" PRId64 " tensors of the losses, which only training needs\n", left_out);
+        if (ok && common.json) {
+            cJSON *o = cJSON_CreateObject();
+            cJSON_AddStringToObject(o, "file", to);
+            cJSON_AddNumberToObject(o, "tensors", (double)(ts_weights_count(w) - left_out));
+            cJSON_AddNumberToObject(o, "left_out", (double)left_out);
+            ok = ts_print_json(o, &err);
+        } else if (ok) {
+            puts(to);
+            ok = ts_flush_output(&err);
+        }
+        ts_weights_free(w);
+        status = ok ? TS_EXIT_DONE : ts_report("model convert", &err);
+    }
+    ts_words_free(&files);
+    return status;
+}
+
+/* ---- random ------------------------------------------------------------------------------------------------- */
+
+static int random_command(int argc, char **argv)
+{
+    ts_common common = {0};
+    ts_words files = {0};
+    int status = ts_options_parse(
+        &(ts_command){.name = "model random",
+                      .usage = "OUT [--seed N]",
+                      .summary = "writes a small MAE-VQGAN with random weights, to try the path; its answers mean nothing",
+                      .example = "  tessera model random random.safetensors --seed 1\n",
+                      .rest = &files,
+                      .least = 1,
+                      .most = 1,
+                      .rest_name = "OUT",
+                      .common = &common},
+        argc, argv);
+    if (status < 0) {
+        const char *to = files.items[0];
+        ts_error err = {0};
+        bool ok = ts_check_writable(to, &err) && ts_mae_write_random(to, NULL, NULL, common.seed, &err);
+        if (ok && common.json) {
+            cJSON *o = cJSON_CreateObject();
+            cJSON_AddStringToObject(o, "file", to);
+            cJSON_AddNumberToObject(o, "seed", (double)common.seed);
+            ok = ts_print_json(o, &err);
+        } else if (ok) {
+            puts(to);
+            ok = ts_flush_output(&err);
+        }
+        status = ok ? TS_EXIT_DONE : ts_report("model random", &err);
+    }
+    ts_words_free(&files);
+    return status;
+}
+
+/* ---- dispatch ----------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name, *usage, *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"info", "FILE", "what a weights file is", info_command},
+    {"convert", "IN OUT", "the same as safetensors, in fp32 or fp16", convert_command},
+    {"check", "FILE", "whether every tensor of the model is there", check_command},
+    {"random", "OUT", "a small model with random weights, to try with", random_command},
+};
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+int ts_cmd_model(int argc, char **argv)
+{
+    if (argc < 2) return ts_usage_error("model", "what to do is missing: info, convert, check or random");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    if (strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
+        return ts_usage_error("model", "there is no model %s: info, convert, check or random", argv[1]);
+    printf("tessera model - looks into weights files\n\nUsage:\n");
+    for (int i = 0; i < COMMAND_COUNT; i++)
+        printf("  tessera model %-8s %-8s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
+    printf("\nExample:\n  tessera model info checkpoint-1000.pth\n");
+    ts_error err = {0};
+    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report("model", &err);
+}

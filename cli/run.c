@@ -1,0 +1,332 @@
+/* run.c - `tessera run`: does to each query what the example pairs show. Everything that can be refused is refused first: the
+ * names, the model, every picture, the device. Then the canvases go through the model in batches, and each answer is written as
+ * soon as it is there. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "mae/mae.h"
+
+enum { BATCH_GPU = 8, BATCH_CPU = 1 };
+
+typedef struct {
+    ts_common common;
+    ts_words examples, queries, more;
+    const char *out, *canvas, *model, *vqgan, *background;
+    int heads, decoder_heads, side, filter, batch;
+    bool transposed, keep_codes, cell;
+    double temperature;
+
+    char default_model[4096];
+    ts_words inputs; /* every file but the queries */
+    ts_jobs jobs;
+    ts_weights *weights, *vqgan_weights;
+    ts_mae_config config;
+    ts_grid grid;
+    ts_image pictures[2 * TS_GRID_MAX_EXAMPLES]; /* the examples, at cell size */
+    ts_image *canvases;
+    struct {
+        int width, height;
+    } * sizes; /* of the queries */
+    ts_device *dev;
+    ts_inpainter *inpainter;
+    ts_inpaint_options options;
+    ts_inpaint_ms load; /* of the weights and the plan, once a run */
+    cJSON *report;
+} run;
+
+static const char EXAMPLE[] =
+    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n"
+    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n";
+
+static int parse(run *r, int argc, char **argv)
+{
+    const ts_option options[] = {
+        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 7 times"},
+        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0, "a picture to do it to, or a folder of them; more may follow"},
+        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0, "the answer's file (.png, .jpg); with several queries a folder"},
+        {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
+        {0, "vqgan", "FILE", TS_OPT_TEXT, &r->vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
+        {0, "heads", "N", TS_OPT_INT, &r->heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &r->decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
+        {0, "canvas", "PATH", TS_OPT_TEXT, &r->canvas, 0, 0, "keep the whole canvas too: a file or a folder, as for -o"},
+        {0, "side", "right|left", TS_OPT_CHOICE, &r->side, 0, 0, "where the examples' outputs stand; right"},
+        {0, "transposed", NULL, TS_OPT_FLAG, &r->transposed, 0, 0, "examples in columns instead of rows"},
+        {0, "background", "COLOUR", TS_OPT_TEXT, &r->background, 0, 0, "between the cells: black, white or #rrggbb; black"},
+        {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->filter, 0, 0, "resizes pictures to cells; bilinear"},
+        {0, "temperature", "T", TS_OPT_REAL, &r->temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
+        {0, "keep-codes", NULL, TS_OPT_FLAG, &r->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
+        {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "queries in one run of the model; 8 on a GPU, else 1"},
+        {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
+    };
+    return ts_options_parse(&(ts_command){.name = "run",
+                                          .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
+                                          .summary = "does to each query what the example pairs show",
+                                          .example = EXAMPLE,
+                                          .options = options,
+                                          .count = sizeof options / sizeof *options,
+                                          .rest = &r->more,
+                                          .most = 1 << 20,
+                                          .rest_name = "query",
+                                          .common = &r->common},
+                            argc, argv);
+}
+
+static bool parse_colour(const char *text, uint8_t out[3])
+{
+    unsigned rgb;
+    int used = 0;
+    if (strcmp(text, "black") == 0) rgb = 0;
+    else if (strcmp(text, "white") == 0) rgb = 0xffffff;
+    else if (strlen(text) != 7 || strspn(text + 1, "0123456789abcdefABCDEF") != 6 || sscanf(text, "#%6x%n", &rgb, &used) != 1 ||
+             used != 7)
+        return false;
+    for (int c = 0; c < 3; c++) out[c] = (uint8_t)(rgb >> (16 - 8 * c));
+    return true;
+}
+
+/* What the options say together. -1, or the exit status. */
+static int check_usage(const run *r, uint8_t background[3])
+{
+    if (r->examples.count == 0) return ts_usage_error("run", "an example pair is missing: -e IN OUT");
+    if (r->examples.count > 2 * TS_GRID_MAX_EXAMPLES)
+        return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, TS_GRID_MAX_EXAMPLES);
+    if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");
+    if (!r->out) return ts_usage_error("run", "an output is missing: -o PATH");
+    if (r->background && !parse_colour(r->background, background))
+        return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->background);
+    return -1;
+}
+
+/* The default model stands beside the installed program (share/tessera/) or in the source tree (assets/). */
+static bool find_default_model(run *r, ts_error *err)
+{
+    static const char *const places[] = {"../share/tessera/default.safetensors", "../assets/default.safetensors"};
+    char program[2048];
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    program[length > 0 ? length : 0] = '\0';
+    char *slash = strrchr(program, '/');
+    if (slash) *slash = '\0';
+    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
+        snprintf(r->default_model, sizeof r->default_model, "%s/%s", program, places[i]);
+        if (access(r->default_model, R_OK) == 0) {
+            r->model = r->default_model;
+            return true;
+        }
+    }
+    return ts_fail(err, TS_ERR_IO,
+                   "no default model is installed: name one with --model FILE (a published checkpoint-*.pth, or safetensors)");
+}
+
+static bool list_inputs(run *r, ts_error *err)
+{
+    r->inputs.items = malloc((size_t)(r->examples.count + 2) * sizeof *r->inputs.items);
+    if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < r->examples.count; i++) r->inputs.items[r->inputs.count++] = r->examples.items[i];
+    r->inputs.items[r->inputs.count++] = r->model;
+    if (r->vqgan) r->inputs.items[r->inputs.count++] = r->vqgan;
+    return true;
+}
+
+/* The file's header and the shapes in it; no weight is read yet. */
+static bool open_model(run *r, const uint8_t background[3], ts_error *err)
+{
+    r->weights = ts_weights_open(r->model, err);
+    if (!r->weights) return false;
+    if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
+    if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
+    ts_grid_desc desc = {.canvas = r->config.side * r->config.patch,
+                         .patch = r->config.patch,
+                         .examples = r->examples.count / 2,
+                         .side = (ts_side)r->side,
+                         .transposed = r->transposed,
+                         .background = {background[0], background[1], background[2]},
+                         .filter = (ts_resize_filter)r->filter};
+    return ts_grid_plan(&desc, &r->grid, err);
+}
+
+/* An example picture, brought to its cell once and not again for every query: composing then takes it as it is. */
+static bool load_example(const run *r, const char *path, const ts_cell *cell, ts_image *out, ts_error *err)
+{
+    ts_image whole = {0};
+    bool ok =
+        ts_image_load(path, &whole, err) && ts_image_resize(&whole, cell->width, cell->height, r->grid.desc.filter, out, err);
+    ts_image_clear(&whole);
+    return ok;
+}
+
+/* Every canvas, before the model is loaded: a picture that cannot be read stops the run before it has written anything. */
+static bool compose(run *r, ts_error *err)
+{
+    ts_example examples[TS_GRID_MAX_EXAMPLES];
+    for (int i = 0; i < r->examples.count; i++) {
+        const ts_cell *cell = i % 2 ? &r->grid.output[i / 2] : &r->grid.input[i / 2];
+        if (!load_example(r, r->examples.items[i], cell, &r->pictures[i], err)) return false;
+    }
+    for (int i = 0; i < r->examples.count / 2; i++) examples[i] = (ts_example){&r->pictures[2 * i], &r->pictures[2 * i + 1]};
+    r->canvases = calloc((size_t)r->jobs.count, sizeof *r->canvases);
+    r->sizes = calloc((size_t)r->jobs.count, sizeof *r->sizes);
+    if (!r->canvases || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_progress progress;
+    ts_progress_begin(&progress, "reading", r->jobs.count, r->common.quiet);
+    bool ok = true;
+    for (int i = 0; ok && i < r->jobs.count; i++) {
+        ts_image query = {0};
+        ok = ts_image_load(r->jobs.query[i], &query, err) && ts_grid_compose(&r->grid, examples, &query, &r->canvases[i], err);
+        r->sizes[i].width = query.width;
+        r->sizes[i].height = query.height;
+        ts_image_clear(&query);
+        ts_progress_step(&progress, i + 1);
+    }
+    ts_progress_end(&progress);
+    return ok;
+}
+
+static int batch_size(const run *r)
+{
+    const ts_device_info *about = ts_device_about(r->dev);
+    bool gpu = about->kind == TS_DEVICE_VULKAN && strcmp(about->type, "cpu") != 0;
+    int batch = r->batch ? r->batch : gpu ? BATCH_GPU : BATCH_CPU;
+    return batch < r->jobs.count ? batch : r->jobs.count;
+}
+
+static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpaint_ms *ms, double write_ms, ts_error *err)
+{
+    const ts_cell *hole = &r->grid.hole;
+    cJSON *item = cJSON_CreateObject(), *codes = cJSON_CreateIntArray(result->codes, result->places);
+    cJSON_AddItemToArray(r->report, item);
+    cJSON_AddStringToObject(item, "query", r->jobs.query[at]);
+    cJSON_AddStringToObject(item, "answer", r->jobs.answer[at]);
+    if (r->jobs.canvas) cJSON_AddStringToObject(item, "canvas_file", r->jobs.canvas[at]);
+    cJSON_AddNumberToObject(item, "canvas", r->grid.desc.canvas);
+    cJSON *box = cJSON_AddObjectToObject(item, "hole");
+    cJSON_AddNumberToObject(box, "x", hole->x);
+    cJSON_AddNumberToObject(box, "y", hole->y);
+    cJSON_AddNumberToObject(box, "width", hole->width);
+    cJSON_AddNumberToObject(box, "height", hole->height);
+    cJSON_AddItemToObject(item, "codes", codes);
+    cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
+    cJSON_AddStringToObject(item, "precision", ts_precision_name(ts_device_precision(r->dev)));
+    cJSON *stages = cJSON_AddObjectToObject(item, "ms");
+    cJSON_AddNumberToObject(stages, "load", round(ms->load * 1e3) * 1e-3);
+    cJSON_AddNumberToObject(stages, "encode", round(ms->encode * 1e3) * 1e-3);
+    cJSON_AddNumberToObject(stages, "mae", round(ms->mae * 1e3) * 1e-3);
+    cJSON_AddNumberToObject(stages, "decode", round(ms->decode * 1e3) * 1e-3);
+    return cJSON_AddNumberToObject(stages, "write", round(write_ms * 1e3) * 1e-3) && codes
+               ? true
+               : ts_fail(err, TS_ERR_MEMORY, "out of memory for the report");
+}
+
+/* Cuts the answer out and writes it, and the canvas where it is kept. */
+static bool write_result(run *r, int at, const ts_inpainted *result, const ts_inpaint_ms *ms, ts_error *err)
+{
+    double start = ts_now_ms();
+    ts_image answer = {0};
+    bool ok = ts_grid_answer(&r->grid, &result->pasted, r->cell ? 0 : r->sizes[at].width, r->cell ? 0 : r->sizes[at].height,
+                             &answer, err) &&
+              ts_image_save(r->jobs.answer[at], &answer, err) &&
+              (!r->jobs.canvas || ts_image_save(r->jobs.canvas[at], &result->pasted, err));
+    ts_image_clear(&answer);
+    if (!ok) return false;
+    if (r->report) return add_report(r, at, result, ms, ts_now_ms() - start, err);
+    puts(r->jobs.answer[at]);
+    return true;
+}
+
+static bool run_batch(run *r, int first, int count, ts_error *err)
+{
+    ts_inpainted *results = calloc((size_t)count, sizeof *results);
+    if (!results) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_inpaint_ms ms = {0};
+    bool ok = ts_inpainter_run(r->inpainter, &r->grid, r->canvases + first, count, &r->options, results, &ms, err);
+    /* A batch is one piece of work: each of its queries is told its share, and the whole of the loading. */
+    r->load.load += ms.load;
+    ms = (ts_inpaint_ms){r->load.load, ms.encode / count, ms.mae / count, ms.decode / count};
+    for (int i = 0; ok && i < count; i++) ok = write_result(r, first + i, &results[i], &ms, err);
+    for (int i = 0; i < count; i++) ts_inpainted_clear(&results[i]);
+    free(results);
+    return ok;
+}
+
+static bool start(run *r, ts_error *err)
+{
+    r->dev = ts_open_device(&r->common, false, err);
+    if (!r->dev) return false;
+    ts_inpainter_desc desc = {.weights = r->weights,
+                              .vqgan_weights = r->vqgan_weights,
+                              .heads = r->heads,
+                              .decoder_heads = r->decoder_heads,
+                              .batch = batch_size(r)};
+    r->inpainter = ts_inpainter_new(r->dev, &desc, err);
+    r->options = (ts_inpaint_options){.temperature = r->temperature, .seed = r->common.seed, .keep_visible_codes = r->keep_codes};
+    if (!r->inpainter || !ts_inpainter_prepare(r->inpainter, &r->grid, batch_size(r), &r->options, &r->load, err)) return false;
+    if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
+    if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
+    if (r->common.json && !(r->report = cJSON_CreateArray())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_announce_device(&r->common, r->dev);
+    return true;
+}
+
+static bool run_all(run *r, ts_error *err)
+{
+    int batch = batch_size(r);
+    ts_progress progress;
+    ts_progress_begin(&progress, "painting", r->jobs.count, r->common.quiet);
+    bool ok = true;
+    for (int i = 0; ok && i < r->jobs.count; i += batch) {
+        int left = r->jobs.count - i;
+        ok = run_batch(r, i, left < batch ? left : batch, err);
+        ts_progress_step(&progress, left < batch ? r->jobs.count : i + batch);
+    }
+    ts_progress_end(&progress);
+    if (!ok) return false;
+    cJSON *report = r->report;
+    r->report = NULL;
+    return report ? ts_print_json(report, err) : ts_flush_output(err);
+}
+
+static void clear(run *r)
+{
+    cJSON_Delete(r->report);
+    ts_inpainter_free(r->inpainter);
+    ts_device_free(r->dev);
+    ts_weights_free(r->weights);
+    ts_weights_free(r->vqgan_weights);
+    for (int i = 0; i < 2 * TS_GRID_MAX_EXAMPLES; i++) ts_image_clear(&r->pictures[i]);
+    for (int i = 0; r->canvases && i < r->jobs.count; i++) ts_image_clear(&r->canvases[i]);
+    free(r->canvases);
+    free(r->sizes);
+    ts_jobs_free(&r->jobs);
+    ts_words_free(&r->inputs);
+    ts_words_free(&r->examples);
+    ts_words_free(&r->queries);
+    ts_words_free(&r->more);
+}
+
+static int work(run *r, int argc, char **argv)
+{
+    ts_error err = {0};
+    uint8_t background[3] = {0};
+    int status = parse(r, argc, argv);
+    if (status < 0) status = check_usage(r, background);
+    if (status >= 0) return status;
+    if (!r->model && !find_default_model(r, &err)) return ts_report("run", &err);
+    if (!list_inputs(r, &err)) return ts_report("run", &err);
+    status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->jobs);
+    if (status >= 0) return status;
+    bool ok = open_model(r, background, &err) && compose(r, &err) && start(r, &err) && run_all(r, &err);
+    return ok ? TS_EXIT_DONE : ts_report("run", &err);
+}
+
+int ts_cmd_run(int argc, char **argv)
+{
+    run *r = calloc(1, sizeof *r);
+    if (!r) return ts_report("run", &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    int status = work(r, argc, argv);
+    clear(r);
+    free(r);
+    return status;
+}

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# test.sh - every check there is, from a bare Debian machine: installs what is missing, builds with sanitizers, for the fuzzers and
+# for use, and runs formatting, static analysis, fuzzing and the tests. Stops at the first failure. ctest's summary comes last.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+scripts/packages.sh cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libvulkan-dev \
+    glslang-tools mesa-vulkan-drivers vulkan-validationlayers libcmocka-dev clang libclang-rt-14-dev clang-format clang-tidy cppcheck
+
+step() { printf '\n==== %s\n' "$*"; }
+mapfile -t sources < <(git ls-files '*.c' '*.h' 2>/dev/null || find . -name '*.[ch]' -not -path './build*')
+
+step "formatting"
+clang-format --dry-run --Werror "${sources[@]}"
+
+step "build: sanitizers"
+cmake -S . -B build-sanitize -G Ninja -DCMAKE_BUILD_TYPE=Debug -DTESSERA_SANITIZE=ON
+cmake --build build-sanitize
+
+step "build: release"
+cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+cmake --build build
+
+step "static analysis"
+cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --suppress=missingIncludeSystem --enable=warning,portability \
+    -j "$(nproc)" -I . engine grid vqgan mae cli
+printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|cli)/.*\.c$' |
+    xargs -P "$(nproc)" -n 4 timeout 600 clang-tidy --quiet -p build
+
+step "fuzzing: 30 s each"
+cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DTESSERA_FUZZ=ON
+mapfile -t targets < <(basename -s .c tests/fuzz/fuzz_*.c)
+cmake --build build-fuzz --target "${targets[@]}"
+ctest --test-dir build-fuzz --output-on-failure -R '^fuzz\.'
+
+step "tests: sanitizers"
+# What drivers and the loader keep until the process ends is not ours.
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+ctest --test-dir build-sanitize --output-on-failure
+
+step "tests: release"
+ctest --test-dir build --output-on-failure

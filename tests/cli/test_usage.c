@@ -1,0 +1,93 @@
+/* test_usage.c - the command line itself: help, version, and wrong usage, which is exit status 2 and one line. */
+#include "../support/program.h"
+
+#include <string.h>
+
+static void help(void **state)
+{
+    (void)state;
+    static const char *const commands[][2] = {{"run", NULL},     {"bench", NULL},      {"devices", NULL},  {"model", NULL},
+                                              {"model", "info"}, {"model", "convert"}, {"model", "check"}, {"model", "random"}};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        const char *const *c = commands[i];
+        program_result r = c[1] ? program_run(c[0], c[1], "--help", NULL) : program_run(c[0], "--help", NULL);
+        if (r.status != 0 || r.err[0] || !strstr(r.out, "Usage:") || !strstr(r.out, "Example:\n"))
+            fail_msg("%s %s --help: status %d, \"%s\" \"%s\"", c[0], c[1] ? c[1] : "", r.status, r.out, r.err);
+        program_free(&r);
+    }
+    program_result r = program_run("--help", NULL);
+    assert_int_equal(r.status, 0);
+    for (size_t i = 0; i < 4; i++) assert_non_null(strstr(r.out, commands[i][0]));
+    program_free(&r);
+}
+
+static void version(void **state)
+{
+    (void)state;
+    program_result r = program_run("--version", NULL);
+    assert_int_equal(r.status, 0);
+    assert_ptr_equal(strstr(r.out, "tessera "), r.out);
+    assert_string_equal(r.err, "");
+    program_free(&r);
+}
+
+static void wrong_command(void **state)
+{
+    (void)state;
+    assert_refused(program_run(NULL), 2, "a command is missing");
+    assert_refused(program_run("paint", NULL), 2, "there is no command paint");
+    assert_refused(program_run("model", NULL), 2, "info, convert, check or random");
+    assert_refused(program_run("model", "burn", NULL), 2, "burn");
+}
+
+static void wrong_options(void **state)
+{
+    (void)state;
+    assert_refused(program_run("run", "--nonsense", NULL), 2, "--nonsense");
+    assert_refused(program_run("run", "-x", NULL), 2, "-x");
+    assert_refused(program_run("run", "-e", "a.png", NULL), 2, "IN OUT");
+    assert_refused(program_run("run", "-q", "c.png", "-o", "d.png", NULL), 2, "example pair is missing");
+    assert_refused(program_run("run", "-e", "a.png", "b.png", "-o", "d.png", NULL), 2, "query is missing");
+    assert_refused(program_run("run", "-e", "a.png", "b.png", "-q", "c.png", NULL), 2, "output is missing");
+    assert_refused(program_run("run", "--side", "middle", NULL), 2, "right|left");
+    assert_refused(program_run("run", "--side=right", "--json=yes", NULL), 2, "takes no value");
+    assert_refused(program_run("run", "--precision", "fp8", NULL), 2, "fp32|fp16");
+    assert_refused(program_run("run", "--batch", "0", NULL), 2, "1 to 256");
+    assert_refused(program_run("run", "--batch", "two", NULL), 2, "whole number");
+    assert_refused(program_run("run", "--batch", "1.5", NULL), 2, "whole number");
+    assert_refused(program_run("run", "--temperature", "nan", NULL), 2, "number");
+    assert_refused(program_run("run", "--temperature=-1", NULL), 2, "0 to 100");
+    assert_refused(program_run("run", "--threads", "99999999999999999999", NULL), 2, "1 to 4096");
+    assert_refused(program_run("model", "info", NULL), 2, "FILE is missing");
+    assert_refused(program_run("model", "info", "a", "b", NULL), 2, "too many");
+    assert_refused(program_run("model", "random", "a", "--seed", "-3", NULL), 2, "--seed");
+    assert_refused(program_run("bench", "what", NULL), 2, "what");
+}
+
+static void wrong_values(void **state)
+{
+    (void)state;
+    const char *in = temp_path("in.png");
+    write_picture(in, 8, 8, 1);
+    assert_refused(program_run("run", "-e", in, in, "-q", in, "-o", "answer.png", "--background", "#12345", NULL), 2, "#12345");
+    assert_refused(program_run("run", "-e", in, in, "-q", in, "-o", "answer.png", "--background", "grue", NULL), 2, "grue");
+    const char *model = temp_path("usage.safetensors");
+    write_bytes(model, "", 0);
+    assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, "-o", "answer.txt", NULL), 2, "answer.txt");
+    assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, in, "-o", "x.png", NULL), 2, "name a folder");
+    const char *args[48] = {"run", "-q", in, "-o", "answer.png"};
+    int count = 5;
+    for (int i = 0; i < 8; i++) {
+        args[count++] = "-e";
+        args[count++] = in;
+        args[count++] = in;
+    }
+    assert_refused(program_run_list(args, count), 2, "8 example pairs are too many");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(help), cmocka_unit_test(version), cmocka_unit_test(wrong_command),
+                                       cmocka_unit_test(wrong_options), cmocka_unit_test(wrong_values)};
+    return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
+}
