@@ -73,7 +73,7 @@ typedef enum { CALLER_FLOAT, CALLER_DOUBLE } caller_type;
 static void to_device(const ts_exec *e, const ts_tensor *t, caller_type type, const void *from, void *to)
 {
     if (type == CALLER_FLOAT) {
-        ts_pack(from, t->layout, t->ndim, t->shape, e->dev->precision, e->dev->limits != NULL, e->dev->threads, to);
+        ts_pack(from, t->layout, t->ndim, t->shape, e->dev->precision, e->dev->pack_panel, e->dev->threads, to);
         return;
     }
     const double *v = from;

@@ -132,6 +132,7 @@ struct ts_device {
     uint64_t real_bytes;  /* of one TS_REAL: 4, 2 or 8 */
     uint64_t block_bytes; /* largest block of an arena */
     uint64_t align;       /* of a tensor in a block */
+    int64_t pack_panel;         /* how weights are kept: the `panel` of ts_pack */
     int threads;
     bool profile;
     const ts_vk_limits *limits; /* Vulkan only, else NULL */
@@ -166,12 +167,14 @@ struct ts_exec {
     void *impl;          /* the backend's */
 };
 
-/* Writes `from` (floats in plain order) to `out` in a device's precision and layout: plain where `transform` is false, else
- * TS_LAYOUT_LINEAR as (in, out) and TS_LAYOUT_CONV as (kh, kw, in, out). */
-void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, bool transform,
+/* Writes `from` (floats in plain order) to `out` in a device's precision and layout: plain where `panel` is 0, else
+ * TS_LAYOUT_LINEAR as (in, out) and TS_LAYOUT_CONV as (kh, kw, in, out), `panel` columns after the other: all rows of the first
+ * columns, then all rows of the next ones. TS_PACK_ROWS is one panel, whole rows. */
+enum { TS_PACK_PLAIN = 0, TS_PACK_ROWS = INT32_MAX };
+void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, int64_t panel,
              int threads, void *out);
 /* The same for the weight of a parameter, whatever its type in the file. */
-bool ts_param_pack(const ts_param_entry *p, ts_precision precision, bool transform, int threads, void *out, ts_error *err);
+bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err);
 
 ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err);
 void ts_host_device_info(ts_device_info *info);

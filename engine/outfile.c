@@ -27,13 +27,14 @@ static bool find_place(ts_outfile *f, const char *path, ts_error *err)
         f->path = realpath(path, NULL);
     }
     if (!f->path) f->path = strdup(path);
-    return f->path || ts_fail(err, TS_ERR_MEMORY, "cannot write '%s': out of memory", path);
+    if (f->path) return true;
+    return ts_fail(err, TS_ERR_MEMORY, "cannot write '%s': out of memory", path);
 }
 
 bool ts_outfile_open(ts_outfile *f, const char *path, ts_error *err)
 {
     *f = (ts_outfile){.fd = -1};
-    if (!find_place(f, path, err)) return false;
+    if (!find_place(f, path, err) || !f->path) return false;
     size_t room = strlen(f->path) + 48;
     f->temporary = malloc(room);
     if (!f->temporary) {

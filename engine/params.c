@@ -184,6 +184,7 @@ typedef struct {
     void *to;
     ts_precision precision;
     int64_t outer, inner, taps; /* (outer, inner, taps) -> (taps, inner, outer) */
+    int64_t panel;
 } pack_job;
 
 static void store(void *to, ts_precision precision, int64_t at, float v)
@@ -193,7 +194,16 @@ static void store(void *to, ts_precision precision, int64_t at, float v)
     else ((float *)to)[at] = v;
 }
 
-/* Rows of the result, [begin, end) of taps x inner, in square tiles so that both sides stay in cache. */
+/* Where row `row`, column `column` of the result goes. */
+static int64_t panel_place(const pack_job *j, int64_t row, int64_t column)
+{
+    const int64_t first = column / j->panel * j->panel;
+    const int64_t width = j->outer - first < j->panel ? j->outer - first : j->panel;
+    return first * j->inner * j->taps + row * width + column - first;
+}
+
+/* Rows of the result, [begin, end) of taps x inner, in square tiles so that both sides stay in cache. A tile lies in one
+ * panel: the width of panels is a multiple of the tile's. */
 static void pack_rows(void *ctx, int64_t begin, int64_t end)
 {
     const pack_job *j = ctx;
@@ -204,8 +214,9 @@ static void pack_rows(void *ctx, int64_t begin, int64_t end)
             int64_t o_end = o + TILE < j->outer ? o + TILE : j->outer;
             for (int64_t r = row; r < row_end; r++) {
                 int64_t tap = r / j->inner, i = r % j->inner;
+                const int64_t to = panel_place(j, r, o);
                 for (int64_t k = o; k < o_end; k++)
-                    store(j->to, j->precision, r * j->outer + k, j->from[(k * j->inner + i) * j->taps + tap]);
+                    store(j->to, j->precision, to + k - o, j->from[(k * j->inner + i) * j->taps + tap]);
             }
         }
     }
@@ -217,11 +228,11 @@ static void copy_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) store(j->to, j->precision, i, j->from[i]);
 }
 
-void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, bool transform,
+void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, int64_t panel,
              int threads, void *out)
 {
-    pack_job job = {.from = from, .to = out, .precision = precision, .outer = shape[0], .inner = 1, .taps = 1};
-    if (transform && layout != TS_LAYOUT_PLAIN) {
+    pack_job job = {.from = from, .to = out, .precision = precision, .outer = shape[0], .inner = 1, .taps = 1, .panel = panel};
+    if (panel != TS_PACK_PLAIN && layout != TS_LAYOUT_PLAIN) {
         job.inner = shape[1];
         for (int i = 2; i < ndim; i++) job.taps *= shape[i];
         ts_parallel(threads, job.inner * job.taps, 32, pack_rows, &job);
@@ -231,10 +242,10 @@ void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape
     }
 }
 
-bool ts_param_pack(const ts_param_entry *p, ts_precision precision, bool transform, int threads, void *out, ts_error *err)
+bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err)
 {
     const ts_weight *w = p->weight;
-    bool plain = !transform || p->layout == TS_LAYOUT_PLAIN;
+    bool plain = panel == TS_PACK_PLAIN || p->layout == TS_LAYOUT_PLAIN;
     if (plain && precision == TS_F32) return ts_weight_to_f32(w, out, err);
     if (plain && precision == TS_F64) return ts_weight_to_f64(w, out, err);
     float *converted = NULL;
@@ -248,7 +259,7 @@ bool ts_param_pack(const ts_param_entry *p, ts_precision precision, bool transfo
         }
         from = converted;
     }
-    ts_pack(from, p->layout, p->ndim, p->shape, precision, transform, threads, out);
+    ts_pack(from, p->layout, p->ndim, p->shape, precision, panel, threads, out);
     free(converted);
     return true;
 }

@@ -505,7 +505,7 @@ static bool step(machine *m, uint8_t opcode)
     case 'N':  return push(m, new_value(m, TS_PICKLE_NONE));                        /* NONE */
     case 0x88: return push(m, new_int(m, TS_PICKLE_BOOL, 1));                       /* NEWTRUE */
     case 0x89: return push(m, new_int(m, TS_PICKLE_BOOL, 0));                       /* NEWFALSE */
-    case 'I':  return push_number(m, false);                                        /* INT */
+    case 'I':                                                                       /* INT */
     case 'L':  return push_number(m, false);                                        /* LONG */
     case 'F':  return push_number(m, true);                                         /* FLOAT */
     case 'J':  return push_small_int(m, 4);                                         /* BININT */
@@ -523,7 +523,7 @@ static bool step(machine *m, uint8_t opcode)
     case 0x8d: return push_counted(m, TS_PICKLE_STRING, 8);                         /* BINUNICODE8 */
     case 'B':  return push_counted(m, TS_PICKLE_BYTES, 4);                          /* BINBYTES */
     case 'C':  return push_counted(m, TS_PICKLE_BYTES, 1);                          /* SHORT_BINBYTES */
-    case 0x8e: return push_counted(m, TS_PICKLE_BYTES, 8);                          /* BINBYTES8 */
+    case 0x8e:                                                                      /* BINBYTES8 */
     case 0x96: return push_counted(m, TS_PICKLE_BYTES, 8);                          /* BYTEARRAY8 */
     case 0x97: return push(m, new_value(m, TS_PICKLE_OBJECT));                      /* NEXT_BUFFER */
     case 0x98: return top(m) != NULL;                                               /* READONLY_BUFFER */
@@ -557,7 +557,7 @@ static bool step(machine *m, uint8_t opcode)
     case 0x84: return little(m, 4, &n) && push(m, new_value(m, TS_PICKLE_OBJECT));  /* EXT4 */
     case 'P':  return persistent_line(m);                                           /* PERSID */
     case 'Q':  return persistent(m, pop(m));                                        /* BINPERSID */
-    case 'R':  return reduce(m);                                                    /* REDUCE */
+    case 'R':                                                                       /* REDUCE */
     case 0x81: return reduce(m);                                                    /* NEWOBJ */
     case 0x92: return pop(m) && reduce(m);                                          /* NEWOBJ_EX: keyword arguments are dropped */
     case 'b':  return build(m);                                                     /* BUILD */

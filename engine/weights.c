@@ -287,8 +287,8 @@ void ts_weight_release(const ts_weight *t)
     uint64_t last = 0; /* element farthest from the first */
     for (int i = 0; i < t->ndim; i++) last += (uint64_t)(t->shape[i] - 1) * (uint64_t)t->stride[i];
     /* Whole pages inside the tensor only: the ones at its ends hold neighbours. */
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t begin = ((uintptr_t)t->data + page - 1) / page * page;
-    uint64_t end = ((uintptr_t)t->data + (last + 1) * (uint64_t)ts_dtype_size(t->dtype)) / page * page;
-    if (end > begin) madvise((void *)(uintptr_t)begin, end - begin, MADV_DONTNEED);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)t->data;
+    uintptr_t begin = (start + page - 1) / page * page;
+    uintptr_t end = (start + (last + 1) * (uint64_t)ts_dtype_size(t->dtype)) / page * page;
+    if (end > begin) madvise((char *)t->data + (begin - start), end - begin, MADV_DONTNEED);
 }

@@ -102,11 +102,11 @@ void ts_weight_gather(const ts_weight *t, int64_t first, int64_t n, void *out)
     const uint8_t *in = t->data;
     uint8_t *to = out;
     if (n <= 0) return;
-    if (t->contiguous) {
+    if (t->contiguous || t->ndim < 1) {
         memcpy(to, in + first * size, (size_t)(n * size));
         return;
     }
-    int last = t->ndim - 1; /* a tensor without dimensions is contiguous */
+    int last = t->ndim - 1;
     int64_t index[TS_MAX_FILE_DIMS], rest = first;
     for (int i = last; i >= 0; i--) {
         index[i] = rest % t->shape[i];
@@ -203,7 +203,7 @@ static void convert_i64(ts_dtype from, const void *in, int64_t n, int64_t *out)
     case TS_DT_I16:
         EACH(LOAD(int16_t, in, i));
     case TS_DT_I8:
-        EACH(LOAD(int8_t, in, i));
+        EACH(LOAD(int8_t, in, i)); /* NOLINT(bugprone-signed-char-misuse): the sign is wanted */
     case TS_DT_U8:
         EACH(LOAD(uint8_t, in, i));
     case TS_DT_BOOL:

@@ -47,9 +47,11 @@ bool ts_weights_writer_meta(ts_weights_writer *w, const char *key, const char *v
         cJSON_Delete(text);
         return ts_fail(err, TS_ERR_MEMORY, "out of memory for the metadata '%s'", key);
     }
-    bool known = cJSON_GetObjectItemCaseSensitive(w->meta, key) != NULL;
-    bool ok = known ? cJSON_ReplaceItemInObjectCaseSensitive(w->meta, key, text) : cJSON_AddItemToObject(w->meta, key, text);
-    return ok || ts_fail(err, TS_ERR_MEMORY, "out of memory for the metadata '%s'", key);
+    cJSON_DeleteItemFromObjectCaseSensitive(w->meta,
+                                            key); /* the later value wins; cJSON's own replacing forgets to check memory */
+    if (cJSON_AddItemToObject(w->meta, key, text)) return true;
+    cJSON_Delete(text);
+    return ts_fail(err, TS_ERR_MEMORY, "out of memory for the metadata '%s'", key);
 }
 
 static bool can_convert(ts_dtype from, ts_dtype to)

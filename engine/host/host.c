@@ -92,7 +92,7 @@ static bool param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
     p->host = aligned_alloc(alignment, (p->bytes + alignment - 1) / alignment * alignment);
     if (!p->host) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s (%" PRIu64 " bytes)", p->name, p->bytes);
     p->owned = true;
-    if (!ts_param_pack(p, ps->dev->precision, false, ps->dev->threads, p->host, err)) {
+    if (!ts_param_pack(p, ps->dev->precision, TS_PACK_PLAIN, ps->dev->threads, p->host, err)) {
         free(p->host);
         return false;
     }

@@ -221,19 +221,73 @@ static uint64_t attention_scratch(const ts_node *n, const ts_host *h)
     return (uint64_t)(scratch_floats(&s) * ts_host_threads(h)) * sizeof(float);
 }
 
-/* ---- the op ---- */
-
 static double attention_flops(const ts_node *n)
 {
     const attention_shape s = shape_of(n);
     return 4.0 * (double)(s.batch * s.tq) * (double)s.tk * (double)s.channels * (s.causal ? 0.5 : 1.0);
 }
 
+/* ---- Vulkan: shaders/attention.comp on GPUs, attention_cpu.comp on a driver that runs on the CPU ---- */
+
+static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const attention_attr *attr = n->attr;
+    const attention_shape s = shape_of(n);
+    const ts_vk_limits *limits = ts_vk_limits_of(cmd);
+    const uint64_t real_bytes = limits->fp16 ? 2 : 4;
+    ts_vk_dispatch_desc desc = {.flops = attention_flops(n)};
+    int64_t rows = 32, dims = 64; /* of a workgroup: query rows, and dimensions of the output; attention.comp's ROWS and DIMS */
+    uint32_t depth = 1;
+    if (limits->cpu) {
+        const int64_t dims_at_once = 4 * (int64_t)limits->subgroup;
+        const int64_t all = (s.dim + dims_at_once - 1) / dims_at_once;
+        rows = limits->subgroup < 8 ? limits->subgroup : 8;
+        depth = all < 4 ? (uint32_t)all : 4;
+        dims = depth * dims_at_once;
+    }
+    const int64_t blocks = (s.tq + rows - 1) / rows, parts = (s.dim + dims - 1) / dims;
+    const int64_t total = s.batch * s.heads * blocks * parts;
+    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX)
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: %s is too large for one dispatch", ts_shape_text(n->in[0]).s);
+    const struct {
+        uint64_t q, k, v, y;
+        uint32_t tq, tk, heads, dim, q_stride, k_stride, blocks, parts, total, causal;
+        float scale;
+    } push = {ts_vk_address(cmd, n->in[0]),
+              ts_vk_address(cmd, n->in[attr->packed ? 0 : 1]) + (uint64_t)s.k_offset * real_bytes,
+              ts_vk_address(cmd, n->in[attr->packed ? 0 : 2]) + (uint64_t)s.v_offset * real_bytes,
+              ts_vk_address(cmd, n->out[0]),
+              (uint32_t)s.tq,
+              (uint32_t)s.tk,
+              (uint32_t)s.heads,
+              (uint32_t)s.dim,
+              (uint32_t)s.q_stride,
+              (uint32_t)s.k_stride,
+              (uint32_t)blocks,
+              (uint32_t)parts,
+              (uint32_t)total,
+              s.causal,
+              1 / sqrtf((float)s.dim)};
+    desc.push = &push;
+    desc.push_bytes = sizeof push;
+    ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
+    desc.shader = limits->cpu ? "attention_cpu" : "attention";
+    desc.spec_count = limits->cpu ? 4 : 0;
+    desc.spec[0] = limits->subgroup;
+    desc.spec[1] = (uint32_t)rows;
+    desc.spec[2] = depth;
+    desc.spec[3] = s.dim % 4 == 0;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+/* ---- the op ---- */
+
 static const ts_op attention_op = {.name = "attention",
                                    .flops = attention_flops,
                                    .host = ts_host_attention_f32,
                                    .host_f64 = ts_host_attention_f64,
-                                   .host_scratch = attention_scratch};
+                                   .host_scratch = attention_scratch,
+                                   .vulkan = attention_vulkan};
 
 static ts_tensor *add_node(ts_graph *g, int nin, ts_tensor *const *in, int64_t channels, int heads, bool causal)
 {

@@ -44,7 +44,7 @@ bool REAL(ts_host_nearest_code)(const ts_node *n, ts_host *h, ts_error *err)
 }
 
 #ifndef TS_YARDSTICK
-/* ---- Vulkan: one workgroup a row of z, its lanes over the codes ---- */
+/* ---- Vulkan: one workgroup for four rows of z, its lanes over the codes ---- */
 
 static bool nearest_code_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
@@ -60,7 +60,7 @@ static bool nearest_code_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
                                 .push = &push,
                                 .push_bytes = sizeof push,
                                 .flops = 3 * (double)rows * (double)ts_count(codebook)};
-    ts_vk_rows(cmd, rows, &desc);
+    ts_vk_rows(cmd, (rows + 3) / 4, &desc);
     desc.spec[2] = wide;
     desc.spec_count = 3;
     return ts_vk_dispatch(cmd, &desc, err);

@@ -296,7 +296,10 @@ static bool fill_limits(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
         break;
     }
     vk->submit_ms = 100;
-    return overrides(vk, err);
+    if (!overrides(vk, err)) return false;
+    /* The CPU kernel of the products reads a weight in panels as wide as its tile (matmul.c). */
+    vk->limits.panel = vk->limits.cpu ? 8 * vk->limits.subgroup : 0;
+    return true;
 }
 
 static void device_free(ts_device *dev)
@@ -363,6 +366,7 @@ static bool open_physical(ts_vk *vk, ts_device *dev, const ts_device_desc *desc,
     dev->align = block_align;
     dev->profile = desc->profile;
     dev->limits = &vk->limits;
+    dev->pack_panel = vk->limits.panel ? vk->limits.panel : TS_PACK_ROWS;
     return ts_vk_pipelines_open(vk, err);
 }
 

@@ -61,7 +61,7 @@ static ts_vk_buffer *find_place(ts_params *ps, uint64_t bytes, uint64_t *offset,
 
 static bool pack(const ts_device *dev, const ts_param_entry *p, void *out, ts_error *err)
 {
-    return ts_param_pack(p, dev->precision, true, dev->threads, out, err);
+    return ts_param_pack(p, dev->precision, dev->pack_panel, dev->threads, out, err);
 }
 
 bool ts_vk_param_load(ts_params *ps, ts_param_entry *p, ts_error *err)

@@ -17,6 +17,7 @@ struct ts_vk_limits {
     uint32_t max_workgroup;  /* invocations of a workgroup */
     uint32_t max_shared;     /* bytes of shared memory */
     uint32_t max_groups[3];  /* workgroups of a dispatch in x, y, z */
+    uint32_t panel;          /* columns of a panel in which weights are kept (ts_pack); 0: in whole rows */
 };
 
 enum { TS_VK_MAX_SPEC = 12 };
@@ -47,13 +48,15 @@ void ts_vk_items(const ts_vk_cmd *cmd, int64_t count, ts_vk_dispatch_desc *desc)
 
 /* Matrix product and convolution, the one family that matters for speed (engine/vulkan/matmul.c).
  *     out (m, n) = act(A (m, k) B (k, n) + bias (n)) + residual (m, n)
- * B is as parameters are kept on Vulkan: TS_LAYOUT_LINEAR (in, out), TS_LAYOUT_CONV (kh, kw, in, out). A is plain rows, or with
- * `conv` the places of an NHWC image: row = (image, y, x), column = (kh, kw, channel), zero outside. */
+ * B is as parameters are kept on Vulkan: TS_LAYOUT_LINEAR (in, out), TS_LAYOUT_CONV (kh, kw, in, out), in panels where the limits
+ * say so; or, with `plain_b`, always plain rows. A is plain rows, or with `conv` the places of an NHWC image: row = (image, y, x),
+ * column = (kh, kw, channel), zero outside. */
 typedef struct {
     uint64_t a, b, out;
     uint64_t bias, residual; /* 0: absent */
     int64_t m, n, k;
     ts_act act;
+    bool plain_b;
     bool conv;
     int32_t height, width, channels, out_height, out_width, kernel_h, kernel_w, stride, top, left;
 } ts_vk_matmul;

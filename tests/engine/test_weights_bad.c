@@ -265,7 +265,7 @@ static void deep_nesting(void **state)
     char doubling[8192] = "c__torch__\nM\n)\x81p0\n";
     for (int i = 0; i < 60; i++)
         sprintf(doubling + strlen(doubling), "c__torch__\nM\n)\x81p%d\n}S'a'\ng%d\nsS'b'\ng%d\nsb", i + 1, i, i);
-    strcat(doubling, ".");
+    sprintf(doubling + strlen(doubling), ".");
     const char *pickles[] = {cyclic, doubling}, *words[] = {"nested deeper", "larger than any model"};
     for (int i = 0; i < 2; i++) {
         zip_maker *z = calloc(1, sizeof *z);
