@@ -45,6 +45,7 @@ static void fold(ts_graph *g)
 static bool needed(ts_exec *e, ts_error *err)
 {
     ts_graph *g = e->graph;
+    const ts_tensor *absent = NULL; /* a parameter that its weights file lacks: it would be read from where nobody wrote */
     bool *wanted = calloc((size_t)g->node_count + 1, sizeof *wanted);
     e->order = calloc((size_t)g->node_count + 1, sizeof *e->order);
     if (!wanted || !e->order) {
@@ -59,27 +60,15 @@ static bool needed(ts_exec *e, ts_error *err)
         for (int k = 0; k < n->nin; k++) {
             const ts_tensor *t = ts_root(n->in[k]);
             if (t && t->node) wanted[t->node->index] = true;
+            else if (t && !t->state->keep && !t->state->param) absent = t;
         }
     }
     for (int64_t i = 0; i < g->node_count; i++)
         if (wanted[i]) e->order[e->count++] = g->nodes[i];
     free(wanted);
-    return true;
-}
-
-/* A parameter that was not found is noted by its ts_params while the description goes on; to run without it would be to read
- * what happens to lie in the arena. */
-static bool leaves_have_values(const ts_exec *e, ts_error *err)
-{
-    for (int64_t i = 0; i < e->count; i++) {
-        const ts_node *n = e->order[i];
-        for (int k = 0; k < n->nin; k++) {
-            const ts_tensor *t = ts_root(n->in[k]);
-            if (t && !t->node && !t->state->keep && !t->state->param)
-                return ts_fail(err, TS_ERR_FORMAT, "parameter %s %s is missing from its weights file, or has another shape there",
-                               t->name, ts_shape_text(t).s);
-        }
-    }
+    if (absent)
+        return ts_fail(err, TS_ERR_FORMAT, "parameter %s %s is missing from its weights file, or has another shape there",
+                       absent->name, ts_shape_text(absent).s);
     return true;
 }
 
@@ -208,7 +197,7 @@ bool ts_plan(ts_exec *e, ts_error *err)
     if (g->frozen) return ts_fail(err, TS_ERR_ARGUMENT, "this graph was planned before; describe it again for another device");
     g->frozen = true;
     fold(g);
-    if (!needed(e, err) || !leaves_have_values(e, err)) return false;
+    if (!needed(e, err)) return false;
     for (int64_t i = 0; i < e->count; i++) {
         ts_node *n = e->order[i];
         if (e->dev->limits && n->op->vulkan_scratch && !add_scratch(e, n, n->op->vulkan_scratch(n, e->dev->limits), err))

@@ -42,7 +42,7 @@ static void unary(void **state)
                 unary_case args = {ops[k].op, wide ? 40 : 1, {shapes[i][0], shapes[i][1], shapes[i][2]}};
                 char label[64];
                 snprintf(label, sizeof label, "%s of %lld elements", ops[k].name,
-                         (long long)(shapes[i][0] * shapes[i][1] * shapes[i][2]));
+                         (long long)shapes[i][0] * shapes[i][1] * shapes[i][2]);
                 check_op(label, build_unary, &args, i, 1e-6);
             }
 }

@@ -65,7 +65,7 @@ static void check_values(ts_device *dev, const ts_weights *w, const char *name, 
     if (!ts_params_check(ps, &err)) fail_msg("%s", err.text);
     ts_exec *e = ts_exec_new(g, dev, &err);
     if (!e) fail_msg("%s", err.text);
-    double got[8];
+    double got[8] = {0};
     assert_true(ts_run(e, &err) && ts_read_f64(e, y, got, &err));
     for (int i = 0; i < count; i++)
         if (got[i] != i + 0.5) fail_msg("%s[%d] is %g", name, i, got[i]);
@@ -123,7 +123,7 @@ static void shared_by_graphs(void **state)
             ts_exec *e = ts_exec_new(g, devices[k], &err);
             if (!e) fail_msg("%s", err.text);
             const float from[6] = {10, 20, 30, 40, 50, 60};
-            float got[6];
+            float got[6] = {0};
             assert_true(ts_write(e, x, from, &err) && ts_run(e, &err) && ts_read(e, y, got, &err));
             for (int i = 0; i < 6; i++) assert_true(got[i] == from[i] + (float)i + 0.5F);
             assert_int_equal(ts_params_bytes(ps), 6 * sizeof(float));
@@ -156,7 +156,7 @@ static void layouts(void **state)
         ts_exec *e = ts_exec_new(g, devices[k], &err);
         if (!e) fail_msg("%s", err.text);
         const float xs[] = {1, 100}, pixels[] = {1, 0, 0, 0, 0, 100}; /* channel 0 of the first row, channel 2 of the second */
-        float ys[3], zs[2];
+        float ys[3] = {0}, zs[2] = {0};
         assert_true(ts_write(e, x, xs, &err) && ts_write(e, image, pixels, &err) && ts_run(e, &err));
         assert_true(ts_read(e, y, ys, &err) && ts_read(e, z, zs, &err));
         for (int i = 0; i < 3; i++) assert_true(ys[i] == (2 * (float)i + 0.5F) + 100 * (2 * (float)i + 1.5F));
