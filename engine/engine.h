@@ -293,6 +293,64 @@ ts_tensor *ts_swish(ts_graph *g, ts_tensor *x);      /* x sigmoid(x) */
 /* The same elements under another shape; no copy. */
 ts_tensor *ts_reshape(ts_graph *g, ts_tensor *x, int ndim, const int64_t *shape);
 
+/* ---- gradients and training ---------------------------------------------------------------------------------- */
+
+/* Adds the nodes that differentiate `loss` (one number) with respect to `params` (`count` leaves: parameters, inputs, states, or
+ * any tensor); grads[i] has the shape and layout of params[i], or is NULL where the loss does not depend on it. */
+bool ts_grad(ts_graph *g, ts_tensor *loss, int count, ts_tensor *const *params, ts_tensor **grads);
+/* x, but no gradient flows back: straight-through quantisation is z + stop(q - z). No copy. */
+ts_tensor *ts_stop_gradient(ts_graph *g, ts_tensor *x);
+
+/* Ops that training adds, differentiable unless said. */
+ts_tensor *ts_fill(ts_graph *g, int ndim, const int64_t *shape, float value); /* a constant */
+ts_tensor *ts_sub(ts_graph *g, ts_tensor *a, ts_tensor *b);                   /* b broadcast as in ts_add */
+ts_tensor *ts_abs(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_square(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
+ts_tensor *ts_mean(ts_graph *g, ts_tensor *x); /* (1) */
+/* (..., tail) -> tail: the sum over what stands before the last `ndim` dimensions; the gradient of a broadcast. */
+ts_tensor *ts_sum_leading(ts_graph *g, ts_tensor *x, int ndim);
+/* logits (..., K), target (...) I32 in [0, K), rows with a negative target left out -> (1): mean of -log softmax(logits)[target].
+ */
+ts_tensor *ts_cross_entropy(ts_graph *g, ts_tensor *logits, ts_tensor *target);
+
+/* Memory of a graph that keeps its value over runs and starts as zeros: an optimizer's moments, an accumulated gradient. */
+ts_tensor *ts_state(ts_graph *g, const char *name, ts_layout layout, int ndim, const int64_t *shape);
+
+/* One AdamW update in place (Loshchilov & Hutter 2017, arXiv 1711.05101, alg. 2, as PyTorch computes it):
+ *   g = grad * scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p = p (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps)
+ * hyper (3): lr, c1 = 1 - b1^t, c2 = 1 - b2^t, written before each run; scale (1), or NULL: 1. Not differentiable. */
+typedef struct {
+    float beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
+} ts_adamw_desc;
+bool ts_adamw(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *m, ts_tensor *v, ts_tensor *hyper, ts_tensor *scale,
+              const ts_adamw_desc *desc);
+/* SGD with momentum, as PyTorch: g = grad * scale + wd p; u = momentum u + g; p = p - lr u. hyper (3): lr, unused, unused. */
+bool ts_sgd(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *u, ts_tensor *hyper, ts_tensor *scale, float momentum,
+            float weight_decay);
+/* (1): min(1, max_norm / (sqrt(sum of squares of all) + 1e-6)), as torch.nn.utils.clip_grad_norm_; `norm` (may be NULL) gets the
+ * norm. */
+ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor **norm);
+/* state += x, in place. */
+bool ts_accumulate(ts_graph *g, ts_tensor *state, ts_tensor *x);
+/* state = value, in place. */
+bool ts_reset(ts_graph *g, ts_tensor *state, float value);
+
+/* Parameters that can be changed: a ts_params whose tensors are copies in device memory. Those that `w` (may be NULL) lacks are
+ * made by `init`, which fills `out` (plain order) for the named tensor; it is called in the order of the ts_param calls. */
+typedef bool (*ts_init_fn)(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+ts_params *ts_params_new_trainable(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
+                                   ts_error *err);
+int64_t ts_params_count(const ts_params *ps);
+const char *ts_params_name(const ts_params *ps, int64_t i);
+int ts_params_shape(const ts_params *ps, int64_t i, int64_t shape[TS_MAX_DIMS]); /* returns the number of dimensions */
+/* All elements in plain order; not while a run is under way. */
+bool ts_params_read(ts_params *ps, int64_t i, float *out, ts_error *err);
+bool ts_params_write(ts_params *ps, int64_t i, const float *data, ts_error *err);
+/* The leaves of `g` that are parameters of `ps`, in order of first use; `list` has ts_params_count(ps) places. Returns their
+ * number. */
+int ts_graph_params(const ts_graph *g, const ts_params *ps, ts_tensor **list);
+
 /* ---- running ----------------------------------------------------------------------------------------------- */
 
 typedef struct ts_exec ts_exec;

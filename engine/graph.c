@@ -92,6 +92,7 @@ ts_tensor *ts_tensor_new(ts_graph *g, ts_type type, int ndim, const int64_t *sha
     t->ndim = ndim;
     for (int i = 0; i < ndim; i++) t->shape[i] = shape[i];
     t->state = state;
+    state->index = g->tensor_count;
     g->tensors[g->tensor_count++] = t;
     return t;
 }

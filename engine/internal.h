@@ -24,6 +24,11 @@ typedef struct ts_op {
     /* Asked once for each consumer that is the only reader of this node's output: takes the consumer's work into `n` (changing
      * n's attributes, adding inputs with ts_node_add_input) and returns true, or returns false. NULL: never. */
     bool (*absorb)(ts_node *n, const ts_node *consumer);
+    /* Adds the nodes of the gradient: dy[k] is that of out[k] (NULL where nothing flows back through it); for each in[k] with
+     * wanted[k] sets dx[k], of that input's shape (a weight's gradient gets the weight's layout). NULL op: it has none, an error
+     * where one is needed. Activations and residuals are folded after differentiation, so a product here is a plain one. */
+    void (*grad)(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx);
+    uint32_t writes;                   /* bit k: in[k] is changed in place (optimizers); such a node always runs */
     double (*flops)(const ts_node *n); /* NULL: not counted */
     /* Host. `prepare` makes what is made once a plan (oneDNN primitives, packed weights), kept in ts_host_state. */
     ts_host_kernel host, host_f64;

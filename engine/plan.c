@@ -55,6 +55,7 @@ static bool needed(ts_exec *e, ts_error *err)
     for (int64_t i = g->node_count - 1; i >= 0; i--) {
         ts_node *n = g->nodes[i];
         if (n->absorbed) continue;
+        wanted[i] = wanted[i] || n->op->writes != 0;
         for (int k = 0; k < n->nout; k++) wanted[i] = wanted[i] || n->out[k]->state->keep;
         if (!wanted[i]) continue;
         for (int k = 0; k < n->nin; k++) {
