@@ -76,6 +76,8 @@ bool ts_same_shape(const ts_tensor *a, const ts_tensor *b);
 typedef struct ts_tensor_state {
     ts_tensor *alias;             /* whose storage it is; NULL: its own */
     struct ts_param_entry *param; /* in the memory of a ts_params; NULL: in the arena */
+    int64_t index;                /* in graph->tensors */
+    bool stopped;                 /* no gradient flows through this alias */
     bool keep;                    /* input or output: its place is never given to another */
     int first, last;              /* node positions between which it lives */
     int readers;
