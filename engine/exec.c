@@ -15,6 +15,20 @@ static void describe_node(const ts_node *n, const ts_device *dev, ts_profile *p)
     for (int k = 0; k < n->nout; k++) p->bytes += (double)ts_count(n->out[k]) * (double)dev->real_bytes;
 }
 
+/* States start as zeros, which no precision or layout changes. */
+static bool zero_states(ts_exec *e, ts_error *err)
+{
+    static const uint8_t zeros[1 << 16];
+    for (int64_t i = 0; i < e->graph->tensor_count; i++) {
+        const ts_tensor_state *s = e->graph->tensors[i]->state;
+        for (uint64_t at = 0; s->zeroed && at < s->bytes; at += sizeof zeros) {
+            const uint64_t part = s->bytes - at < sizeof zeros ? s->bytes - at : sizeof zeros;
+            if (!e->dev->backend->write(e, s->block, s->offset + at, zeros, part, err)) return false;
+        }
+    }
+    return true;
+}
+
 ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err)
 {
     ts_exec *e = calloc(1, sizeof *e);
@@ -30,7 +44,7 @@ ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err)
         ok = e->profile || ts_fail(err, TS_ERR_MEMORY, "out of memory");
         for (int64_t i = 0; ok && i < e->count; i++) describe_node(e->order[i], dev, &e->profile[i]);
     }
-    if (!ok || !dev->backend->exec_new(e, err)) {
+    if (!ok || !dev->backend->exec_new(e, err) || !zero_states(e, err)) {
         ts_exec_free(e);
         return NULL;
     }
@@ -84,18 +98,6 @@ static void to_device(const ts_exec *e, const ts_tensor *t, caller_type type, co
     }
 }
 
-static void from_device(ts_precision precision, caller_type type, int64_t count, const void *from, void *to)
-{
-    for (int64_t i = 0; i < count; i++) {
-        double v;
-        if (precision == TS_F64) v = ((const double *)from)[i];
-        else if (precision == TS_F16) v = (double)ts_f16_to_f32(((const uint16_t *)from)[i]);
-        else v = (double)((const float *)from)[i];
-        if (type == CALLER_DOUBLE) ((double *)to)[i] = v;
-        else ((float *)to)[i] = (float)v;
-    }
-}
-
 static bool direct(const ts_exec *e, const ts_tensor *t, caller_type type)
 {
     bool plain = t->layout == TS_LAYOUT_PLAIN || !e->dev->limits;
@@ -121,13 +123,11 @@ static bool read_as(ts_exec *e, ts_tensor *t, caller_type type, void *data, ts_e
     const ts_tensor_state *s = kept(e, t, "read", err);
     if (!s) return false;
     const ts_backend *b = e->dev->backend;
-    if (t->layout != TS_LAYOUT_PLAIN && e->dev->limits)
-        return ts_fail(err, TS_ERR_ARGUMENT, "read: tensor %s is a weight in the device's layout", t->name);
     if (direct(e, t, type)) return b->read(e, s->block, s->offset, data, s->bytes, err);
     void *copy = malloc(s->bytes);
     if (!copy) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRIu64 " bytes", s->bytes);
     bool ok = b->read(e, s->block, s->offset, copy, s->bytes, err);
-    if (ok) from_device(e->dev->precision, type, ts_count(t), copy, data);
+    if (ok) ts_unpack(copy, t->layout, t->ndim, t->shape, e->dev->precision, e->dev->pack_panel, type == CALLER_DOUBLE, data);
     free(copy);
     return ok;
 }

@@ -41,9 +41,9 @@ static void accumulate(walk *w, ts_tensor *input, ts_tensor *grad)
     if (!grad) return; /* this op has none for the input: zero, or an error that the graph keeps */
     ts_tensor *root = ts_root(input);
     if (!ts_same_shape(grad, root)) grad = ts_reshape(w->g, grad, root->ndim, root->shape);
+    if (grad) grad->layout = root->layout; /* a reshape forgets it */
     ts_tensor **sum = &w->grad[root->state->index];
     *sum = *sum ? ts_add(w->g, *sum, grad) : grad;
-    if (*sum) (*sum)->layout = root->layout;
 }
 
 static void step(walk *w, ts_node *n)

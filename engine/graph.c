@@ -214,6 +214,28 @@ ts_tensor *ts_input_weight(ts_graph *g, const char *name, ts_layout layout, int 
     return t;
 }
 
+ts_tensor *ts_state(ts_graph *g, const char *name, ts_layout layout, int ndim, const int64_t *shape)
+{
+    ts_tensor *t = ts_input_weight(g, name, layout, ndim, shape);
+    if (t) t->state->zeroed = true;
+    return t;
+}
+
+bool ts_in_place(ts_graph *g, const char *op, const ts_tensor *t)
+{
+    if (!t) return false;
+    if (t->node || t->state->alias || t->type != TS_REAL) {
+        ts_graph_fail(g, TS_ERR_ARGUMENT, op, "%s %s is not a leaf of reals, which alone can be changed in place", t->name,
+                      ts_shape_text(t).s);
+        return false;
+    }
+    if (t->state->param && !t->state->param->owner->trainable) {
+        ts_graph_fail(g, TS_ERR_ARGUMENT, op, "parameter %s cannot be changed: its ts_params is not a trainable one", t->name);
+        return false;
+    }
+    return true;
+}
+
 ts_tensor *ts_output(ts_graph *g, ts_tensor *t)
 {
     (void)g;

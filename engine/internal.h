@@ -66,6 +66,9 @@ typedef struct {
     char s[96];
 } ts_text;
 ts_text ts_shape_text(const ts_tensor *t); /* "(1, 197, 1024)" */
+/* Whether an op may change `t` in place: a state, an input or a trainable parameter, itself and not reshaped. An error in the
+ * graph where not; false for NULL. */
+bool ts_in_place(ts_graph *g, const char *op, const ts_tensor *t);
 int64_t ts_last_dim(const ts_tensor *t);
 int64_t ts_rows(const ts_tensor *t); /* count / last dim */
 bool ts_same_shape(const ts_tensor *a, const ts_tensor *b);
@@ -78,6 +81,8 @@ typedef struct ts_tensor_state {
     struct ts_param_entry *param; /* in the memory of a ts_params; NULL: in the arena */
     int64_t index;                /* in graph->tensors */
     bool stopped;                 /* no gradient flows through this alias */
+    bool zeroed;                  /* a state: zeros before the first run */
+    bool changes;                 /* a node of the plan writes it in place */
     bool keep;                    /* input or output: its place is never given to another */
     int first, last;              /* node positions between which it lives */
     int readers;
@@ -113,16 +118,21 @@ typedef struct ts_param_entry {
     int64_t shape[TS_MAX_DIMS];
     int64_t count;
     uint64_t bytes;
-    const ts_weight *weight;
-    void *host;       /* host backend: the elements in the device's precision, plain order */
-    bool owned;       /* `host` was allocated, not mapped */
-    uint64_t address; /* Vulkan backend */
+    const ts_params *owner;
+    const ts_weight *weight; /* NULL: not from a file */
+    const float *initial;    /* while it is loaded, the elements in plain order of one that is not from a file */
+    void *host;              /* host backend: the elements in the device's precision, plain order */
+    bool owned;              /* `host` was allocated, not mapped */
+    uint64_t address;        /* Vulkan backend */
 } ts_param_entry;
 
 typedef struct ts_backend {
     bool (*params_new)(ts_params *ps, ts_error *err);
     void (*params_free)(ts_params *ps);
     bool (*param_load)(ts_params *ps, ts_param_entry *p, ts_error *err);
+    /* All bytes of a parameter, as they lie in the device's memory. */
+    bool (*param_write)(ts_params *ps, ts_param_entry *p, const void *data, ts_error *err);
+    bool (*param_read)(ts_params *ps, const ts_param_entry *p, void *data, ts_error *err);
     bool (*exec_new)(ts_exec *e, ts_error *err); /* after ts_plan: allocates e->blocks and records */
     void (*exec_free)(ts_exec *e);
     bool (*run)(ts_exec *e, ts_error *err);
@@ -139,7 +149,7 @@ struct ts_device {
     uint64_t real_bytes;  /* of one TS_REAL: 4, 2 or 8 */
     uint64_t block_bytes; /* largest block of an arena */
     uint64_t align;       /* of a tensor in a block */
-    int64_t pack_panel;         /* how weights are kept: the `panel` of ts_pack */
+    int64_t pack_panel;   /* how weights are kept: the `panel` of ts_pack */
     int threads;
     bool profile;
     const ts_vk_limits *limits; /* Vulkan only, else NULL */
@@ -150,6 +160,9 @@ struct ts_params {
     ts_device *dev;
     const ts_weights *weights;
     char *prefix;
+    bool trainable; /* copies that may be changed, made by `init` where the file lacks them */
+    ts_init_fn init;
+    void *init_ctx;
     ts_param_entry **list;
     int64_t count, room;
     uint64_t bytes;
@@ -180,7 +193,10 @@ struct ts_exec {
 enum { TS_PACK_PLAIN = 0, TS_PACK_ROWS = INT32_MAX };
 void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, int64_t panel,
              int threads, void *out);
-/* The same for the weight of a parameter, whatever its type in the file. */
+/* The way back, to floats, or to doubles with `wide`. */
+void ts_unpack(const void *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, int64_t panel,
+               bool wide, void *out);
+/* ts_pack for a parameter's first value, whatever its type in the file. */
 bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err);
 
 ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err);

@@ -7,12 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix, ts_error *err)
+static ts_params *make(const ts_params *desc, const char *prefix, ts_error *err)
 {
+    ts_device *dev = desc->dev;
     ts_params *ps = calloc(1, sizeof *ps);
     if (ps) {
-        ps->dev = dev;
-        ps->weights = w;
+        *ps = *desc;
         ps->prefix = strdup(prefix ? prefix : "");
     }
     if (!ps || !ps->prefix) {
@@ -26,6 +26,17 @@ ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix
         return NULL;
     }
     return ps;
+}
+
+ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix, ts_error *err)
+{
+    return make(&(ts_params){.dev = dev, .weights = w}, prefix, err);
+}
+
+ts_params *ts_params_new_trainable(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
+                                   ts_error *err)
+{
+    return make(&(ts_params){.dev = dev, .weights = w, .trainable = true, .init = init, .init_ctx = ctx}, prefix, err);
 }
 
 void ts_params_free(ts_params *ps)
@@ -51,7 +62,7 @@ uint64_t ts_params_bytes(const ts_params *ps)
 bool ts_params_check(const ts_params *ps, ts_error *err)
 {
     if (ps->error.code != TS_OK) return ts_fail(err, ps->error.code, "%s", ps->error.text);
-    const char *file = ts_weights_path(ps->weights);
+    const char *file = ps->weights ? ts_weights_path(ps->weights) : "parameters without a file";
     if (ps->missing && ps->misshapen)
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s: %" PRId64 " tensors are missing (%.300s) and %" PRId64 " have another shape (%.300s)", file,
@@ -101,12 +112,17 @@ static bool same_dims(int ndim, const int64_t *a, int other_ndim, const int64_t 
     return true;
 }
 
-/* Looks the tensor up in the file; notes it as missing or misshapen where it is. */
-static const ts_weight *wanted(ts_params *ps, const char *name, int ndim, const int64_t *shape)
+/* Looks the tensor up in the file; notes it as missing (where nobody makes it) or misshapen where it is. */
+static const ts_weight *wanted(ts_params *ps, const char *name, int ndim, const int64_t *shape, bool *make_it)
 {
     char full[256], have[128], want[128], item[600];
+    *make_it = false;
     if (snprintf(full, sizeof full, "%s%s", ps->prefix, name) >= (int)sizeof full) return NULL;
-    const ts_weight *w = ts_weights_find(ps->weights, full);
+    const ts_weight *w = ps->weights ? ts_weights_find(ps->weights, full) : NULL;
+    if (!w && ps->init) {
+        *make_it = true;
+        return NULL;
+    }
     if (!w) {
         append(ps, &ps->missing, ", ", full);
         ps->missing_count++;
@@ -121,8 +137,23 @@ static const ts_weight *wanted(ts_params *ps, const char *name, int ndim, const 
     return NULL;
 }
 
-/* A new entry, in the device's memory. */
-static ts_param_entry *load(ts_params *ps, const char *name, ts_layout layout, const ts_weight *w)
+/* Gives the entry its place and first value in the device's memory: the file's, or what `init` makes of it. */
+static bool fill_entry(ts_params *ps, ts_param_entry *p)
+{
+    const ts_backend *b = ps->dev->backend;
+    if (p->weight) return b->param_load(ps, p, &ps->error);
+    float *initial = calloc((size_t)p->count, sizeof *initial);
+    if (!initial) return ts_fail(&ps->error, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
+    p->initial = initial;
+    bool ok = ps->init(ps->init_ctx, p->name, p->ndim, p->shape, initial, &ps->error) && b->param_load(ps, p, &ps->error);
+    if (!ok) ts_fail(&ps->error, TS_ERR_ARGUMENT, "tensor %s could not be made", p->name);
+    p->initial = NULL;
+    free(initial);
+    return ok;
+}
+
+/* A new entry for the tensor that `t` stands for. */
+static ts_param_entry *load(ts_params *ps, const char *name, const ts_tensor *t, const ts_weight *w)
 {
     if (ps->count == ps->room) {
         int64_t room = ps->room ? ps->room * 2 : 128;
@@ -141,13 +172,14 @@ static ts_param_entry *load(ts_params *ps, const char *name, ts_layout layout, c
         ts_fail(&ps->error, TS_ERR_MEMORY, "out of memory");
         return NULL;
     }
-    p->layout = layout;
-    p->ndim = w->ndim;
-    memcpy(p->shape, w->shape, sizeof p->shape);
-    p->count = w->count;
-    p->bytes = (uint64_t)w->count * ps->dev->real_bytes;
+    p->layout = t->layout;
+    p->ndim = t->ndim;
+    memcpy(p->shape, t->shape, sizeof p->shape);
+    p->count = ts_count(t);
+    p->bytes = (uint64_t)p->count * ps->dev->real_bytes;
+    p->owner = ps;
     p->weight = w;
-    if (!ps->dev->backend->param_load(ps, p, &ps->error)) {
+    if (!fill_entry(ps, p)) {
         free(p->name);
         free(p);
         return NULL;
@@ -157,109 +189,85 @@ static ts_param_entry *load(ts_params *ps, const char *name, ts_layout layout, c
     return p;
 }
 
+/* The leaf that stands for `p` in this graph already: with two of them its gradient would come in two halves. */
+static ts_tensor *leaf_of(const ts_graph *g, const ts_param_entry *p)
+{
+    for (int64_t i = 0; i < g->tensor_count; i++)
+        if (g->tensors[i]->state->param == p) return g->tensors[i];
+    return NULL;
+}
+
 ts_tensor *ts_param(ts_graph *g, ts_params *ps, const char *name, ts_layout layout, int ndim, const int64_t *shape)
 {
-    ts_tensor *t = ts_tensor_new(g, TS_REAL, ndim, shape);
-    if (!t) return NULL;
-    t->layout = layout;
-    snprintf(t->name, sizeof t->name, "%s", name);
+    if (!g || g->error.code != TS_OK) return NULL;
     if (ps->error.code != TS_OK) return ts_graph_fail(g, ps->error.code, name, "%s", ps->error.text);
     ts_param_entry *p = find(ps, name);
-    if (!p) {
-        const ts_weight *w = wanted(ps, name, ndim, shape);
-        if (!w) return t; /* noted; the description goes on, so that all that is missing is found */
-        p = load(ps, name, layout, w);
-        if (!p) return ts_graph_fail(g, ps->error.code, name, "%s", ps->error.text);
-    } else if (p->layout != layout || !same_dims(ndim, shape, p->ndim, p->shape)) {
+    if (p && (p->layout != layout || !same_dims(ndim, shape, p->ndim, p->shape)))
         return ts_graph_fail(g, TS_ERR_ARGUMENT, name, "was loaded before with another shape or layout");
+    ts_tensor *t = p ? leaf_of(g, p) : NULL;
+    if (!t) t = ts_tensor_new(g, TS_REAL, ndim, shape);
+    if (!t || t->state->param) return t;
+    t->layout = layout;
+    snprintf(t->name, sizeof t->name, "%s", name);
+    if (!p) {
+        bool make_it;
+        const ts_weight *w = wanted(ps, name, ndim, shape, &make_it);
+        if (!w && !make_it) return t; /* noted; the description goes on, so that all that is missing is found */
+        p = load(ps, name, t, w);
+        if (!p) return ts_graph_fail(g, ps->error.code, name, "%s", ps->error.text);
     }
     t->state->param = p;
     return t;
 }
 
-/* ---- packing ---- */
+/* ---- by number ---- */
 
-typedef struct {
-    const float *from; /* plain order */
-    void *to;
-    ts_precision precision;
-    int64_t outer, inner, taps; /* (outer, inner, taps) -> (taps, inner, outer) */
-    int64_t panel;
-} pack_job;
-
-static void store(void *to, ts_precision precision, int64_t at, float v)
+int64_t ts_params_count(const ts_params *ps)
 {
-    if (precision == TS_F64) ((double *)to)[at] = (double)v;
-    else if (precision == TS_F16) ((uint16_t *)to)[at] = ts_f32_to_f16(v);
-    else ((float *)to)[at] = v;
+    return ps->count;
 }
 
-/* Where row `row`, column `column` of the result goes. */
-static int64_t panel_place(const pack_job *j, int64_t row, int64_t column)
+const char *ts_params_name(const ts_params *ps, int64_t i)
 {
-    const int64_t first = column / j->panel * j->panel;
-    const int64_t width = j->outer - first < j->panel ? j->outer - first : j->panel;
-    return first * j->inner * j->taps + row * width + column - first;
+    return ps->list[i]->name;
 }
 
-/* Rows of the result, [begin, end) of taps x inner, in square tiles so that both sides stay in cache. A tile lies in one
- * panel: the width of panels is a multiple of the tile's. */
-static void pack_rows(void *ctx, int64_t begin, int64_t end)
+int ts_params_shape(const ts_params *ps, int64_t i, int64_t shape[TS_MAX_DIMS])
 {
-    const pack_job *j = ctx;
-    enum { TILE = 32 };
-    for (int64_t row = begin; row < end; row += TILE) {
-        int64_t row_end = row + TILE < end ? row + TILE : end;
-        for (int64_t o = 0; o < j->outer; o += TILE) {
-            int64_t o_end = o + TILE < j->outer ? o + TILE : j->outer;
-            for (int64_t r = row; r < row_end; r++) {
-                int64_t tap = r / j->inner, i = r % j->inner;
-                const int64_t to = panel_place(j, r, o);
-                for (int64_t k = o; k < o_end; k++)
-                    store(j->to, j->precision, to + k - o, j->from[(k * j->inner + i) * j->taps + tap]);
-            }
-        }
-    }
+    memcpy(shape, ps->list[i]->shape, sizeof ps->list[i]->shape);
+    return ps->list[i]->ndim;
 }
 
-static void copy_range(void *ctx, int64_t begin, int64_t end)
+bool ts_params_read(ts_params *ps, int64_t i, float *out, ts_error *err)
 {
-    const pack_job *j = ctx;
-    for (int64_t i = begin; i < end; i++) store(j->to, j->precision, i, j->from[i]);
+    const ts_param_entry *p = ps->list[i];
+    const ts_device *dev = ps->dev;
+    void *raw = malloc(p->bytes);
+    if (!raw) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
+    bool ok = dev->backend->param_read(ps, p, raw, err);
+    if (ok) ts_unpack(raw, p->layout, p->ndim, p->shape, dev->precision, dev->pack_panel, false, out);
+    free(raw);
+    return ok;
 }
 
-void ts_pack(const float *from, ts_layout layout, int ndim, const int64_t *shape, ts_precision precision, int64_t panel,
-             int threads, void *out)
+bool ts_params_write(ts_params *ps, int64_t i, const float *data, ts_error *err)
 {
-    pack_job job = {.from = from, .to = out, .precision = precision, .outer = shape[0], .inner = 1, .taps = 1, .panel = panel};
-    if (panel != TS_PACK_PLAIN && layout != TS_LAYOUT_PLAIN) {
-        job.inner = shape[1];
-        for (int i = 2; i < ndim; i++) job.taps *= shape[i];
-        ts_parallel(threads, job.inner * job.taps, 32, pack_rows, &job);
-    } else {
-        for (int i = 1; i < ndim; i++) job.inner *= shape[i];
-        ts_parallel(threads, job.outer * job.inner, 1 << 16, copy_range, &job);
-    }
+    ts_param_entry *p = ps->list[i];
+    const ts_device *dev = ps->dev;
+    if (!ps->trainable)
+        return ts_fail(err, TS_ERR_ARGUMENT, "parameter %s cannot be changed: its ts_params is not a trainable one", p->name);
+    void *raw = malloc(p->bytes);
+    if (!raw) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
+    ts_pack(data, p->layout, p->ndim, p->shape, dev->precision, dev->pack_panel, dev->threads, raw);
+    bool ok = dev->backend->param_write(ps, p, raw, err);
+    free(raw);
+    return ok;
 }
 
-bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err)
+int ts_graph_params(const ts_graph *g, const ts_params *ps, ts_tensor **list)
 {
-    const ts_weight *w = p->weight;
-    bool plain = panel == TS_PACK_PLAIN || p->layout == TS_LAYOUT_PLAIN;
-    if (plain && precision == TS_F32) return ts_weight_to_f32(w, out, err);
-    if (plain && precision == TS_F64) return ts_weight_to_f64(w, out, err);
-    float *converted = NULL;
-    const float *from = w->data;
-    if (w->dtype != TS_DT_F32 || !w->contiguous || (uintptr_t)w->data % sizeof(float) != 0) {
-        converted = malloc((size_t)w->count * sizeof *converted);
-        if (!converted) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
-        if (!ts_weight_to_f32(w, converted, err)) {
-            free(converted);
-            return false;
-        }
-        from = converted;
-    }
-    ts_pack(from, p->layout, p->ndim, p->shape, precision, panel, threads, out);
-    free(converted);
-    return true;
+    int count = 0;
+    for (int64_t i = 0; i < g->tensor_count; i++)
+        if (g->tensors[i]->state->param && g->tensors[i]->state->param->owner == ps) list[count++] = g->tensors[i];
+    return count;
 }

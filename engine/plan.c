@@ -17,14 +17,31 @@ static void count_readers(ts_graph *g)
     }
 }
 
+/* Marks what is written in place. A node that reads it stays where it stands: folded into an earlier one, it would read the value
+ * of before. */
+static void mark_changes(ts_graph *g)
+{
+    for (int64_t i = 0; i < g->node_count; i++)
+        for (int k = 0; k < g->nodes[i]->nin; k++)
+            if (g->nodes[i]->op->writes >> k & 1) ts_root(g->nodes[i]->in[k])->state->changes = true;
+}
+
+static bool reads_changing(const ts_node *n)
+{
+    for (int k = 0; k < n->nin; k++)
+        if (n->in[k] && ts_root(n->in[k])->state->changes) return true;
+    return false;
+}
+
 /* Folds `consumer` into the last-made of the nodes that make its inputs (the others are computed by then), where that node's op
  * wants it and nobody else reads the value between. */
 static void fold(ts_graph *g)
 {
     count_readers(g);
+    mark_changes(g);
     for (int64_t i = 0; i < g->node_count; i++) {
         ts_node *consumer = g->nodes[i];
-        if (consumer->nout != 1) continue;
+        if (consumer->nout != 1 || reads_changing(consumer)) continue;
         ts_node *producer = NULL;
         for (int k = 0; k < consumer->nin; k++) {
             ts_node *maker = consumer->in[k] ? ts_root(consumer->in[k])->node : NULL;

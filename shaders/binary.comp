@@ -1,5 +1,5 @@
 #version 460
-// y[i] = a[i] + b[i mod period], or the product, by specialisation constant 1: 0 sum, 1 product; + 2 where b is as long as a.
+// y[i] = a[i] op b[i mod period], op by specialisation constant 1: 0 sum, 1 difference, 2 product; + 4 where b is as long as a.
 // Push: a, y of count units, b of period units. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -16,6 +16,8 @@ void main()
 {
     const uint i = item_index();
     if (i >= count) return;
-    const vec4 u = load_unit(a, i), v = load_unit(b, (choice & 2) != 0 ? i : i % period);
-    store_unit(y, i, (choice & 1) != 0 ? u * v : u + v);
+    const vec4 u = load_unit(a, i), v = load_unit(b, (choice & 4) != 0 ? i : i % period);
+    if ((choice & 3) == 0) store_unit(y, i, u + v);
+    else if ((choice & 3) == 1) store_unit(y, i, u - v);
+    else store_unit(y, i, u * v);
 }

@@ -19,3 +19,6 @@ layout(buffer_reference, scalar, buffer_reference_align = 4) writeonly buffer Ou
 layout(buffer_reference, scalar, buffer_reference_align = 8) writeonly buffer OutReal4 { REAL4 v[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) readonly buffer InInt { int v[]; };
 layout(buffer_reference, scalar, buffer_reference_align = 4) writeonly buffer OutInt { int v[]; };
+// Sums on their way stay in fp32, whatever the storage.
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer Float { float v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer Float4 { vec4 v[]; };

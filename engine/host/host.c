@@ -85,7 +85,8 @@ static void params_free(ts_params *ps)
 static bool param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
 {
     const ts_weight *w = p->weight;
-    if (ps->dev->precision == TS_F32 && w->dtype == TS_DT_F32 && w->contiguous && (uintptr_t)w->data % sizeof(float) == 0) {
+    if (!ps->trainable && ps->dev->precision == TS_F32 && w->dtype == TS_DT_F32 && w->contiguous &&
+        (uintptr_t)w->data % sizeof(float) == 0) {
         p->host = (void *)(uintptr_t)w->data; /* read only: kernels never write a parameter of a weights file */
         return true;
     }
@@ -96,7 +97,23 @@ static bool param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
         free(p->host);
         return false;
     }
-    ts_weight_release(w);
+    if (w) ts_weight_release(w);
+    return true;
+}
+
+static bool param_write(ts_params *ps, ts_param_entry *p, const void *data, ts_error *err)
+{
+    (void)ps;
+    (void)err;
+    memcpy(p->host, data, p->bytes);
+    return true;
+}
+
+static bool param_read(ts_params *ps, const ts_param_entry *p, void *data, ts_error *err)
+{
+    (void)ps;
+    (void)err;
+    memcpy(data, p->host, p->bytes);
     return true;
 }
 
@@ -199,6 +216,8 @@ static const ts_backend backend = {
     .params_new = params_new,
     .params_free = params_free,
     .param_load = param_load,
+    .param_write = param_write,
+    .param_read = param_read,
     .exec_new = exec_new,
     .exec_free = exec_free,
     .run = run,

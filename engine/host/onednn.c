@@ -18,7 +18,7 @@ typedef struct {
     dnnl_memory_t x, w, bias, residual, out, scratchpad;
     dnnl_memory_t plain; /* the weights as they come; NULL: used as they are, through `w` */
     void *packed;        /* the weights as the primitive wants them */
-    bool every_run;      /* the weights are an input, which may change */
+    bool every_run;      /* the weights may change: an input, or a parameter that is trained */
     uint64_t scratch_bytes;
 } product_state;
 
@@ -139,8 +139,8 @@ static dnnl_status_t prepare_weights(product_state *s, const ts_node *n, const d
     if (status == dnnl_success) status = dnnl_primitive_create(&s->reorder, desc);
     if (desc) dnnl_primitive_desc_destroy(desc);
     const ts_param_entry *param = ts_root_const(n->in[TS_PRODUCT_W])->state->param;
-    s->every_run = !param;
-    if (status != dnnl_success || !param) return status;
+    s->every_run = !param || param->owner->trainable;
+    if (status != dnnl_success || s->every_run) return status;
     status = run_reorder(s, param->host);
     if (!param->owned) ts_weight_release(param->weight);
     return status;

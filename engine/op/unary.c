@@ -140,7 +140,9 @@ static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, unary_functi
     if (x->type != TS_REAL) return ts_graph_fail(g, TS_ERR_ARGUMENT, op->name, "x %s must be real", ts_shape_text(x).s);
     const unary_attr attr = {function, a, b};
     ts_node *n = ts_node_new(g, op, 1, &x, &attr, sizeof attr);
-    return ts_node_output(n, TS_REAL, x->ndim, x->shape);
+    ts_tensor *y = ts_node_output(n, TS_REAL, x->ndim, x->shape);
+    if (y) y->layout = x->layout; /* of a weight */
+    return y;
 }
 
 ts_tensor *ts_scale(ts_graph *g, ts_tensor *x, float scale, float shift)

@@ -71,8 +71,10 @@ static bool emit(vk_exec *x, int at, ts_error *err)
         vk->api.CmdResetQueryPool(to, x->queries, query, (uint32_t)(end - begin + 1));
         vk->api.CmdWriteTimestamp(to, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, x->queries, query);
     }
-    if (begin == 0) /* inputs were written by the host or by copies */
-        memory_barrier(vk, to, outside, VK_ACCESS_HOST_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT, compute, shader_reads_writes);
+    if (begin == 0) /* inputs were written by the host or by copies, states and trained parameters by an earlier run */
+        memory_barrier(vk, to, outside | compute,
+                       VK_ACCESS_HOST_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT | VK_ACCESS_SHADER_WRITE_BIT, compute,
+                       shader_reads_writes);
     for (int64_t i = begin; i < end; i++) {
         emit_step(vk, to, &x->cmd.steps[i]);
         if (x->queries)

@@ -86,6 +86,30 @@ bool ts_vk_param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
         ok = ok && pack(dev, p, copy, err) && ts_vk_upload(vk, b, offset, copy, p->bytes, err);
         free(copy);
     }
-    if (ok) ts_weight_release(p->weight);
+    if (ok && p->weight) ts_weight_release(p->weight);
     return ok;
+}
+
+/* The buffer in which a parameter lies, and where. */
+static const ts_vk_buffer *find_buffer(const ts_params *ps, const ts_param_entry *p, uint64_t *offset)
+{
+    const chunks *c = ps->impl;
+    const ts_vk_buffer *b = c->list;
+    while (p->address < b->address || p->address >= b->address + b->bytes) b++;
+    *offset = p->address - b->address;
+    return b;
+}
+
+bool ts_vk_param_write(ts_params *ps, ts_param_entry *p, const void *data, ts_error *err)
+{
+    uint64_t offset;
+    const ts_vk_buffer *b = find_buffer(ps, p, &offset);
+    return ts_vk_upload(ps->dev->impl, b, offset, data, p->bytes, err);
+}
+
+bool ts_vk_param_read(ts_params *ps, const ts_param_entry *p, void *data, ts_error *err)
+{
+    uint64_t offset;
+    const ts_vk_buffer *b = find_buffer(ps, p, &offset);
+    return ts_vk_download(ps->dev->impl, b, offset, data, p->bytes, err);
 }

@@ -1,7 +1,8 @@
 /* record.c - from the nodes of a plan to a list of dispatches, with the barriers that the data flow needs. The ops are asked
  * once; exec.c turns the list into command buffers, and may do so again when it knows the times. A barrier stands before a node
  * that reads what was written since the last barrier, or writes what was written or read: byte ranges are compared, because the
- * arena gives one place to several tensors. Parameters are written by no dispatch, so they need no watching. */
+ * arena gives one place to several tensors. What a node changes in place counts as read and written. Parameters are watched where
+ * they can be trained; the others no dispatch writes. */
 #include "engine/vulkan/vk.h"
 
 #include <inttypes.h>
@@ -36,18 +37,19 @@ void ts_vk_barrier(ts_vk_cmd *cmd)
     cmd->written.count = cmd->looked.count = 0;
 }
 
-/* The bytes that `t` takes in the arena; empty for parameters and absent tensors. */
+/* The bytes that `t` takes on the device; empty for absent tensors and for parameters that never change. */
 static ts_vk_range range_of(const ts_vk_cmd *cmd, const ts_tensor *t)
 {
     const ts_tensor *root = ts_root_const(t);
-    if (!root || root->state->param) return (ts_vk_range){0, 0};
-    uint64_t begin = ts_vk_address(cmd, root);
-    return (ts_vk_range){begin, begin + root->state->bytes};
+    const ts_param_entry *param = root ? root->state->param : NULL;
+    if (!root || (param && !param->owner->trainable)) return (ts_vk_range){0, 0};
+    const uint64_t begin = ts_vk_address(cmd, root);
+    return (ts_vk_range){begin, begin + (param ? param->bytes : root->state->bytes)};
 }
 
-/* What node `n` reads (in) and writes (out and scratch), one list after the other. */
+/* What node `n` reads (in) and writes (out, scratch, and what of in it changes), one list after the other. */
 typedef struct {
-    ts_vk_range reads[TS_MAX_IN], writes[TS_MAX_OUT + 1];
+    ts_vk_range reads[TS_MAX_IN], writes[TS_MAX_OUT + 1 + TS_MAX_IN];
     int read_count, write_count;
 } footprint;
 
@@ -57,6 +59,8 @@ static footprint footprint_of(const ts_vk_cmd *cmd, const ts_node *n)
     for (int i = 0; i < n->nin; i++) f.reads[i] = range_of(cmd, n->in[i]);
     for (int i = 0; i < n->nout; i++) f.writes[f.write_count++] = range_of(cmd, n->out[i]);
     f.writes[f.write_count++] = range_of(cmd, n->scratch);
+    for (int i = 0; i < n->nin; i++)
+        if (n->op->writes >> i & 1) f.writes[f.write_count++] = f.reads[i];
     return f;
 }
 

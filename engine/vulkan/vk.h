@@ -203,6 +203,8 @@ void ts_vk_cmd_clear(ts_vk_cmd *cmd);
 bool ts_vk_params_new(ts_params *ps, ts_error *err);
 void ts_vk_params_free(ts_params *ps);
 bool ts_vk_param_load(ts_params *ps, ts_param_entry *p, ts_error *err);
+bool ts_vk_param_write(ts_params *ps, ts_param_entry *p, const void *data, ts_error *err);
+bool ts_vk_param_read(ts_params *ps, const ts_param_entry *p, void *data, ts_error *err);
 bool ts_vk_exec_new(ts_exec *e, ts_error *err);
 void ts_vk_exec_free(ts_exec *e);
 bool ts_vk_run(ts_exec *e, ts_error *err);

@@ -144,6 +144,133 @@ void check_op(const char *label, op_build build, const void *args, uint64_t seed
     ts_device_free(host);
 }
 
+/* ---- gradients ---- */
+
+/* A graph of loss = sum(y r) and its gradients, on one device, with its inputs written. */
+typedef struct {
+    op_case c;
+    ts_graph *g;
+    ts_exec *e;
+    ts_tensor *loss;
+    ts_tensor *input[MAX_INPUTS]; /* the real ones */
+    ts_tensor *grad[MAX_INPUTS];
+    const float *data[MAX_INPUTS]; /* of the real inputs */
+    int count;
+} grad_run;
+
+static void grad_open(grad_run *r, const char *label, ts_device *dev, op_build build, const void *args, uint64_t seed)
+{
+    ts_error err = {0};
+    *r = (grad_run){.c = {.args = args, .seed = seed}, .g = ts_graph_new()};
+    ts_tensor *y = build(&r->c, r->g);
+    for (int i = 0; i < r->c.count; i++)
+        if (r->c.tensor[i]->type == TS_REAL) {
+            r->data[r->count] = r->c.data[i];
+            r->input[r->count++] = r->c.tensor[i];
+        }
+    ts_tensor *weights = y ? case_real(&r->c, r->g, y->ndim, y->shape) : NULL;
+    r->loss = ts_output(r->g, ts_sum(r->g, ts_mul(r->g, y, weights)));
+    ts_grad(r->g, r->loss, r->count, r->input, r->grad);
+    for (int i = 0; i < r->count; i++) {
+        if (!r->grad[i]) continue;
+        assert_true(ts_count(r->grad[i]) == ts_count(r->input[i]) && r->grad[i]->layout == r->input[i]->layout);
+        ts_output(r->g, r->grad[i]);
+    }
+    r->e = ts_exec_new(r->g, dev, &err);
+    if (!r->e) fail_msg("gradient of %s: %s", label, err.text);
+    for (int i = 0; i < r->c.count; i++)
+        if (!ts_write(r->e, r->c.tensor[i], r->c.data[i], &err)) fail_msg("gradient of %s: %s", label, err.text);
+    if (!ts_run(r->e, &err) || !ts_run(r->e, &err)) fail_msg("gradient of %s: %s", label, err.text);
+}
+
+static void grad_close(grad_run *r)
+{
+    for (int i = 0; i < r->c.count; i++) free(r->c.data[i]);
+    ts_exec_free(r->e);
+    ts_graph_free(r->g);
+}
+
+/* The gradient of input k, zeros where none flows; free() it. */
+static double *grad_read(const grad_run *r, const char *label, int k)
+{
+    ts_error err = {0};
+    double *out = calloc((size_t)ts_count(r->input[k]), sizeof *out);
+    assert_non_null(out);
+    if (r->grad[k] && !ts_read_f64(r->e, r->grad[k], out, &err)) fail_msg("gradient of %s: %s", label, err.text);
+    return out;
+}
+
+/* The loss with input k at data + step * direction. */
+static double loss_at(const grad_run *r, const char *label, int k, const double *direction, double step)
+{
+    ts_error err = {0};
+    const int64_t n = ts_count(r->input[k]);
+    double *moved = malloc((size_t)n * sizeof *moved), loss;
+    assert_non_null(moved);
+    for (int64_t i = 0; i < n; i++) moved[i] = (double)r->data[k][i] + step * direction[i];
+    if (!ts_write_f64(r->e, r->input[k], moved, &err) || !ts_run(r->e, &err) || !ts_read_f64(r->e, r->loss, &loss, &err))
+        fail_msg("gradient of %s: %s", label, err.text);
+    free(moved);
+    return loss;
+}
+
+/* Central differences of the yardstick. */
+static void check_differences(const grad_run *r, const char *label, int k, const double *grad, uint64_t seed)
+{
+    const int64_t n = ts_count(r->input[k]);
+    const double step = 1e-5;
+    double *direction = malloc((size_t)n * sizeof *direction), norm = 0;
+    assert_non_null(direction);
+    for (int64_t i = 0; i < n; i++) norm += grad[i] * grad[i];
+    for (int trial = 0; trial < 3; trial++) {
+        double slope = 0;
+        for (int64_t i = 0; i < n; i++) {
+            direction[i] = test_normal(&seed);
+            slope += grad[i] * direction[i];
+        }
+        const double found = (loss_at(r, label, k, direction, step) - loss_at(r, label, k, direction, -step)) / (2 * step);
+        if (!(fabs(found - slope) <= 1e-6 * (1 + sqrt(norm))))
+            fail_msg("gradient of %s, input %d: the slope is %.9g, differences give %.9g", label, k, slope, found);
+    }
+    for (int64_t i = 0; i < n; i++) direction[i] = 0;
+    loss_at(r, label, k, direction, 0); /* puts the input back */
+    free(direction);
+}
+
+void check_grad(const char *label, op_build build, const void *args, uint64_t seed, double tolerance)
+{
+    ts_error err = {0};
+    ts_device *yardstick = ts_device_open(&(ts_device_desc){.name = "cpu", .precision = TS_F64}, &err);
+    ts_device *host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    if (!yardstick || !host) fail_msg("%s", err.text);
+    const struct {
+        const char *name;
+        ts_device *dev;
+    } others[] = {{"host", host}, {"vulkan", test_vulkan(TS_F32)}};
+    grad_run want;
+    grad_open(&want, label, yardstick, build, args, seed);
+    double *grads[MAX_INPUTS];
+    for (int k = 0; k < want.count; k++) grads[k] = grad_read(&want, label, k);
+    for (int k = 0; k < want.count; k++) check_differences(&want, label, k, grads[k], seed + 1);
+    for (size_t d = 0; d < sizeof others / sizeof *others; d++) {
+        if (!others[d].dev) continue;
+        grad_run got;
+        grad_open(&got, label, others[d].dev, build, args, seed);
+        for (int k = 0; k < got.count; k++) {
+            char what[128];
+            snprintf(what, sizeof what, "gradient of %.80s, input %d", label, k);
+            double *g = grad_read(&got, label, k);
+            compare(what, others[d].name, ts_count(got.input[k]), g, grads[k], tolerance);
+            free(g);
+        }
+        grad_close(&got);
+    }
+    for (int k = 0; k < want.count; k++) free(grads[k]);
+    grad_close(&want);
+    ts_device_free(yardstick);
+    ts_device_free(host);
+}
+
 ts_device *test_vulkan(ts_precision precision)
 {
     static ts_device *devices[2];

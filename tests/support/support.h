@@ -25,6 +25,11 @@ const void *case_args(const op_case *c);
  * equal. */
 void check_op(const char *label, op_build build, const void *args, uint64_t seed, double tolerance);
 
+/* The gradients of all real inputs of an op under test (`build` as for check_op, its result real), by way of the loss sum(y r)
+ * with fixed random r. In double precision they are compared with central differences along random directions (within 1e-6 of
+ * their norm; NULL gradients count as zero), then the host's and Vulkan's with those, as check_op compares. */
+void check_grad(const char *label, op_build build, const void *args, uint64_t seed, double tolerance);
+
 /* The Vulkan device of the tests (validation on, with the precision asked for), opened once a process; NULL where there is none.
  * At the end a test program calls check_validation_silent as its last test. */
 ts_device *test_vulkan(ts_precision precision);

@@ -1,0 +1,97 @@
+/* test_grad_elementwise.c - gradients of sums, differences and products with every broadcast, and of the sums themselves. */
+#include "../support/support.h"
+
+#include <stdio.h>
+
+typedef struct {
+    ts_tensor *(*op)(ts_graph *g, ts_tensor *a, ts_tensor *b);
+    const char *name;
+    int64_t a[4];
+    int ndim, from; /* b is a[from .. ndim), with `ones` in front */
+    int ones;
+} binary_case;
+
+static ts_tensor *build_binary(op_case *c, ts_graph *g)
+{
+    const binary_case *args = case_args(c);
+    int64_t b[8] = {1, 1, 1, 1, 1, 1, 1, 1};
+    for (int i = args->from; i < args->ndim; i++) b[args->ones + i - args->from] = args->a[i];
+    ts_tensor *x = case_real(c, g, args->ndim, args->a);
+    return args->op(g, x, case_real(c, g, args->ones + args->ndim - args->from, b));
+}
+
+static void binary(void **state)
+{
+    (void)state;
+    const binary_case cases[] = {
+        {ts_add, "add", {2, 3, 5, 7}, 4, 0, 0},   {ts_sub, "sub", {2, 3, 5, 7}, 4, 0, 0}, {ts_mul, "mul", {2, 3, 5, 7}, 4, 0, 0},
+        {ts_add, "add", {2, 9, 8}, 3, 2, 0},      {ts_sub, "sub", {2, 9, 8}, 3, 2, 1},    {ts_mul, "mul", {2, 9, 8}, 3, 2, 2},
+        {ts_add, "add", {3, 50, 12}, 3, 1, 0},    {ts_sub, "sub", {3, 50, 13}, 3, 1, 1},  {ts_mul, "mul", {9, 1}, 2, 1, 0},
+        {ts_add, "add", {70, 9, 10, 3}, 4, 3, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "%s, case %zu", cases[i].name, i);
+        check_op(label, build_binary, &cases[i], i, 1e-6);
+        check_grad(label, build_binary, &cases[i], i, 1e-5);
+    }
+}
+
+/* x x + stop(x) x. Central differences do not know of the stop, so against the formula: 3 x r. */
+static void used_twice(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_device *host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    ts_graph *g = ts_graph_new();
+    ts_tensor *x = ts_input(g, "x", TS_REAL, 1, (int64_t[]){3}), *grad;
+    ts_tensor *y = ts_add(g, ts_mul(g, x, x), ts_mul(g, ts_stop_gradient(g, x), x));
+    assert_true(ts_grad(g, ts_sum(g, y), 1, &x, &grad));
+    ts_output(g, grad);
+    ts_exec *e = ts_exec_new(g, host, &err);
+    if (!e) fail_msg("%s", err.text);
+    const float in[] = {1, -2, 0.5F}, want[] = {3, -6, 1.5F};
+    float got[3];
+    assert_true(ts_write(e, x, in, &err) && ts_run(e, &err) && ts_read(e, grad, got, &err));
+    assert_memory_equal(got, want, sizeof want);
+    ts_exec_free(e);
+    ts_graph_free(g);
+    ts_device_free(host);
+}
+
+typedef struct {
+    ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
+    int leading; /* dimensions that ts_sum_leading leaves; 0: `op` */
+    int ndim;
+    int64_t shape[4];
+} sum_case;
+
+static ts_tensor *build_sum(op_case *c, ts_graph *g)
+{
+    const sum_case *args = case_args(c);
+    ts_tensor *x = case_real(c, g, args->ndim, args->shape);
+    return args->op ? args->op(g, x) : ts_sum_leading(g, x, args->leading);
+}
+
+static void sums(void **state)
+{
+    (void)state;
+    const sum_case cases[] = {
+        {ts_sum, 0, 1, {1}},     {ts_sum, 0, 2, {3, 5}},  {ts_mean, 0, 3, {3, 41, 100}}, {ts_mean, 0, 2, {7, 1001}},
+        {NULL, 1, 3, {2, 3, 5}}, {NULL, 2, 3, {2, 3, 8}}, {NULL, 1, 2, {300, 12}},       {NULL, 3, 3, {2, 3, 8}},
+        {NULL, 1, 2, {5000, 1}}, {NULL, 1, 3, {1, 1, 9}}, {NULL, 1, 2, {4200, 4}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "sum, case %zu", i);
+        check_op(label, build_sum, &cases[i], i, 1e-5);
+        check_grad(label, build_sum, &cases[i], i, 1e-5);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(used_twice), cmocka_unit_test(sums),
+                                       cmocka_unit_test(check_validation_silent)};
+    return cmocka_run_group_tests_name("gradients, elementwise", tests, NULL, NULL);
+}
