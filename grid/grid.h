@@ -65,6 +65,117 @@ bool ts_grid_paste(const ts_grid *grid, const ts_image *canvas, const ts_image *
  * width 0: the cell as it is. */
 bool ts_grid_answer(const ts_grid *grid, const ts_image *canvas, int width, int height, ts_image *out, ts_error *err);
 
+/* ---- figures: pages to learn from ---------------------------------------------------------------------------- */
+
+/* What the pairs of a page show. */
+typedef enum {
+    TS_FIGURE_COPY,
+    TS_FIGURE_COLOUR, /* recolour */
+    TS_FIGURE_SHAPE,
+    TS_FIGURE_SIZE,
+    TS_FIGURE_COLOUR_SHAPE,
+    TS_FIGURE_SIZE_COLOUR,
+    TS_FIGURE_SIZE_SHAPE,
+    TS_FIGURE_SEGMENT, /* foreground in one colour on another: white on black, yellow on purple, or others */
+    TS_FIGURE_OUTLINE,
+    TS_FIGURE_COLOURISE, /* grey to colour */
+    TS_FIGURE_GREY,
+    TS_FIGURE_INVERT,
+    TS_FIGURE_FLIP,
+    TS_FIGURE_ROTATE,
+    TS_FIGURE_DENOISE,
+    TS_FIGURE_FILL_IN, /* paint what a patch of flat colour hides */
+    TS_FIGURE_BOX,     /* the objects' boxes, filled */
+    TS_FIGURE_REMOVE,  /* the object of one colour vanishes */
+    TS_FIGURE_TASKS
+} ts_figure_task;
+
+const char *ts_figure_task_name(ts_figure_task task);  /* "colour-shape" */
+const char *ts_figure_task_about(ts_figure_task task); /* half a sentence */
+/* False where no task has that name. */
+bool ts_figure_task_find(const char *name, ts_figure_task *out);
+
+typedef struct {
+    int canvas, patch;             /* pixels; zero: 224 and 16 */
+    int least, most;               /* example pairs, up to 3; zero: 1 and 3 */
+    float free_share;              /* of pages in free layouts (other cell sizes, gaps, orders); zero: 0.35, negative: none */
+    bool held_out;                 /* shapes, colours and sizes of which the other pages have none */
+    float weight[TS_FIGURE_TASKS]; /* how often each task comes; all zero: as we found best */
+} ts_figure_desc;
+
+typedef struct {
+    ts_image canvas; /* with the true answer in the hole; owned: ts_image_clear */
+    ts_grid grid;    /* in a free layout the cells alone tell where what is: side, transposed and examples as near as they go */
+    ts_figure_task task;
+} ts_figure;
+
+/* Draws a page of procedural scenes: one to three example pairs of one task, and the query with its answer. Every byte follows
+ * from the description and the seed, on every machine. For page N of a run give ts_figure_seed(seed, N): no two are alike. */
+bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, ts_error *err);
+uint64_t ts_figure_seed(uint64_t seed, uint64_t page);
+
+/* ---- metrics ------------------------------------------------------------------------------------------------ */
+
+/* What a metric does not apply to is left at 0. */
+typedef struct {
+    double iou;       /* of the pixels of exactly the answer's colour */
+    double iou_blind; /* of all that is not background, whatever its colour, with the answer's foreground */
+    double accuracy;  /* share of pixels of the right palette colour */
+    double shape;     /* 1 where the blob is closer to the answer's shape, circle or square, than to the other; else 0 */
+    double mse;       /* mean squared error of values normalised by ImageNet's deviations */
+    double mse_cover; /* the same over what was covered (fill-in) */
+} ts_score;
+
+/* Index of the nearest colour in squared distance, the first where several are. */
+int ts_nearest_colour(const uint8_t rgb[3], const uint8_t (*palette)[3], int count);
+/* iou, iou_blind and accuracy of `answer` against `truth`, both of one size, every pixel taken to the nearest colour of the
+ * palette, whose colour 0 is the background and colour 1 the foreground. Where neither picture has foreground, the IoU is 1. */
+bool ts_score_palette(const ts_image *truth, const ts_image *answer, const uint8_t (*palette)[3], int count, ts_score *score,
+                      ts_error *err);
+/* Whether the largest blob of what is not palette colour 0 fills its box more like a square (1) or a circle (0); -1: no blob. */
+int ts_blob_is_square(const ts_image *answer, const uint8_t (*palette)[3], int count, ts_error *err);
+/* Mean squared error of normalised values, over the pixels where `mask` is not 0 (NULL: all). */
+bool ts_score_mse(const ts_image *truth, const ts_image *answer, const uint8_t *mask, double *mse, ts_error *err);
+
+/* ---- trials: what a model is measured on -------------------------------------------------------------------- */
+
+/* The paper's six synthetic tasks: 224 x 224, white, a disc at a centre in 10..213 of radius 10..49 (30 where the size changes),
+ * green to blue, circle to square, radius 30 to 20, and their pairs. Then three tasks on scenes of held-out shapes, colours and
+ * sizes. */
+typedef enum {
+    TS_TRIAL_COLOUR,
+    TS_TRIAL_SHAPE,
+    TS_TRIAL_SIZE,
+    TS_TRIAL_COLOUR_SHAPE,
+    TS_TRIAL_SIZE_COLOUR,
+    TS_TRIAL_SIZE_SHAPE,
+    TS_TRIAL_SEGMENT,
+    TS_TRIAL_COLOURISE,
+    TS_TRIAL_FILL_IN,
+    TS_TRIALS
+} ts_trial_kind;
+
+typedef struct {
+    ts_trial_kind kind;
+    int examples;
+    ts_image input[TS_GRID_MAX_EXAMPLES], output[TS_GRID_MAX_EXAMPLES], query, answer; /* all 224 x 224 */
+    uint8_t palette[4][3]; /* background, foreground, others; black last for the six */
+    int colours;           /* of the palette; 0: scored by MSE */
+    uint8_t *cover;        /* fill-in: 224 x 224, 1 where the query is covered; else NULL */
+} ts_trial;
+
+const char *ts_trial_name(ts_trial_kind kind);
+/* Trial `index` of a run by `seed`. Zero examples: 2. Free with ts_trial_clear, which takes a zeroed one too. */
+bool ts_trial_draw(ts_trial_kind kind, uint64_t seed, int index, int examples, ts_trial *out, ts_error *err);
+void ts_trial_clear(ts_trial *trial);
+/* Scores an answer of any size (the hole of a canvas as it is) against the truth brought to that size with `filter`. */
+bool ts_trial_score(const ts_trial *trial, const ts_image *answer, ts_resize_filter filter, ts_score *out, ts_error *err);
+
+typedef enum { TS_BASELINE_QUERY, TS_BASELINE_EXAMPLE } ts_baseline; /* copies the query; the first example's output */
+/* The same score for a baseline, at width x height. */
+bool ts_trial_baseline(const ts_trial *trial, ts_baseline baseline, int width, int height, ts_resize_filter filter, ts_score *out,
+                       ts_error *err);
+
 #ifdef __cplusplus
 }
 #endif
