@@ -130,15 +130,14 @@ static void free_layout(ts_random *r, ts_grid *grid, bool square)
     }
 }
 
-/* A thin line around a cell, where there is room. */
+/* A thin line around a cell, as far as the canvas reaches. */
 static void frame(ts_image *canvas, ts_cell cell, ts_colour colour)
 {
-    ts_cell sides[] = {{cell.x - 1, cell.y - 1, cell.width + 2, 1},
-                       {cell.x - 1, cell.y + cell.height, cell.width + 2, 1},
-                       {cell.x - 1, cell.y, 1, cell.height},
-                       {cell.x + cell.width, cell.y, 1, cell.height}};
-    if (cell.x < 1 || cell.y < 1 || cell.x + cell.width >= canvas->width || cell.y + cell.height >= canvas->height) return;
-    for (int i = 0; i < 4; i++) ts_draw_fill(canvas, sides[i], colour);
+    int left = cell.x > 0 ? cell.x - 1 : 0, top = cell.y > 0 ? cell.y - 1 : 0;
+    int right = cell.x + cell.width + 1, bottom = cell.y + cell.height + 1;
+    if (right > canvas->width) right = canvas->width;
+    if (bottom > canvas->height) bottom = canvas->height;
+    ts_draw_fill(canvas, (ts_cell){left, top, right - left, bottom - top}, colour);
 }
 
 /* ---- pages -------------------------------------------------------------------------------------------------- */
@@ -166,8 +165,8 @@ bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, t
     layout.transposed = ts_random_chance(&r, 0.2f);
     if (!ts_grid_plan(&layout, &out->grid, err)) return false;
     out->task = random_task(&r, desc->weight);
-    bool framed = false;
-    if (ts_random_chance(&r, free_share)) {
+    bool framed = false, is_free = ts_random_chance(&r, free_share);
+    if (is_free) {
         ts_grid planned = out->grid;
         free_layout(&r, &out->grid, out->task == TS_FIGURE_ROTATE);
         framed = ts_random_chance(&r, 0.25f);
@@ -179,13 +178,18 @@ bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, t
     ts_draw_fill(&out->canvas, whole, background);
     ts_rule rule;
     ts_rule_make(&r, out->task, desc->held_out, &rule);
+    /* In a free layout nothing else would tell where a cell of the canvas's own colour ends. */
+    if (is_free && rule.plain && ts_colour_apart(rule.ground, background) < 90) framed = true;
     ts_colour line = {{0, 0, 0}};
     if (ts_colour_grey(background) < 128) memset(line.v, 255, 3);
+    for (int i = 0; framed && i <= grid->desc.examples; i++) {
+        bool query = i == grid->desc.examples;
+        frame(&out->canvas, query ? grid->query : grid->input[i], line);
+        frame(&out->canvas, query ? grid->hole : grid->output[i], line);
+    }
     for (int i = 0; i <= grid->desc.examples; i++) {
         bool query = i == grid->desc.examples;
         ts_cell before = query ? grid->query : grid->input[i], after = query ? grid->hole : grid->output[i];
-        if (framed) frame(&out->canvas, before, line);
-        if (framed) frame(&out->canvas, after, line);
         ts_rule_draw(&r, &rule, &out->canvas, before, &out->canvas, after, NULL);
     }
     return true;
