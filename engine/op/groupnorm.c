@@ -34,6 +34,10 @@ typedef struct {
     moments *partial;           /* (images, blocks, channels) */
     real *center, *scale, *add; /* (images, channels) each: y = (x - center) scale + add */
     ts_act act;
+    /* of the gradient */
+    const real *dy;
+    real *dx, *p;
+    real *rstd, *q_mean, *qx_mean; /* (images, channels) each */
 } groupnorm_job;
 
 /* The moments of `count` <= TILE channels over `places` rows of the image, taken about the first row. */
@@ -98,6 +102,7 @@ static void merge_moments(void *ctx, int64_t begin, int64_t end)
         for (int64_t c = first; c < first + width; c++) {
             const int64_t at = image * j->channels + c;
             j->center[at] = center;
+            if (j->rstd) j->rstd[at] = (real)rstd;
             j->scale[at] = (real)(rstd * (double)j->gamma[c]);
             j->add[at] = (real)((double)j->beta[c] + ((double)center - mean) * rstd * (double)j->gamma[c]);
         }
@@ -122,6 +127,70 @@ TS_CLONES static void apply(void *ctx, int64_t begin, int64_t end)
 #pragma omp simd
             for (int64_t c = 0; c < channels; c++) y[c] = (x[c] - center[c]) * scale[c] + add[c];
         }
+    }
+}
+
+/* The gradient, with xhat = (x - mean) rstd, q = dy gamma and the means over an image's group:
+ *     dx = (q - mean(q) - xhat mean(q xhat)) rstd     and p = dy xhat, whose sum over images and places is dgamma. */
+
+/* For a block: `mean` takes the sum of q and `m2` that of q xhat, by channel; p is written on the way. */
+TS_CLONES static void grad_sums(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    const int64_t channels = j->channels;
+    for (int64_t i = begin; i < end; i++) { /* (image, block) */
+        const int64_t image = i / j->blocks, block = i % j->blocks, first = (image * j->places + block * PLACES) * channels;
+        for (int64_t c = 0; c < channels; c += TILE) {
+            const int64_t count = channels - c < TILE ? channels - c : TILE, at = image * channels + c;
+            const real *center = j->center + at, *rstd = j->rstd + at, *gamma = j->gamma + c;
+            real q_sum[TILE] = {0}, qx_sum[TILE] = {0};
+            for (int64_t place = 0; place < places_in(j, block); place++) {
+                const real *x = j->x + first + place * channels + c, *dy = j->dy + first + place * channels + c;
+                real *p = j->p + first + place * channels + c;
+#pragma omp simd
+                for (int64_t k = 0; k < count; k++) {
+                    p[k] = dy[k] * ((x[k] - center[k]) * rstd[k]);
+                    q_sum[k] += dy[k] * gamma[k];
+                    qx_sum[k] += p[k] * gamma[k];
+                }
+            }
+            for (int64_t k = 0; k < count; k++) j->partial[i * channels + c + k] = (moments){(double)q_sum[k], (double)qx_sum[k]};
+        }
+    }
+}
+
+static void grad_merge(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    const int64_t width = j->channels / j->groups;
+    for (int64_t i = begin; i < end; i++) { /* (image, group) */
+        const int64_t image = i / j->groups, first = i % j->groups * width;
+        const moments *partial = j->partial + image * j->blocks * j->channels + first;
+        const double total = (double)(j->places * width);
+        double q = 0, qx = 0;
+        for (int64_t b = 0; b < j->blocks; b++)
+            for (int64_t c = 0; c < width; c++) {
+                q += partial[b * j->channels + c].mean;
+                qx += partial[b * j->channels + c].m2;
+            }
+        for (int64_t c = first; c < first + width; c++) {
+            j->q_mean[image * j->channels + c] = (real)(q / total);
+            j->qx_mean[image * j->channels + c] = (real)(qx / total);
+        }
+    }
+}
+
+TS_CLONES static void grad_apply(void *ctx, int64_t begin, int64_t end)
+{
+    const groupnorm_job *j = ctx;
+    for (int64_t i = begin; i < end; i++) { /* (image, place) */
+        const int64_t at = i / j->places * j->channels;
+        const real *x = j->x + i * j->channels, *dy = j->dy + i * j->channels, *center = j->center + at, *rstd = j->rstd + at;
+        const real *q_mean = j->q_mean + at, *qx_mean = j->qx_mean + at;
+        real *dx = j->dx + i * j->channels;
+#pragma omp simd
+        for (int64_t c = 0; c < j->channels; c++)
+            dx[c] = rstd[c] * (dy[c] * j->gamma[c] - q_mean[c] - (x[c] - center[c]) * rstd[c] * qx_mean[c]);
     }
 }
 
@@ -159,12 +228,39 @@ bool REAL(ts_host_groupnorm)(const ts_node *n, ts_host *h, ts_error *err)
     return true;
 }
 
+TS_HOST_KERNEL(groupnorm_grad);
+bool REAL(ts_host_groupnorm_grad)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    groupnorm_job j = describe(n);
+    const int threads = ts_host_threads(h);
+    const int64_t each = j.images * j.channels;
+    j.x = ts_host_ptr(h, n->in[0]);
+    j.gamma = j.beta = ts_host_ptr(h, n->in[1]); /* beta has no part in it; merge_moments wants one */
+    j.dy = ts_host_ptr(h, n->in[2]);
+    j.dx = ts_host_ptr(h, n->out[0]);
+    j.p = ts_host_ptr(h, n->out[1]);
+    j.partial = ts_host_scratch(h, n);
+    j.center = (real *)(j.partial + each * j.blocks);
+    j.scale = j.center + each;
+    j.add = j.scale + each;
+    j.rstd = j.add + each;
+    j.q_mean = j.rstd + each;
+    j.qx_mean = j.q_mean + each;
+    ts_parallel(threads, j.images * j.blocks, 4, gather_moments, &j);
+    ts_parallel(threads, j.images * j.groups, 8, merge_moments, &j);
+    ts_parallel(threads, j.images * j.blocks, 4, grad_sums, &j);
+    ts_parallel(threads, j.images * j.groups, 8, grad_merge, &j);
+    ts_parallel(threads, j.images * j.places, 64, grad_apply, &j);
+    return true;
+}
+
 #ifndef TS_YARDSTICK
 static uint64_t groupnorm_host_scratch(const ts_node *n, const ts_host *h)
 {
     (void)h;
     const groupnorm_job j = describe(n);
-    return (uint64_t)(j.images * j.channels) * ((uint64_t)j.blocks * sizeof(moments) + 3 * sizeof(double));
+    return (uint64_t)(j.images * j.channels) * ((uint64_t)j.blocks * sizeof(moments) + 6 * sizeof(double));
 }
 
 /* ---- Vulkan: gather, merge, apply, the same three steps ---- */
@@ -241,6 +337,49 @@ static bool groupnorm_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     return over_blocks("groupnorm_apply", &j, &push, ts_vk_limits_of(cmd)->cpu ? 32 : 4, j.act == TS_ACT_SWISH, cmd, err);
 }
 
+/* One workgroup does a group of an image: its places are read four times, but by one dispatch and with no scratch. */
+static bool groupnorm_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const groupnorm_job j = describe(n);
+    const struct {
+        uint64_t x, gamma, dy, dx, p;
+        uint32_t images, places, channels, groups;
+        float eps;
+    } push = {.x = ts_vk_address(cmd, n->in[0]),
+              .gamma = ts_vk_address(cmd, n->in[1]),
+              .dy = ts_vk_address(cmd, n->in[2]),
+              .dx = ts_vk_address(cmd, n->out[0]),
+              .p = ts_vk_address(cmd, n->out[1]),
+              .images = (uint32_t)j.images,
+              .places = (uint32_t)j.places,
+              .channels = (uint32_t)j.channels,
+              .groups = (uint32_t)j.groups,
+              .eps = (float)j.eps};
+    ts_vk_dispatch_desc desc = {.shader = "groupnorm_grad",
+                                .push = &push,
+                                .push_bytes = sizeof push,
+                                .flops = 20 * (double)(j.images * j.places) * (double)j.channels};
+    ts_vk_rows(cmd, j.images * j.groups, &desc);
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
+static const ts_op groupnorm_grad_op = {.name = "groupnorm_grad",
+                                        .host = ts_host_groupnorm_grad_f32,
+                                        .host_f64 = ts_host_groupnorm_grad_f64,
+                                        .host_scratch = groupnorm_host_scratch,
+                                        .vulkan = groupnorm_grad_vulkan};
+
+static void groupnorm_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    ts_graph *g = n->graph;
+    ts_tensor *x = n->in[0];
+    ts_node *d = ts_node_new(g, &groupnorm_grad_op, 3, (ts_tensor *[]){x, n->in[1], dy[0]}, n->attr, sizeof(groupnorm_attr));
+    dx[0] = ts_node_output(d, TS_REAL, x->ndim, x->shape);
+    ts_tensor *p = ts_node_output(d, TS_REAL, x->ndim, x->shape);
+    if (wanted[1]) dx[1] = ts_sum_leading(g, p, 1);
+    if (wanted[2]) dx[2] = ts_sum_leading(g, dy[0], 1);
+}
+
 static bool groupnorm_absorb(ts_node *n, const ts_node *consumer)
 {
     groupnorm_attr *attr = n->attr;
@@ -250,6 +389,7 @@ static bool groupnorm_absorb(ts_node *n, const ts_node *consumer)
 }
 
 static const ts_op groupnorm_op = {.name = "groupnorm",
+                                   .grad = groupnorm_grad,
                                    .absorb = groupnorm_absorb,
                                    .host = ts_host_groupnorm_f32,
                                    .host_f64 = ts_host_groupnorm_f64,
