@@ -148,7 +148,7 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     const int64_t keys = s->causal ? t + rows : s->tk, room = padded(s->tk);
     const float scale = 1 / sqrtf((float)s->dim);
     const float *row[ROWS];
-    float inverse[ROWS];
+    float inverse[ROWS] = {0};
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
