@@ -1,6 +1,6 @@
 /* device.c - what each Vulkan device can do, and opening one. A feature is asked for and used only where present; the required
- * ones are few: Vulkan 1.2, buffers by address, scalar block layout, 64-bit integers for addresses, and subgroup arithmetic. Two
- * environment variables let tests reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels'
+ * ones are few: Vulkan 1.2, buffers by address, scalar block layout, 64-bit integers for addresses, and subgroup arithmetic.
+ * Three environment variables let tests reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels'
  * class, TESSERA_VK_MEMORY=staging copies through staging buffers, and TESSERA_VK_SUBMIT_MS sets how long a submission may run
  * (100). */
 #include "engine/vulkan/vk.h"
