@@ -22,8 +22,9 @@ cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_EXPORT_COMPILE_C
 cmake --build build
 
 step "static analysis"
-cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --suppress=missingIncludeSystem --enable=warning,portability \
-    -j "$(nproc)" -I . engine grid vqgan mae cli
+# The converter reads unaligned numbers through packed types, which cppcheck takes for plain casts.
+cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
+    --suppress=invalidPointerCast:engine/weights_convert.c -j "$(nproc)" -I . engine grid vqgan mae cli
 printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|cli)/.*\.c$' |
     xargs -P "$(nproc)" -n 4 timeout 600 clang-tidy --quiet -p build
 

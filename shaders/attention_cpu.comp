@@ -1,62 +1,87 @@
 #version 460
 // Attention for a driver that runs on the CPU: no shared memory, no barrier. One subgroup takes ROWS query rows. For the scores lanes are keys, four
-// each at a time; for the output lanes are dimensions, four (a vec4) DEPTH times. What the lanes share goes by broadcast.
-// Push and numbering of the work: attention.glsl. Specialisation: 0 width of the workgroup, which is one subgroup; 1 ROWS, no more than that; 2
-// DEPTH; 3 whether dim is a multiple of 4. Dispatch: `total` workgroups in x and y.
+// each at a time; for the output lanes are dimensions, four (a vec4) DEPTH times. What the lanes share goes by shuffle from a constant lane. Why
+// loads are 64 bits wide, and push constants copied before the loops, stands in matmul_cpu.comp.
+// Push and numbering of the work: attention.glsl. Specialisation: 0 LANES, the width of the workgroup, which is one subgroup; 1 ROWS, a multiple of
+// LANES; 2 DEPTH; 3 whether dim is a multiple of 4. Dispatch: `total` workgroups in x and y.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
-#extension GL_KHR_shader_subgroup_ballot : require
+#extension GL_KHR_shader_subgroup_shuffle : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #include "common.glsl"
 #include "attention.glsl"
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint ROWS = 8;
 layout(constant_id = 2) const uint DEPTH = 1;
 layout(constant_id = 3) const bool WHOLE = false;
 
-// Elements d to d + 3 of the row at `base`, zeros beyond the last dimension (where WHOLE, d must be inside).
-vec4 load(InReal from, uint base, uint d)
+const uint HELD = ROWS / LANES; // query rows that a lane loads
+
+#ifdef REAL16
+layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer Four { uint64_t v[]; };
+vec4 load_four(InReal p, uint at)
 {
-    if (WHOLE) return vec4(InReal4(from).v[(base + d) / 4]);
+    const uvec2 w = unpackUint2x32(Four(p).v[at / 4]);
+    return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+}
+#else
+layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer Four { u64vec2 v[]; };
+vec4 load_four(InReal p, uint at)
+{
+    const u64vec2 w = Four(p).v[at / 4];
+    return vec4(uintBitsToFloat(unpackUint2x32(w.x)), uintBitsToFloat(unpackUint2x32(w.y)));
+}
+#endif
+
+// Elements d to d + 3 of a row of `width`; beyond its end zeros, or with WHOLE the last four.
+vec4 load(InReal from, uint row, uint d, uint width)
+{
+    if (WHOLE) return load_four(from, row + min(d, width - 4));
     vec4 x;
     [[unroll]] for (uint i = 0; i < 4; i++)
     {
-        const float value = float(from.v[base + min(d + i, dim - 1)]);
-        x[i] = d + i < dim ? value : 0.0;
+        const float value = float(from.v[row + min(d + i, width - 1)]);
+        x[i] = d + i < width ? value : 0.0;
     }
     return x;
 }
 
 void main()
 {
-    const uint index = work_index(), lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
+    const uint index = work_index(), lane = gl_LocalInvocationID.x;
     if (index >= total) return;
+    const uint width = dim, rows = tq, all_keys = tk, step = k_stride;
+    InReal queries = q, key_rows = k, values = v;
     const Place at = place(index);
-    const uint row = at.block * ROWS, keys = causal != 0 ? min(row + ROWS, tk) : tk;
-    const uint q_row = at.q + min(row + lane, tq - 1) * q_stride;
-    const uint first = at.part * DEPTH * lanes * 4 + lane * 4; // of this lane's output dimensions
+    const uint row = at.block * ROWS, keys = causal != 0 ? min(row + ROWS, all_keys) : all_keys;
+    const uint first = at.part * DEPTH * LANES * 4 + lane * 4; // of this lane's output dimensions
 
+    uint q_row[HELD];
     vec4 acc[ROWS * DEPTH];
     float top[ROWS], sum[ROWS]; // the maximum so far; this lane's share of the sum
+    [[unroll]] for (uint i = 0; i < HELD; i++) q_row[i] = at.q + min(row + lane + i * LANES, rows - 1) * q_stride;
+    [[unroll]] for (uint i = 0; i < ROWS * DEPTH; i++) acc[i] = vec4(0.0);
     [[unroll]] for (uint r = 0; r < ROWS; r++)
     {
         top[r] = LOWEST;
         sum[r] = 0.0;
-        [[unroll]] for (uint c = 0; c < DEPTH; c++) acc[r * DEPTH + c] = vec4(0.0);
     }
-    for (uint tile = 0; tile < keys; tile += 4 * lanes) {
-        // s[r]: this lane's keys tile + lane, + lanes further each.
-        const uvec4 key = tile + lane + lanes * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(tk - 1)) * k_stride;
+    for (uint tile = 0; tile < keys; tile += 4 * LANES) {
+        // s[r]: this lane's keys tile + lane, + LANES further each.
+        const uvec4 key = tile + lane + LANES * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(all_keys - 1)) * step;
         vec4 s[ROWS];
         [[unroll]] for (uint r = 0; r < ROWS; r++) s[r] = vec4(0.0);
-        for (uint d = 0; d < dim; d += 4) {
-            const vec4 mine = load(q, q_row, d);
-            const vec4 k0 = load(k, k_row.x, d), k1 = load(k, k_row.y, d), k2 = load(k, k_row.z, d), k3 = load(k, k_row.w, d);
+        for (uint d = 0; d < width; d += 4) {
+            vec4 mine[HELD], theirs[4];
+            [[unroll]] for (uint i = 0; i < HELD; i++) mine[i] = load(queries, q_row[i], d, width);
+            [[unroll]] for (uint i = 0; i < 4; i++) theirs[i] = load(key_rows, k_row[i], d, width);
             [[unroll]] for (uint r = 0; r < ROWS; r++)
             {
-                const vec4 x = subgroupBroadcast(mine, r);
-                s[r] += vec4(dot(x, k0), dot(x, k1), dot(x, k2), dot(x, k3));
+                const vec4 x = subgroupShuffle(mine[r / LANES], r % LANES);
+                s[r] += vec4(dot(x, theirs[0]), dot(x, theirs[1]), dot(x, theirs[2]), dot(x, theirs[3]));
             }
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++)
@@ -70,19 +95,15 @@ void main()
             top[r] = higher;
             [[unroll]] for (uint c = 0; c < DEPTH; c++) acc[r * DEPTH + c] *= shrink;
         }
-        for (uint group = tile; group < min(tile + 4 * lanes, keys); group += lanes) {
-            [[unroll]] for (uint i = 0; i < lanes; i++)
+        for (uint group = tile; group < min(tile + 4 * LANES, keys); group += LANES) {
+            [[unroll]] for (uint i = 0; i < LANES; i++)
             {
-                const uint v_row = at.k + min(group + i, tk - 1) * k_stride;
+                const uint v_row = at.k + min(group + i, all_keys - 1) * step;
                 vec4 x[DEPTH];
-                [[unroll]] for (uint c = 0; c < DEPTH; c++)
-                {
-                    const uint d = first + c * lanes * 4;
-                    x[c] = load(v, v_row, WHOLE ? min(d, dim - 4) : d);
-                }
+                [[unroll]] for (uint c = 0; c < DEPTH; c++) x[c] = load(values, v_row, first + c * LANES * 4, width);
                 [[unroll]] for (uint r = 0; r < ROWS; r++)
                 {
-                    const float weight = subgroupBroadcast(s[r].x, i);
+                    const float weight = subgroupShuffle(s[r].x, i);
                     [[unroll]] for (uint c = 0; c < DEPTH; c++) acc[r * DEPTH + c] += weight * x[c];
                 }
             }
@@ -91,17 +112,17 @@ void main()
     }
     [[unroll]] for (uint r = 0; r < ROWS; r++)
     {
-        const float total_sum = subgroupAdd(sum[r]);
-        if (row + r >= tq) continue;
-        const uint y_row = at.y + (row + r) * heads * dim;
+        const float whole_sum = subgroupAdd(sum[r]);
+        if (row + r >= rows) continue;
+        const uint y_row = at.y + (row + r) * heads * width;
         [[unroll]] for (uint c = 0; c < DEPTH; c++)
         {
-            const uint d = first + c * lanes * 4;
-            const vec4 result = acc[r * DEPTH + c] / total_sum;
+            const uint d = first + c * LANES * 4;
+            const vec4 result = acc[r * DEPTH + c] / whole_sum;
             if (WHOLE) {
-                if (d < dim) OutReal4(y).v[(y_row + d) / 4] = REAL4(result);
+                if (d < width) OutReal4(y).v[(y_row + d) / 4] = REAL4(result);
             } else {
-                [[unroll]] for (uint i = 0; i < 4; i++) if (d + i < dim) y.v[y_row + d + i] = REAL(result[i]);
+                [[unroll]] for (uint i = 0; i < 4; i++) if (d + i < width) y.v[y_row + d + i] = REAL(result[i]);
             }
         }
     }

@@ -1,5 +1,7 @@
 // common.glsl - what every shader shares: the storage type (fp32, or fp16 with REAL16), buffer references, row reductions.
 // Arithmetic is fp32 in both variants. A pointer in the push constants is one of these references.
+// A trap: Mesa's CPU driver (22.3) lets an invocation do 65535 loop iterations, all of its loops counted together, and ends every loop
+// then, silently. So a long sum is spread over invocations, or its loops unrolled.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_scalar_block_layout : require
 #extension GL_EXT_control_flow_attributes : require

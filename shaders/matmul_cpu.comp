@@ -51,13 +51,13 @@ vec4 load_four(Four p, uint at)
 
 void main()
 {
-    const MatmulPush p = push;
+    MatmulPush p = push;
     const uint lane = gl_SubgroupInvocationID;
     const uint first = p.first_row + gl_WorkGroupID.x * ROWS, tile = gl_WorkGroupID.y * TILE;
 
     // B: `step` numbers from one row to the next, from the place of this lane's columns in each half.
     const uint width = min(TILE, p.n - tile), step = p.panel != 0 ? width : p.n;
-    const uint64_t b = p.b + BYTES * (p.panel != 0 ? uint64_t(tile) * p.k : uint64_t(tile));
+    const uint64_t b = uint64_t(p.b) + BYTES * (p.panel != 0 ? uint64_t(tile) * p.k : uint64_t(tile));
     uint column[2];
     Four b_four[2];
     [[unroll]] for (uint h = 0; h < 2; h++) {
@@ -73,9 +73,9 @@ void main()
         if (CONV) {
             const uint image = row / (p.out_height * p.out_width), place = row % (p.out_height * p.out_width);
             corner[h] = ivec2(place % p.out_width, place / p.out_width) * int(p.stride) - ivec2(p.left, p.top);
-            a_row[h] = p.a + BYTES * (uint64_t(image) * p.height * p.width * p.channels);
+            a_row[h] = uint64_t(p.a) + BYTES * (uint64_t(image) * p.height * p.width * p.channels);
         } else {
-            a_row[h] = p.a + BYTES * (uint64_t(row) * p.k);
+            a_row[h] = uint64_t(p.a) + BYTES * (uint64_t(row) * p.k);
         }
     }
 

@@ -60,6 +60,7 @@ ts_tensor *ts_argmax(ts_graph *g, ts_tensor *x)
                              ts_shape_text(x).s);
     ts_node *n = ts_node_new(g, &argmax_op, 1, &x, NULL, 0);
     const bool single = x->ndim == 1;
-    return ts_node_output(n, TS_I32, single ? 1 : x->ndim - 1, single ? (int64_t[]){1} : x->shape);
+    const int64_t one = 1;
+    return ts_node_output(n, TS_I32, single ? 1 : x->ndim - 1, single ? &one : x->shape);
 }
 #endif

@@ -148,7 +148,7 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     const int64_t keys = s->causal ? t + rows : s->tk, room = padded(s->tk);
     const float scale = 1 / sqrtf((float)s->dim);
     const float *row[ROWS];
-    float inverse[ROWS];
+    float inverse[ROWS] = {0};
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
@@ -236,12 +236,12 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     const ts_vk_limits *limits = ts_vk_limits_of(cmd);
     const uint64_t real_bytes = limits->fp16 ? 2 : 4;
     ts_vk_dispatch_desc desc = {.flops = attention_flops(n)};
-    int64_t rows = 32, dims = 64; /* of a workgroup: query rows, and dimensions of the output; attention.comp's ROWS and DIMS */
+    int64_t rows = 32, dims = 64; /* of a workgroup: query rows, dimensions of the output; ROWS and DIMS of attention.comp */
     uint32_t depth = 1;
     if (limits->cpu) {
         const int64_t dims_at_once = 4 * (int64_t)limits->subgroup;
         const int64_t all = (s.dim + dims_at_once - 1) / dims_at_once;
-        rows = limits->subgroup < 8 ? limits->subgroup : 8;
+        rows = limits->subgroup < 16 ? 2 * limits->subgroup : limits->subgroup;
         depth = all < 4 ? (uint32_t)all : 4;
         dims = depth * dims_at_once;
     }

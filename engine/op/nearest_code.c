@@ -82,6 +82,7 @@ ts_tensor *ts_nearest_code(ts_graph *g, ts_tensor *z, ts_tensor *codebook)
                              ts_shape_text(codebook).s);
     ts_node *n = ts_node_new(g, &nearest_code_op, 2, (ts_tensor *[]){z, codebook}, NULL, 0);
     const bool single = z->ndim == 1;
-    return ts_node_output(n, TS_I32, single ? 1 : z->ndim - 1, single ? (int64_t[]){1} : z->shape);
+    const int64_t one = 1;
+    return ts_node_output(n, TS_I32, single ? 1 : z->ndim - 1, single ? &one : z->shape);
 }
 #endif

@@ -1,7 +1,8 @@
 /* device.c - what each Vulkan device can do, and opening one. A feature is asked for and used only where present; the required
- * ones are few: Vulkan 1.2, buffers by address, scalar block layout, and subgroup arithmetic. Two environment variables let tests
- * reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels' class, TESSERA_VK_MEMORY=staging
- * copies through staging buffers, and TESSERA_VK_SUBMIT_MS sets how long a submission may run (100). */
+ * ones are few: Vulkan 1.2, buffers by address, scalar block layout, 64-bit integers for addresses, and subgroup arithmetic.
+ * Three environment variables let tests reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels'
+ * class, TESSERA_VK_MEMORY=staging copies through staging buffers, and TESSERA_VK_SUBMIT_MS sets how long a submission may run
+ * (100). */
 #include "engine/vulkan/vk.h"
 
 #include <stdio.h>
@@ -107,6 +108,7 @@ static const char *lacking(const facts *f)
     if (!f->queue) return "it has no compute queue";
     if (!f->f12.bufferDeviceAddress) return "it lacks bufferDeviceAddress";
     if (!f->f12.scalarBlockLayout) return "it lacks scalarBlockLayout";
+    if (!f->features.shaderInt64) return "it lacks 64-bit integers in shaders";
     const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
                                           VK_SUBGROUP_FEATURE_BALLOT_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
     if (!(f->p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
@@ -206,7 +208,7 @@ static bool make_device(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
     VkPhysicalDeviceVulkan11Features f11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &f12, .storageBuffer16BitAccess = fp16};
     VkPhysicalDeviceFeatures2 features = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &f11, .features.shaderInt64 = f->features.shaderInt64};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &f11, .features.shaderInt64 = VK_TRUE};
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                            .queueFamilyIndex = f->family,
                                            .queueCount = 1,

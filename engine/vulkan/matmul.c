@@ -54,10 +54,31 @@ static matmul_kernel kernel_on_cpu(const ts_vk_limits *limits, const ts_vk_matmu
     return kernel;
 }
 
+/* Large tiles do most work for what they load, small ones give every core of the device something to do. */
+static matmul_kernel kernel_on_gpu(const ts_vk_limits *limits, const ts_vk_matmul *p)
+{
+    static const struct {
+        uint32_t threads, rows, columns, high, wide; /* of an invocation: high x wide outputs */
+        uint32_t shared;                             /* bytes */
+        uint64_t least;                              /* fewer workgroups than this leave a GPU idle */
+    } tiles[] = {{256, 128, 128, 8, 8, 18432, 96}, {256, 64, 64, 4, 4, 9216, 96}, {64, 32, 32, 4, 4, 4608, 0}};
+    int i = 0;
+    while (tiles[i].least > 0 &&
+           (tiles[i].threads > limits->max_workgroup || tiles[i].shared > limits->max_shared ||
+            ceil_div((uint64_t)p->m, tiles[i].rows) * ceil_div((uint64_t)p->n, tiles[i].columns) < tiles[i].least))
+        i++;
+    const bool a_wide = (p->conv ? p->channels : p->k) % 4 == 0, b_wide = p->n % 4 == 0;
+    matmul_kernel kernel = {.shader = "matmul_tile", .spec_count = 9, .rows = tiles[i].rows, .columns = tiles[i].columns};
+    const uint32_t spec[] = {tiles[i].threads, tiles[i].rows,     tiles[i].columns, tiles[i].high, tiles[i].wide,
+                             (uint32_t)p->act, (uint32_t)p->conv, a_wide,           b_wide};
+    for (int s = 0; s < kernel.spec_count; s++) kernel.spec[s] = spec[s];
+    return kernel;
+}
+
 bool ts_vk_matmul_record(ts_vk_cmd *cmd, const ts_vk_matmul *p, ts_error *err)
 {
     const ts_vk_limits *limits = ts_vk_limits_of(cmd);
-    const matmul_kernel kernel = kernel_on_cpu(limits, p);
+    const matmul_kernel kernel = limits->cpu ? kernel_on_cpu(limits, p) : kernel_on_gpu(limits, p);
     matmul_push push = {.a = p->a,
                         .b = p->b,
                         .out = p->out,

@@ -124,9 +124,9 @@ void ts_vk_buffer_clear(ts_vk *vk, ts_vk_buffer *b)
 
 bool ts_vk_staging(ts_vk *vk, ts_error *err)
 {
-    if (vk->staging.buffer) return true;
+    if (vk->staging.mapped) return true;
     const memory_choice choices[] = {{visible | cached, false, true}, {visible, false, true}};
-    return make_buffer(vk, staging_bytes, choices, 2, &vk->staging, err);
+    return make_buffer(vk, staging_bytes, choices, 2, &vk->staging, err) && vk->staging.mapped;
 }
 
 static bool copy(ts_vk *vk, VkBuffer from, uint64_t from_offset, VkBuffer to, uint64_t to_offset, uint64_t bytes, ts_error *err)

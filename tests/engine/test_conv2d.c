@@ -85,9 +85,51 @@ static void wrong_shapes(void **state)
     }
 }
 
+/* The answer with the weights of a file, which the host packs once and then lets go of, by two plans that share them; and with
+ * the same weights as an input. */
+static void weights_of_a_file(void **state)
+{
+    (void)state;
+    enum { SIDE = 6, IN = 8, OUT = 12, PLACES = SIDE * SIDE };
+    const int64_t shape[] = {OUT, IN, 3, 3}, images[] = {1, SIDE, SIDE, IN};
+    float x[PLACES * IN], w[OUT * IN * 9], out[3][PLACES * OUT];
+    uint64_t seed = 3;
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)test_normal(&seed);
+    for (size_t i = 0; i < sizeof w / sizeof *w; i++) w[i] = (float)test_normal(&seed);
+    char path[256];
+    snprintf(path, sizeof path, "%s/conv.safetensors", temp_dir());
+    ts_error err = {0};
+    ts_weights_writer *writer = ts_weights_writer_new();
+    assert_true(ts_weights_writer_add(writer, "w", TS_DT_F32, 4, shape, w, &err));
+    assert_true(ts_weights_writer_save(writer, path, &err));
+    ts_weights_writer_free(writer);
+    ts_weights *weights = ts_weights_open(path, &err);
+    ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    ts_params *params = ts_params_new(dev, weights, "", &err);
+    assert_non_null(params);
+    for (int k = 0; k < 3; k++) {
+        ts_graph *g = ts_graph_new();
+        ts_tensor *image = ts_input(g, "x", TS_REAL, 4, images);
+        ts_tensor *weight =
+            k < 2 ? ts_param(g, params, "w", TS_LAYOUT_CONV, 4, shape) : ts_input_weight(g, "w", TS_LAYOUT_CONV, 4, shape);
+        ts_tensor *y = ts_output(g, ts_conv2d(g, image, weight, NULL, &same));
+        ts_exec *e = ts_exec_new(g, dev, &err);
+        if (!e) fail_msg("%s", err.text);
+        assert_true(ts_write(e, image, x, &err) && (k < 2 || ts_write(e, weight, w, &err)));
+        assert_true(ts_run(e, &err) && ts_read(e, y, out[k], &err));
+        ts_exec_free(e);
+        ts_graph_free(g);
+    }
+    assert_memory_equal(out[0], out[2], sizeof out[0]);
+    assert_memory_equal(out[1], out[2], sizeof out[0]);
+    ts_params_free(params);
+    ts_device_free(dev);
+    ts_weights_free(weights);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(folded), cmocka_unit_test(wrong_shapes),
-                                       cmocka_unit_test(check_validation_silent)};
+                                       cmocka_unit_test(weights_of_a_file), cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("conv2d", tests, NULL, NULL);
 }
