@@ -341,9 +341,16 @@ static bool groupnorm_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 static bool groupnorm_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const groupnorm_job j = describe(n);
+    const int64_t unit = is_wide(&j) ? 4 : 1;
+    const ts_vk_limits *limits = ts_vk_limits_of(cmd);
+    /* A CPU driver gives an invocation 65535 turns of all its loops together; four loops run over the group. */
+    if (limits->cpu && j.places * j.channels / j.groups / unit / limits->subgroup > 16000)
+        return ts_fail(err, TS_ERR_UNSUPPORTED,
+                       "groupnorm_grad: a Vulkan driver on the CPU cannot do a group of %lld places x %lld channels",
+                       (long long)j.places, (long long)(j.channels / j.groups));
     const struct {
         uint64_t x, gamma, dy, dx, p;
-        uint32_t images, places, channels, groups;
+        uint32_t images, places, units, groups;
         float eps;
     } push = {.x = ts_vk_address(cmd, n->in[0]),
               .gamma = ts_vk_address(cmd, n->in[1]),
@@ -352,7 +359,7 @@ static bool groupnorm_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *er
               .p = ts_vk_address(cmd, n->out[1]),
               .images = (uint32_t)j.images,
               .places = (uint32_t)j.places,
-              .channels = (uint32_t)j.channels,
+              .units = (uint32_t)(j.channels / unit),
               .groups = (uint32_t)j.groups,
               .eps = (float)j.eps};
     ts_vk_dispatch_desc desc = {.shader = "groupnorm_grad",
@@ -360,6 +367,8 @@ static bool groupnorm_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *er
                                 .push_bytes = sizeof push,
                                 .flops = 20 * (double)(j.images * j.places) * (double)j.channels};
     ts_vk_rows(cmd, j.images * j.groups, &desc);
+    desc.spec[2] = is_wide(&j);
+    desc.spec_count = 3;
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
