@@ -25,6 +25,21 @@ uint64_t ts_product_scratch(const ts_product *p, const ts_node *n, const ts_host
 bool ts_product_run(const ts_product *p, const ts_node *n, ts_host *h, ts_error *err);
 void ts_product_release(void *state);
 
+/* The gradients of a product as nodes, for ts_op.grad: dx[k] of in[k] where wanted, `p` being the product without what is folded
+ * into it (engine/op/product_grad.c). */
+void ts_product_grad(ts_node *n, const ts_product *p, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx);
+
+/* The kernels of those nodes, whose attribute is the ts_product. dx: in[0] = dy, in[1] = w -> out[0] = dx. dw: in[0] = dy,
+ * in[1] = x -> out[0] = dw, in PyTorch's order like w. Two implementations again: onednn_grad.c, and product.c, product_dw.c. */
+enum { TS_GRAD_DY, TS_GRAD_WITH };
+bool ts_product_dx_prepare(const ts_node *n, ts_host *h, void **state, ts_error *err);
+bool ts_product_dw_prepare(const ts_node *n, ts_host *h, void **state, ts_error *err);
+uint64_t ts_product_dx_scratch(const ts_node *n, const ts_host *h);
+uint64_t ts_product_dw_scratch(const ts_node *n, const ts_host *h);
+bool ts_product_dx_run(const ts_node *n, ts_host *h, ts_error *err);
+bool ts_product_dw_run(const ts_node *n, ts_host *h, ts_error *err);
+void ts_product_grad_release(void *state);
+
 /* Folds an activation (once, and not after a residual) or the addition of a tensor of the same shape into the product. */
 bool ts_product_absorb(ts_node *n, const ts_node *consumer, ts_act *act);
 

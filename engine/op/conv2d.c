@@ -143,6 +143,12 @@ static bool conv_absorb(ts_node *n, const ts_node *consumer)
     return ts_product_absorb(n, consumer, &attr->act);
 }
 
+static void conv_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    const ts_product p = product_of(n);
+    ts_product_grad(n, &p, dy, wanted, dx);
+}
+
 static double conv_flops(const ts_node *n)
 {
     const ts_product p = product_of(n);
@@ -151,6 +157,7 @@ static double conv_flops(const ts_node *n)
 
 static const ts_op conv2d_op = {.name = "conv2d",
                                 .absorb = conv_absorb,
+                                .grad = conv_grad,
                                 .flops = conv_flops,
                                 .host = ts_host_conv2d_f32,
                                 .host_f64 = ts_host_conv2d_f64,

@@ -112,6 +112,12 @@ static bool linear_absorb(ts_node *n, const ts_node *consumer)
     return ts_product_absorb(n, consumer, &attr->act);
 }
 
+static void linear_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    const ts_product p = product_of(n);
+    ts_product_grad(n, &p, dy, wanted, dx);
+}
+
 static double linear_flops(const ts_node *n)
 {
     const ts_product p = product_of(n);
@@ -120,6 +126,7 @@ static double linear_flops(const ts_node *n)
 
 static const ts_op linear_op = {.name = "linear",
                                 .absorb = linear_absorb,
+                                .grad = linear_grad,
                                 .flops = linear_flops,
                                 .host = ts_host_linear_f32,
                                 .host_f64 = ts_host_linear_f64,
