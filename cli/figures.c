@@ -28,7 +28,7 @@ static int parse(figures *f, int argc, char **argv)
         {0, "patch", "PX", TS_OPT_INT, &f->patch, 1, 1024, "side of a patch of the model they are for: it divides the size; 16"},
         {0, "examples", "N[..M]", TS_OPT_TEXT, &f->examples, 0, 0, "example pairs on a page, 1 to 3; 1..3"},
         {0, "tasks", "A,B,...", TS_OPT_TEXT, &f->tasks, 0, 0, "only these tasks, each as often; all, as training takes them"},
-        {0, "free", "SHARE", TS_OPT_REAL, &f->free_share, 0, 1, "of pages in other layouts than the published ones; 0.35"},
+        {0, "free", "SHARE", TS_OPT_REAL, &f->free_share, 0, 1, "of pages in other layouts than the published ones; 0.25"},
         {0, "held-out", NULL, TS_OPT_FLAG, &f->held_out, 0, 0,
          "scenes of the shapes, colours and sizes that training never draws"},
         {0, "list", NULL, TS_OPT_FLAG, &f->list, 0, 0, "tell the tasks, and draw nothing"},
@@ -156,7 +156,7 @@ static bool draw(figures *f, ts_error *err)
 
 int ts_cmd_figures(int argc, char **argv)
 {
-    figures f = {.count = 100, .size = 224, .patch = 16, .free_share = 0.35};
+    figures f = {.count = 100, .size = 224, .patch = 16, .free_share = 0.25};
     ts_error err = {0};
     int status = parse(&f, argc, argv);
     if (status < 0) status = parse_examples(&f);

@@ -98,7 +98,7 @@ bool ts_figure_task_find(const char *name, ts_figure_task *out);
 typedef struct {
     int canvas, patch;             /* pixels; zero: 224 and 16 */
     int least, most;               /* example pairs, up to 3; zero: 1 and 3 */
-    float free_share;              /* of pages in free layouts (other cell sizes, gaps, orders); zero: 0.35, negative: none */
+    float free_share;              /* of pages in free layouts (other cell sizes, gaps, orders); zero: 0.25, negative: none */
     bool held_out;                 /* shapes, colours and sizes of which the other pages have none */
     float weight[TS_FIGURE_TASKS]; /* how often each task comes; all zero: as we found best */
 } ts_figure_desc;

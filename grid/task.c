@@ -206,6 +206,7 @@ void ts_rule_make(ts_random *r, ts_figure_task task, bool held_out, ts_rule *out
         static const ts_colour usual[] = {{{128, 128, 128}}, {{0, 0, 0}}, {{255, 255, 255}}};
         out->to = usual[ts_random_int(r, 0, 2)];
         if (!held_out && ts_random_chance(r, 0.25f)) out->to = ts_colour_vivid(r, false);
+        if (out->plain && ts_colour_apart(out->to, out->ground) < APART) out->to = ts_colour_unlike(r, false, &out->ground, 1);
         out->round = !held_out && ts_random_chance(r, 0.25f);
         break;
     }
@@ -289,10 +290,10 @@ static void make_scene(ts_random *r, const ts_rule *rule, ts_scene *s)
                             .upright = changes_shape(rule->task),
                             .backdrop = rule->shared ? &rule->backdrop : NULL,
                             .palette = rule->task == TS_FIGURE_COLOURISE ? rule->palette : NULL};
-    bool by_colour = changes_colour(rule->task) || rule->task == TS_FIGURE_REMOVE;
+    bool from = changes_colour(rule->task) || rule->task == TS_FIGURE_REMOVE, to = from || rule->task == TS_FIGURE_FILL_IN;
     for (int i = 0; i < TRIES; i++) {
         ts_scene_make(r, &style, s);
-        if (!by_colour || (stands_out(s, rule->from) && stands_out(s, rule->to))) break;
+        if ((!from || stands_out(s, rule->from)) && (!to || stands_out(s, rule->to))) break;
         style.backdrop = NULL; /* a backdrop of these colours would hide what happens */
     }
     fit_scene(r, rule, s);

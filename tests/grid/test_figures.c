@@ -63,7 +63,7 @@ static void test_same_bytes(void **state)
         sum = checksum(&trial.answer, checksum(&trial.query, sum));
         ts_trial_clear(&trial);
     }
-    assert_int_equal(sum, 0x5bfa2137u);
+    assert_int_equal(sum, 0xa259e478u);
 }
 
 static void test_pages_differ(void **state)
@@ -93,7 +93,7 @@ static void test_layouts(void **state)
     (void)state;
     static const int sizes[][2] = {{224, 16}, {128, 8}, {64, 16}, {48, 8}};
     int pages[4] = {0}, published = 0;
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 300; i++) {
         int canvas = sizes[i % 4][0];
         ts_figure_desc desc = {.canvas = canvas, .patch = sizes[i % 4][1], .free_share = i % 3 == 0 ? -1 : 1};
         ts_figure f = page(desc, ts_figure_seed(9, (uint64_t)i));
@@ -120,8 +120,8 @@ static void test_layouts(void **state)
         pages[examples]++;
         ts_image_clear(&f.canvas);
     }
-    assert_int_equal(published, 200);
-    assert_true(pages[1] > 100 && pages[2] > 100 && pages[3] > 50 && pages[0] == 0);
+    assert_int_equal(published, 100);
+    assert_true(pages[1] > 50 && pages[2] > 50 && pages[3] > 25 && pages[0] == 0);
 }
 
 static void test_bad_descriptions(void **state)
@@ -311,7 +311,7 @@ static void test_blob(void **state)
 static ts_score baseline(ts_trial_kind kind, ts_baseline which)
 {
     ts_score mean = {0};
-    enum { COUNT = 30 };
+    enum { COUNT = 20 };
     for (int i = 0; i < COUNT; i++) {
         ts_trial trial;
         ts_score s;
