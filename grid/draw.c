@@ -97,7 +97,7 @@ static void mix(float out[3], ts_colour c, float share)
 }
 
 /* Lays the object over the colour of one pixel at (x, y). */
-static void draw_object(const ts_object *o, float x, float y, float pixels, float colour[3])
+static void draw_object(const ts_scene *s, const ts_object *o, float x, float y, float pixels, float colour[3])
 {
     float dx = x - o->x, dy = y - o->y, reach = o->radius * ts_shape_bound(o->shape) + o->line_width + 1 / pixels;
     if (dx * dx + dy * dy > reach * reach) return;
@@ -105,7 +105,7 @@ static void draw_object(const ts_object *o, float x, float y, float pixels, floa
     float distance = ts_shape_distance(o->shape, u, v) * o->radius; /* in sides of the picture */
     float inside = clamp01(0.5f - distance * pixels);
     if (inside > 0) {
-        float share = fill_share(&o->fill, NULL, u * 0.5f, v * 0.5f, 2 * o->radius * pixels);
+        float share = fill_share(&o->fill, s, u * 0.5f, v * 0.5f, 2 * o->radius * pixels);
         float fill[3] = {o->fill.a.v[0], o->fill.a.v[1], o->fill.a.v[2]};
         if (share > 0) mix(fill, o->fill.b, share);
         for (int i = 0; i < 3; i++) colour[i] += (fill[i] - colour[i]) * inside;
@@ -133,7 +133,7 @@ void ts_draw_scene(const ts_scene *s, int turn, ts_image *img, ts_cell cell)
             bool gradient = ground->kind == TS_PAINT_GRADIENT; /* the only one measured from the middle */
             if (ground->kind != TS_PAINT_FLAT)
                 mix(colour, ground->b, fill_share(ground, s, gradient ? x - 0.5f : x, gradient ? y - 0.5f : y, pixels));
-            for (int i = 0; i < s->count; i++) draw_object(&s->object[i], x, y, pixels, colour);
+            for (int i = 0; i < s->count; i++) draw_object(s, &s->object[i], x, y, pixels, colour);
             for (int i = 0; i < 3; i++) out[i] = (uint8_t)(colour[i] + 0.5f);
         }
     }

@@ -124,7 +124,7 @@ int ts_blob_is_square(const ts_image *answer, const uint8_t (*palette)[3], int c
 {
     int width = answer->width, height = answer->height;
     size_t pixels = (size_t)width * (size_t)height;
-    uint8_t *mask = malloc(pixels + 1);
+    uint8_t *mask = calloc(pixels + 1, 1);
     int *stack = malloc((pixels + 1) * sizeof *stack);
     blob best = {0};
     int result = -1;

@@ -53,11 +53,11 @@ static ts_figure_task random_task(ts_random *r, const float weight[TS_FIGURE_TAS
 
 static int random_examples(ts_random *r, int least, int most)
 {
-    static const float share[] = {0, 0.35f, 0.45f, 0.2f};
+    static const float share[MOST_EXAMPLES + 1] = {0, 0.35f, 0.45f, 0.2f};
     float sum = 0;
-    for (int i = least; i <= most; i++) sum += share[i];
+    for (int i = least; i <= most && i <= MOST_EXAMPLES; i++) sum += share[i];
     float at = ts_random_real(r, 0, sum);
-    for (int i = least; i < most; i++) {
+    for (int i = least; i < most && i < MOST_EXAMPLES; i++) {
         if (at < share[i]) return i;
         at -= share[i];
     }
