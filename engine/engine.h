@@ -213,6 +213,7 @@ typedef enum {
 typedef struct ts_graph ts_graph;
 typedef struct ts_node ts_node;
 typedef struct ts_params ts_params;
+typedef struct ts_exec ts_exec; /* a planned graph, see running below */
 
 /* A value in a graph. Read the fields; do not write them. Owned by the graph. */
 typedef struct ts_tensor {
@@ -336,6 +337,25 @@ bool ts_accumulate(ts_graph *g, ts_tensor *state, ts_tensor *x);
 /* state = value, in place. */
 bool ts_reset(ts_graph *g, ts_tensor *state, float value);
 
+/* A whole AdamW step as nodes: gradients of `loss` for what it depends on in `ps`, clipped, and the updates. Weight decay is for
+ * tensors of two or more dimensions. Freed after the exec. */
+typedef struct {
+    double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
+    double clip_norm;                       /* of all gradients together; 0: not clipped */
+    bool (*frozen)(const char *name);       /* parameters that do not train; NULL: none */
+} ts_optimizer_desc;
+typedef struct ts_optimizer ts_optimizer;
+ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, const ts_optimizer_desc *desc, ts_error *err);
+void ts_optimizer_free(ts_optimizer *o);
+int ts_optimizer_count(const ts_optimizer *o); /* parameters that train */
+/* The gradient of a parameter (mark it with ts_output before planning to read it); NULL: it does not train. */
+ts_tensor *ts_optimizer_grad(const ts_optimizer *o, const char *name);
+/* Before each run: the number of this step, from 1, and its learning rate. */
+bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err);
+/* The moments, as "optimizer.m.NAME" and "optimizer.v.NAME"; saved ones live until the next call or ts_optimizer_free. */
+bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err);
+bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);
+
 /* Parameters that can be changed: a ts_params whose tensors are copies in device memory. Those that `w` (may be NULL) lacks are
  * made by `init`, which fills `out` (plain order) for the named tensor; it is called in the order of the ts_param calls. */
 typedef bool (*ts_init_fn)(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
@@ -350,10 +370,12 @@ bool ts_params_write(ts_params *ps, int64_t i, const float *data, ts_error *err)
 /* The leaves of `g` that are parameters of `ps`, in order of first use; `list` has ts_params_count(ps) places. Returns their
  * number. */
 int ts_graph_params(const ts_graph *g, const ts_params *ps, ts_tensor **list);
+/* Adds all parameters to a file, fp32, in plain order; `buffer` is set to what the caller frees after the save. */
+bool ts_params_save(ts_params *ps, ts_weights_writer *w, float **buffer, ts_error *err);
+/* Sets all parameters from a file of the same names (with the set's prefix). */
+bool ts_params_load(ts_params *ps, const ts_weights *w, ts_error *err);
 
 /* ---- running ----------------------------------------------------------------------------------------------- */
-
-typedef struct ts_exec ts_exec;
 
 /* Plans the graph for a device: folds activations and residuals into the products before them, gives every intermediate its
  * place in one arena, records the commands. The graph is frozen by it and must outlive the exec, as must the device and the

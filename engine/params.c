@@ -271,3 +271,39 @@ int ts_graph_params(const ts_graph *g, const ts_params *ps, ts_tensor **list)
         if (g->tensors[i]->state->param && g->tensors[i]->state->param->owner == ps) list[count++] = g->tensors[i];
     return count;
 }
+
+bool ts_params_save(ts_params *ps, ts_weights_writer *w, float **buffer, ts_error *err)
+{
+    int64_t total = 0;
+    for (int64_t i = 0; i < ps->count; i++) total += ps->list[i]->count;
+    float *at = *buffer = malloc((size_t)total * sizeof **buffer + 1);
+    if (!at) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRId64 " parameters of a checkpoint", total);
+    for (int64_t i = 0; i < ps->count; i++) {
+        const ts_param_entry *p = ps->list[i];
+        char name[256];
+        snprintf(name, sizeof name, "%s%s", ps->prefix, p->name);
+        if (!ts_params_read(ps, i, at, err) || !ts_weights_writer_add(w, name, TS_DT_F32, p->ndim, p->shape, at, err))
+            return false;
+        at += p->count;
+    }
+    return true;
+}
+
+bool ts_params_load(ts_params *ps, const ts_weights *w, ts_error *err)
+{
+    for (int64_t i = 0; i < ps->count; i++) {
+        const ts_param_entry *p = ps->list[i];
+        char name[256];
+        snprintf(name, sizeof name, "%s%s", ps->prefix, p->name);
+        const ts_weight *saved = ts_weights_find(w, name);
+        if (!saved || !same_dims(p->ndim, p->shape, saved->ndim, saved->shape))
+            return ts_fail(err, TS_ERR_FORMAT, "%s: %s is missing or of another shape: this is no checkpoint of this model",
+                           ts_weights_path(w), name);
+        float *data = malloc((size_t)saved->count * sizeof *data);
+        bool ok = data ? ts_weight_to_f32(saved, data, err) && ts_params_write(ps, i, data, err)
+                       : ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        free(data);
+        if (!ok) return false;
+    }
+    return true;
+}

@@ -68,6 +68,39 @@ void ts_mae_positions(int side, int width, float *out);
 /* 8-bit RGB to what the model takes: (x/255 - mean) / std. */
 void ts_mae_normalise(const uint8_t *rgb, int64_t pixels, float *out);
 
+/* ---- training ------------------------------------------------------------------------------------------------ */
+
+/* Masked-token training (the paper, section 3.2): cross entropy between the logits at the hidden patches and the codes that a
+ * frozen VQGAN gives for the same picture, AdamW, all but the fixed positions. One step is one graph. */
+typedef struct ts_mae_trainer ts_mae_trainer;
+
+typedef struct {
+    const ts_weights *weights; /* to start from; NULL: fresh weights of `config` */
+    ts_mae_config config;      /* of fresh weights; with `weights` only the heads count (0: see ts_mae_config_read) */
+    int batch, visible;        /* pictures in a step; visible patches of each */
+    double weight_decay;       /* zero: 0.05, as published */
+    double beta1, beta2;       /* zeros: 0.9, 0.95, as published */
+    double clip_norm;          /* zero: gradients are not clipped, as published */
+    uint64_t seed;             /* of fresh weights: Xavier uniform, tokens normal(0.02), as published */
+} ts_mae_trainer_desc;
+
+ts_mae_trainer *ts_mae_trainer_new(ts_device *dev, const ts_mae_trainer_desc *desc, ts_error *err);
+void ts_mae_trainer_free(ts_mae_trainer *t);
+const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t);
+int64_t ts_mae_trainer_steps(const ts_mae_trainer *t); /* done so far, those before a resume included */
+/* One step. pixels (batch, H, W, 3) normalised (ts_mae_normalise), keep (batch, visible) patches, ascending or not, codes (batch,
+ * side^2) labels of all places. loss and accuracy (share of argmax = label) are over the hidden places, before the update. */
+bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double lr,
+                         double *loss, double *accuracy, ts_error *err);
+/* The same without an update. */
+bool ts_mae_trainer_evaluate(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double *loss,
+                             double *accuracy, ts_error *err);
+/* Adds the model's tensors and heads to a file, and with `optimizer` the moments and the step; the data live until the trainer's
+ * next call. */
+bool ts_mae_trainer_save(ts_mae_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err);
+/* Goes on from a file that was saved with the optimizer. */
+bool ts_mae_trainer_resume(ts_mae_trainer *t, const ts_weights *checkpoint, ts_error *err);
+
 /* ---- in-context inference ------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -153,8 +186,8 @@ bool ts_model_check(const ts_weights *w, ts_error *err);
 
 /* ---- a model of random weights ---------------------------------------------------------------------------------- */
 
-/* Writes an MAE-VQGAN of random weights as safetensors, its heads and "tessera.note": "random weights" in the metadata: to try the
- * path of a run where no trained model is at hand, and its speed. Its answers mean nothing. NULL shapes: a small one's. */
+/* Writes an MAE-VQGAN of random weights as safetensors, its heads and "tessera.note": "random weights" in the metadata: to try
+ * the path of a run where no trained model is at hand, and its speed. Its answers mean nothing. NULL shapes: a small one's. */
 bool ts_mae_write_random(const char *path, const ts_mae_config *mae, const ts_vqgan_config *vqgan, uint64_t seed, ts_error *err);
 
 #ifdef __cplusplus

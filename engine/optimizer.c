@@ -1,0 +1,164 @@
+/* optimizer.c - a training step's second half, as graph: the gradients of a loss, their clipping, and one AdamW node for each
+ * parameter, with its moments. What trains is all that the loss depends on among a set of parameters, but for what `frozen`
+ * names. */
+#include "engine/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    ts_tensor *param, *grad, *m, *v;
+} trained;
+
+struct ts_optimizer {
+    ts_optimizer_desc desc;
+    ts_params *params;
+    ts_tensor *hyper; /* (3), see ts_adamw */
+    ts_tensor *norm;  /* (1) of all gradients, where they are clipped */
+    trained *list;
+    int count;
+    float *buffers; /* what ts_optimizer_save lends to the writer */
+};
+
+static bool add_updates(ts_optimizer *o, ts_graph *g)
+{
+    ts_tensor *scale = NULL;
+    if (o->desc.clip_norm > 0) {
+        ts_tensor **grads = calloc((size_t)o->count + 1, sizeof(ts_tensor *));
+        if (!grads) return false;
+        for (int i = 0; i < o->count; i++) grads[i] = o->list[i].grad;
+        scale = ts_clip_scale(g, o->count, grads, (float)o->desc.clip_norm, &o->norm);
+        ts_output(g, o->norm);
+        free(grads);
+        if (!scale) return false;
+    }
+    for (int i = 0; i < o->count; i++) {
+        trained *t = &o->list[i];
+        const ts_tensor *p = t->param;
+        const ts_adamw_desc adamw = {.beta1 = (float)o->desc.beta1,
+                                     .beta2 = (float)o->desc.beta2,
+                                     .eps = (float)o->desc.eps,
+                                     .weight_decay = p->ndim >= 2 ? (float)o->desc.weight_decay : 0};
+        t->m = ts_state(g, p->name, p->layout, p->ndim, p->shape);
+        t->v = ts_state(g, p->name, p->layout, p->ndim, p->shape);
+        if (!ts_adamw(g, t->param, t->grad, t->m, t->v, o->hyper, scale, &adamw)) return false;
+    }
+    return true;
+}
+
+/* The parameters that train, and their gradients. */
+static bool differentiate(ts_optimizer *o, ts_graph *g, ts_tensor *loss)
+{
+    const int64_t room = ts_params_count(o->params) + 1;
+    ts_tensor **leaves = calloc((size_t)room, sizeof(ts_tensor *)), **grads = calloc((size_t)room, sizeof(ts_tensor *));
+    o->list = calloc((size_t)room, sizeof *o->list);
+    bool ok = leaves && grads && o->list;
+    if (ok) {
+        int found = ts_graph_params(g, o->params, leaves), count = 0;
+        for (int i = 0; i < found; i++)
+            if (!o->desc.frozen || !o->desc.frozen(leaves[i]->name)) leaves[count++] = leaves[i];
+        ok = ts_grad(g, loss, count, leaves, grads);
+        for (int i = 0; ok && i < count; i++)
+            if (grads[i]) o->list[o->count++] = (trained){.param = leaves[i], .grad = grads[i]};
+    }
+    free(leaves);
+    free(grads);
+    return ok;
+}
+
+ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, const ts_optimizer_desc *desc, ts_error *err)
+{
+    ts_optimizer *o = calloc(1, sizeof *o);
+    if (!o) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    o->desc = *desc;
+    if (o->desc.beta1 == 0) o->desc.beta1 = 0.9;
+    if (o->desc.beta2 == 0) o->desc.beta2 = 0.999;
+    if (o->desc.eps == 0) o->desc.eps = 1e-8;
+    o->params = ps;
+    o->hyper = ts_input(g, "hyper", TS_REAL, 1, (int64_t[]){3});
+    if (differentiate(o, g, loss) && add_updates(o, g)) return o;
+    if (ts_graph_error(g)) ts_fail(err, ts_graph_error(g)->code, "%s", ts_graph_error(g)->text);
+    else ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_optimizer_free(o);
+    return NULL;
+}
+
+void ts_optimizer_free(ts_optimizer *o)
+{
+    if (!o) return;
+    free(o->list);
+    free(o->buffers);
+    free(o);
+}
+
+int ts_optimizer_count(const ts_optimizer *o)
+{
+    return o->count;
+}
+
+ts_tensor *ts_optimizer_grad(const ts_optimizer *o, const char *name)
+{
+    for (int i = 0; i < o->count; i++)
+        if (strcmp(o->list[i].param->name, name) == 0) return o->list[i].grad;
+    return NULL;
+}
+
+bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err)
+{
+    if (step < 1) return ts_fail(err, TS_ERR_ARGUMENT, "an optimizer's steps are counted from 1");
+    const float hyper[3] = {(float)lr, (float)(1 - pow(o->desc.beta1, (double)step)),
+                            (float)(1 - pow(o->desc.beta2, (double)step))};
+    return ts_write(e, o->hyper, hyper, err);
+}
+
+static const char *const prefixes[2] = {"optimizer.m.", "optimizer.v."};
+
+/* Name of a moment in a checkpoint. */
+static void moment_name(char *out, size_t room, int which, const ts_tensor *param)
+{
+    snprintf(out, room, "%s%s", prefixes[which], param->name);
+}
+
+bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err)
+{
+    int64_t total = 0;
+    for (int i = 0; i < o->count; i++) total += 2 * ts_count(o->list[i].m);
+    free(o->buffers);
+    o->buffers = malloc((size_t)total * sizeof *o->buffers + 1);
+    if (!o->buffers) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the optimizer's state of a checkpoint");
+    float *at = o->buffers;
+    for (int i = 0; i < o->count; i++)
+        for (int which = 0; which < 2; which++) {
+            ts_tensor *t = which ? o->list[i].v : o->list[i].m;
+            char name[96];
+            moment_name(name, sizeof name, which, o->list[i].param);
+            if (!ts_read(e, t, at, err) || !ts_weights_writer_add(w, name, TS_DT_F32, t->ndim, t->shape, at, err)) return false;
+            at += ts_count(t);
+        }
+    return true;
+}
+
+bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err)
+{
+    for (int i = 0; i < o->count; i++)
+        for (int which = 0; which < 2; which++) {
+            ts_tensor *t = which ? o->list[i].v : o->list[i].m;
+            char name[96];
+            moment_name(name, sizeof name, which, o->list[i].param);
+            const ts_weight *saved = ts_weights_find(w, name);
+            if (!saved || saved->count != ts_count(t))
+                return ts_fail(err, TS_ERR_FORMAT, "%s: %s is missing or of another size: this is no checkpoint of this training",
+                               ts_weights_path(w), name);
+            float *data = malloc((size_t)saved->count * sizeof *data);
+            bool ok = data ? ts_weight_to_f32(saved, data, err) && ts_write(e, t, data, err)
+                           : ts_fail(err, TS_ERR_MEMORY, "out of memory");
+            free(data);
+            if (!ok) return false;
+        }
+    return true;
+}

@@ -1,0 +1,272 @@
+/* train.c - one training step of the masked autoencoder as one graph: encode the visible patches, decode at the hidden places,
+ * cross entropy with the VQGAN's codes, gradients, AdamW. Evaluation is a second, smaller graph over the same parameters. */
+#include "mae/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A described and planned pass over a batch. */
+typedef struct {
+    ts_graph *g;
+    ts_exec *e;
+    ts_tensor *pixels, *target, *loss, *best; /* (B, H, W, 3), I32 (B, T), (1), I32 (B, T) */
+    ts_mae_index index;
+} pass;
+
+struct ts_mae_trainer {
+    ts_mae mae;
+    ts_mae_trainer_desc desc;
+    ts_device *dev;
+    pass train, check; /* `check` is planned when first asked for */
+    ts_optimizer *optimizer;
+    int64_t steps;
+    int64_t patches, hidden;
+    int32_t *predict, *target, *best; /* (batch, hidden) each */
+    float *saved;
+};
+
+/* ---- fresh weights ---- */
+
+static double normal(uint64_t *seed)
+{
+    const double u = 1 - ts_mae_uniform(seed), v = ts_mae_uniform(seed);
+    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
+}
+
+static bool ends_with(const char *s, const char *end)
+{
+    const size_t n = strlen(s), k = strlen(end);
+    return n >= k && strcmp(s + n - k, end) == 0;
+}
+
+/* As published: Xavier uniform for linear layers and the patch embedding (as a matrix), zeros for biases, ones for norms,
+ * normal(0.02) for tokens; positions are fixed. */
+static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
+{
+    (void)err;
+    ts_mae_trainer *t = ctx;
+    int64_t count = 1;
+    for (int i = 0; i < ndim; i++) count *= shape[i];
+    if (ends_with(name, "pos_embed")) {
+        ts_mae_positions(t->mae.config.side, (int)shape[2], out);
+    } else if (ends_with(name, "_token")) {
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(0.02 * normal(&t->desc.seed));
+    } else if (ndim >= 2) {
+        const double bound = sqrt(6.0 / ((double)shape[0] + (double)(count / shape[0])));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_mae_uniform(&t->desc.seed) - 1));
+    } else {
+        const float value = ends_with(name, ".weight") ? 1 : 0;
+        for (int64_t i = 0; i < count; i++) out[i] = value;
+    }
+    return true;
+}
+
+/* ---- the graphs ---- */
+
+static bool is_frozen(const char *name)
+{
+    return ends_with(name, "pos_embed");
+}
+
+static bool describe(ts_mae_trainer *t, pass *p, ts_error *err)
+{
+    const ts_mae_config *c = &t->mae.config;
+    const int64_t batch = t->desc.batch, pixels = (int64_t)c->side * c->patch;
+    p->g = ts_graph_new();
+    if (!p->g) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    p->pixels = ts_input(p->g, "pixels", TS_REAL, 4, (int64_t[]){batch, pixels, pixels, 3});
+    p->target = ts_input(p->g, "target", TS_I32, 2, (int64_t[]){batch, t->hidden});
+    p->index = ts_mae_index_new(p->g, &t->mae, batch, t->desc.visible, t->hidden);
+    ts_tensor *logits =
+        ts_mae_decode(p->g, &t->mae, ts_mae_encode(p->g, &t->mae, p->pixels, &p->index), &p->index); /* (B, T, K) */
+    p->loss = ts_output(p->g, ts_cross_entropy(p->g, logits, p->target));
+    p->best = ts_output(p->g, ts_argmax(p->g, logits));
+    return !ts_graph_error(p->g) || ts_fail(err, ts_graph_error(p->g)->code, "%s", ts_graph_error(p->g)->text);
+}
+
+static void pass_clear(pass *p)
+{
+    ts_exec_free(p->e);
+    ts_graph_free(p->g);
+    *p = (pass){0};
+}
+
+static bool make(ts_mae_trainer *t, ts_error *err)
+{
+    const ts_mae_trainer_desc *d = &t->desc;
+    ts_mae_config *c = &t->mae.config;
+    *c = d->config;
+    if (d->weights && !ts_mae_config_read(d->weights, d->config.heads, d->config.decoder_heads, false, c, err)) return false;
+    if (c->side < 1 || c->patch < 1 || c->heads < 1 || c->decoder_heads < 1 || c->dim % c->heads ||
+        c->decoder_dim % c->decoder_heads)
+        return ts_fail(err, TS_ERR_ARGUMENT,
+                       "a model of %d wide, %d heads and %d wide, %d heads cannot be: heads must divide the width", c->dim,
+                       c->heads, c->decoder_dim, c->decoder_heads);
+    t->patches = (int64_t)c->side * c->side;
+    t->hidden = t->patches - d->visible;
+    if (d->batch < 1 || d->visible < 1 || t->hidden < 1)
+        return ts_fail(err, TS_ERR_ARGUMENT, "a batch of %d with %d of %d patches visible cannot be trained on", d->batch,
+                       d->visible, (int)t->patches);
+    const size_t places = (size_t)d->batch * (size_t)t->hidden;
+    t->predict = malloc(places * sizeof *t->predict);
+    t->target = malloc(places * sizeof *t->target);
+    t->best = malloc(places * sizeof *t->best);
+    if (!t->predict || !t->target || !t->best) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    t->mae.params = ts_params_new_trainable(t->dev, d->weights, "", d->weights ? NULL : fresh, t, err);
+    if (!t->mae.params || !describe(t, &t->train, err)) return false;
+    if (!ts_params_check(t->mae.params, err)) return false;
+    t->optimizer = ts_optimizer_new(t->train.g, t->mae.params, t->train.loss,
+                                    &(ts_optimizer_desc){.beta1 = d->beta1,
+                                                         .beta2 = d->beta2,
+                                                         .weight_decay = d->weight_decay,
+                                                         .clip_norm = d->clip_norm,
+                                                         .frozen = is_frozen},
+                                    err);
+    if (!t->optimizer) return false;
+    t->train.e = ts_exec_new(t->train.g, t->dev, err);
+    return t->train.e != NULL;
+}
+
+ts_mae_trainer *ts_mae_trainer_new(ts_device *dev, const ts_mae_trainer_desc *desc, ts_error *err)
+{
+    ts_mae_trainer *t = calloc(1, sizeof *t);
+    if (!t) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    t->dev = dev;
+    t->desc = *desc;
+    if (t->desc.beta1 == 0) t->desc.beta1 = 0.9;
+    if (t->desc.beta2 == 0) t->desc.beta2 = 0.95;
+    if (t->desc.weight_decay == 0) t->desc.weight_decay = 0.05;
+    if (make(t, err)) return t;
+    ts_mae_trainer_free(t);
+    return NULL;
+}
+
+void ts_mae_trainer_free(ts_mae_trainer *t)
+{
+    if (!t) return;
+    pass_clear(&t->train);
+    pass_clear(&t->check);
+    ts_optimizer_free(t->optimizer);
+    ts_params_free(t->mae.params);
+    free(t->predict);
+    free(t->target);
+    free(t->best);
+    free(t->saved);
+    free(t);
+}
+
+const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t)
+{
+    return &t->mae.config;
+}
+
+int64_t ts_mae_trainer_steps(const ts_mae_trainer *t)
+{
+    return t->steps;
+}
+
+/* The hidden places of each picture, ascending, and their labels. */
+static bool hide(ts_mae_trainer *t, const int32_t *keep, const int32_t *codes, ts_error *err)
+{
+    uint8_t *seen = malloc((size_t)t->patches);
+    if (!seen) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = true;
+    for (int b = 0; ok && b < t->desc.batch; b++) {
+        memset(seen, 0, (size_t)t->patches);
+        for (int i = 0; i < t->desc.visible; i++) {
+            const int32_t patch = keep[b * t->desc.visible + i];
+            if (patch >= 0 && patch < t->patches) seen[patch] = 1;
+        }
+        int64_t at = 0;
+        for (int32_t patch = 0; patch < t->patches; patch++) {
+            if (seen[patch]) continue;
+            if (at == t->hidden) break;
+            t->predict[b * t->hidden + at] = patch;
+            t->target[b * t->hidden + at++] = codes[b * t->patches + patch];
+            if (codes[b * t->patches + patch] >= t->mae.config.codes) ok = false;
+        }
+        if (at != t->hidden) ok = false;
+    }
+    free(seen);
+    return ok || ts_fail(err, TS_ERR_ARGUMENT,
+                         "the visible patches of a picture must be %d different ones of %d, and its codes below %d",
+                         t->desc.visible, (int)t->patches, t->mae.config.codes);
+}
+
+/* Writes the inputs, runs, and reads what it came to. */
+static bool run(ts_mae_trainer *t, pass *p, const float *pixels, const int32_t *keep, const int32_t *codes, double *loss,
+                double *accuracy, ts_error *err)
+{
+    float value;
+    if (!hide(t, keep, codes, err) || !ts_write(p->e, p->pixels, pixels, err) || !ts_write(p->e, p->target, t->target, err) ||
+        !ts_mae_index_write(p->e, &t->mae, &p->index, keep, t->predict, err) || !ts_run(p->e, err) ||
+        !ts_read(p->e, p->loss, &value, err) || !ts_read(p->e, p->best, t->best, err))
+        return false;
+    const int64_t places = t->desc.batch * t->hidden;
+    int64_t right = 0;
+    for (int64_t i = 0; i < places; i++) right += t->best[i] == t->target[i];
+    *loss = (double)value;
+    *accuracy = (double)right / (double)places;
+    return true;
+}
+
+bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double lr,
+                         double *loss, double *accuracy, ts_error *err)
+{
+    if (!ts_optimizer_set(t->optimizer, t->train.e, t->steps + 1, lr, err) ||
+        !run(t, &t->train, pixels, keep, codes, loss, accuracy, err))
+        return false;
+    t->steps++;
+    return true;
+}
+
+bool ts_mae_trainer_evaluate(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double *loss,
+                             double *accuracy, ts_error *err)
+{
+    if (!t->check.e) {
+        if (describe(t, &t->check, err)) t->check.e = ts_exec_new(t->check.g, t->dev, err);
+        if (!t->check.e) {
+            pass_clear(&t->check);
+            return false;
+        }
+    }
+    return run(t, &t->check, pixels, keep, codes, loss, accuracy, err);
+}
+
+/* ---- checkpoints ---- */
+
+static bool add_number(ts_weights_writer *w, const char *key, int64_t value, ts_error *err)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    return ts_weights_writer_meta(w, key, text, err);
+}
+
+bool ts_mae_trainer_save(ts_mae_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err)
+{
+    free(t->saved);
+    t->saved = NULL;
+    return ts_params_save(t->mae.params, w, &t->saved, err) && add_number(w, "heads", t->mae.config.heads, err) &&
+           add_number(w, "decoder_heads", t->mae.config.decoder_heads, err) &&
+           (!optimizer || (add_number(w, "step", t->steps, err) && ts_optimizer_save(t->optimizer, t->train.e, w, err)));
+}
+
+bool ts_mae_trainer_resume(ts_mae_trainer *t, const ts_weights *checkpoint, ts_error *err)
+{
+    const char *step = ts_weights_meta(checkpoint, "step");
+    char *end = NULL;
+    const long long steps = step ? strtoll(step, &end, 10) : -1;
+    if (!step || *end != '\0' || steps < 0)
+        return ts_fail(err, TS_ERR_FORMAT,
+                       "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
+                       ts_weights_path(checkpoint));
+    if (!ts_params_load(t->mae.params, checkpoint, err) || !ts_optimizer_load(t->optimizer, t->train.e, checkpoint, err))
+        return false;
+    t->steps = steps;
+    return true;
+}
