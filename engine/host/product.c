@@ -1,7 +1,6 @@
 /* product.c - see product.h. What both implementations share, and the one for a build without oneDNN: an implicit convolution, in
  * tiles of 6 places by 16 output channels. The weights of 16 output channels are transposed into a panel that stays in the second
- * level cache, and are used for all places of a thread's part before the next panel. The gradient dx is the same with the two
- * sides changed: places of x, each seen from those places of dy that its taps reach, and the weights of 16 input channels. */
+ * level cache, and are used for all places of a thread's part before the next panel. */
 #include "engine/host/product.h"
 
 #include <string.h>
@@ -32,57 +31,43 @@ enum { CHUNK = 64 * TS_TILE_ROWS }; /* places that one unit of work covers */
 
 typedef struct {
     const ts_product *p;
-    bool back; /* dx: `x` is dy */
     const float *x, *w, *bias, *residual;
     float *out, *scratch;
-    int64_t read, made; /* channels of x and of out */
     int64_t places, panels, chunks, slots;
-    int64_t depth;      /* rows of a panel: kh kw read */
+    int64_t depth;      /* rows of a panel: kh kw channels */
     int64_t slot_count; /* floats of scratch for a thread: a panel, and a pixel of zeros */
 } product_job;
 
-/* panel (kh kw read, 16) of the channels [o, o + 16) that are made, zeros beyond the last. */
+/* panel (kh kw channels, 16) of output channels [o, o + 16), zeros beyond the last. */
 static void pack_panel(const product_job *j, int64_t o, float *panel)
 {
-    const int64_t taps = j->p->kernel_h * j->p->kernel_w;
-    const int64_t width = j->made - o < TS_TILE_COLS ? j->made - o : TS_TILE_COLS;
-    const int64_t made_step = j->back ? taps : j->read * taps, read_step = j->back ? j->made * taps : taps;
+    const int64_t channels = j->p->channels, taps = j->p->kernel_h * j->p->kernel_w;
+    const int64_t width = j->p->out_channels - o < TS_TILE_COLS ? j->p->out_channels - o : TS_TILE_COLS;
     memset(panel, 0, (size_t)(j->depth * TS_TILE_COLS) * sizeof *panel);
     for (int64_t k = 0; k < width; k++) {
-        const float *w = j->w + (o + k) * made_step;
-        for (int64_t c = 0; c < j->read; c++)
-            for (int64_t tap = 0; tap < taps; tap++) panel[(tap * j->read + c) * TS_TILE_COLS + k] = w[c * read_step + tap];
+        const float *w = j->w + (o + k) * j->depth; /* (channels, taps) */
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t tap = 0; tap < taps; tap++) panel[(tap * channels + c) * TS_TILE_COLS + k] = w[c * taps + tap];
     }
-}
-
-/* The pixel of dy that saw place `at` of x through tap (ky, kx); zeros where there is none. */
-static const float *pixel_back(const product_job *j, int64_t at, int64_t ky, int64_t kx, const float *zeros)
-{
-    const ts_product *p = j->p;
-    const int64_t image = at / (p->width * p->height);
-    const int64_t y = at / p->width % p->height + p->top - ky, x = at % p->width + p->left - kx;
-    if (y < 0 || x < 0 || y % p->stride != 0 || x % p->stride != 0) return zeros;
-    if (y / p->stride >= p->out_height || x / p->stride >= p->out_width) return zeros;
-    return j->x + ((image * p->out_height + y / p->stride) * p->out_width + x / p->stride) * j->read;
 }
 
 /* The pixel that output place `at` sees through tap (ky, kx); zeros outside the image. */
 static const float *pixel(const product_job *j, int64_t at, int64_t ky, int64_t kx, const float *zeros)
 {
-    if (j->back) return pixel_back(j, at, ky, kx, zeros);
     const ts_product *p = j->p;
     const int64_t ox = at % p->out_width, oy = at / p->out_width % p->out_height, image = at / (p->out_width * p->out_height);
     const int64_t y = oy * p->stride + ky - p->top, x = ox * p->stride + kx - p->left;
     if (y < 0 || y >= p->height || x < 0 || x >= p->width) return zeros;
-    return j->x + ((image * p->height + y) * p->width + x) * j->read;
+    return j->x + ((image * p->height + y) * p->width + x) * p->channels;
 }
 
 static void finish(const product_job *j, int64_t at, int64_t o, const float *sums)
 {
-    const int64_t width = j->made - o < TS_TILE_COLS ? j->made - o : TS_TILE_COLS;
-    const int64_t base = at * j->made + o;
+    const ts_product *p = j->p;
+    const int64_t width = p->out_channels - o < TS_TILE_COLS ? p->out_channels - o : TS_TILE_COLS;
+    const int64_t base = at * p->out_channels + o;
     for (int64_t k = 0; k < width; k++) {
-        float v = ts_product_activate(j->back ? TS_ACT_NONE : j->p->act, sums[k] + (j->bias ? j->bias[o + k] : 0));
+        float v = ts_product_activate(p->act, sums[k] + (j->bias ? j->bias[o + k] : 0));
         j->out[base + k] = j->residual ? v + j->residual[base + k] : v;
     }
 }
@@ -93,7 +78,7 @@ TS_CLONES static void product_slots(void *ctx, int64_t begin, int64_t end)
     const ts_product *p = j->p;
     for (int64_t slot = begin; slot < end; slot++) {
         float *panel = j->scratch + slot * j->slot_count, *zeros = panel + j->depth * TS_TILE_COLS;
-        memset(zeros, 0, (size_t)j->read * sizeof *zeros);
+        memset(zeros, 0, (size_t)p->channels * sizeof *zeros);
         const int64_t units = j->panels * j->chunks;
         int64_t packed = -1;
         for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
@@ -108,7 +93,7 @@ TS_CLONES static void product_slots(void *ctx, int64_t begin, int64_t end)
                     const float *row[TS_TILE_ROWS];
                     for (int64_t r = 0; r < TS_TILE_ROWS; r++)
                         row[r] = pixel(j, r < rows ? at + r : at, tap / p->kernel_w, tap % p->kernel_w, zeros);
-                    ts_tile_add(acc, row, j->read, panel + tap * j->read * TS_TILE_COLS);
+                    ts_tile_add(acc, row, p->channels, panel + tap * p->channels * TS_TILE_COLS);
                 }
                 for (int64_t r = 0; r < rows; r++) {
                     float sums[TS_TILE_COLS];
@@ -120,20 +105,10 @@ TS_CLONES static void product_slots(void *ctx, int64_t begin, int64_t end)
     }
 }
 
-/* Of scratch, for a product that reads `read` channels. */
-static int64_t slot_floats(const ts_product *p, int64_t read)
+static int64_t slot_floats(const ts_product *p)
 {
-    const int64_t floats = p->kernel_h * p->kernel_w * read * TS_TILE_COLS + read;
+    const int64_t floats = p->kernel_h * p->kernel_w * p->channels * TS_TILE_COLS + p->channels;
     return (floats + TS_TILE_COLS - 1) / TS_TILE_COLS * TS_TILE_COLS;
-}
-
-static void run(product_job *j)
-{
-    j->panels = (j->made + TS_TILE_COLS - 1) / TS_TILE_COLS;
-    j->chunks = (j->places + CHUNK - 1) / CHUNK;
-    j->depth = j->p->kernel_h * j->p->kernel_w * j->read;
-    j->slot_count = slot_floats(j->p, j->read);
-    ts_parallel((int)j->slots, j->slots, 1, product_slots, j);
 }
 
 bool ts_product_prepare(const ts_product *p, const ts_node *n, ts_host *h, void **state, ts_error *err)
@@ -151,7 +126,7 @@ void ts_product_release(void *state)
 uint64_t ts_product_scratch(const ts_product *p, const ts_node *n, const ts_host *h)
 {
     (void)n;
-    return (uint64_t)(slot_floats(p, p->channels) * ts_host_threads(h)) * sizeof(float);
+    return (uint64_t)(slot_floats(p) * ts_host_threads(h)) * sizeof(float);
 }
 
 bool ts_product_run(const ts_product *p, const ts_node *n, ts_host *h, ts_error *err)
@@ -164,47 +139,13 @@ bool ts_product_run(const ts_product *p, const ts_node *n, ts_host *h, ts_error 
                        .residual = n->nin > TS_PRODUCT_RESIDUAL ? ts_host_ptr(h, n->in[TS_PRODUCT_RESIDUAL]) : NULL,
                        .out = ts_host_ptr(h, n->out[0]),
                        .scratch = ts_host_scratch(h, n),
-                       .read = p->channels,
-                       .made = p->out_channels,
                        .places = p->images * p->out_height * p->out_width,
-                       .slots = ts_host_threads(h)};
-    run(&job);
-    return true;
-}
-
-bool ts_product_dx_prepare(const ts_node *n, ts_host *h, void **state, ts_error *err)
-{
-    (void)n, (void)h, (void)err;
-    *state = NULL;
-    return true;
-}
-
-void ts_product_grad_release(void *state)
-{
-    (void)state;
-}
-
-uint64_t ts_product_dx_scratch(const ts_node *n, const ts_host *h)
-{
-    const ts_product *p = n->attr;
-    return (uint64_t)(slot_floats(p, p->out_channels) * ts_host_threads(h)) * sizeof(float);
-}
-
-bool ts_product_dx_run(const ts_node *n, ts_host *h, ts_error *err)
-{
-    (void)err;
-    const ts_product *p = n->attr;
-    product_job job = {.p = p,
-                       .back = true,
-                       .x = ts_host_ptr(h, n->in[TS_GRAD_DY]),
-                       .w = ts_host_ptr(h, n->in[TS_GRAD_WITH]),
-                       .out = ts_host_ptr(h, n->out[0]),
-                       .scratch = ts_host_scratch(h, n),
-                       .read = p->out_channels,
-                       .made = p->channels,
-                       .places = p->images * p->height * p->width,
-                       .slots = ts_host_threads(h)};
-    run(&job);
+                       .panels = (p->out_channels + TS_TILE_COLS - 1) / TS_TILE_COLS,
+                       .slots = ts_host_threads(h),
+                       .depth = p->kernel_h * p->kernel_w * p->channels,
+                       .slot_count = slot_floats(p)};
+    job.chunks = (job.places + CHUNK - 1) / CHUNK;
+    ts_parallel((int)job.slots, job.slots, 1, product_slots, &job);
     return true;
 }
 #endif

@@ -30,7 +30,8 @@ void ts_product_release(void *state);
 void ts_product_grad(ts_node *n, const ts_product *p, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx);
 
 /* The kernels of those nodes, whose attribute is the ts_product. dx: in[0] = dy, in[1] = w -> out[0] = dx. dw: in[0] = dy,
- * in[1] = x -> out[0] = dw, in PyTorch's order like w. Two implementations again: onednn_grad.c, and product.c, product_dw.c. */
+ * in[1] = x -> out[0] = dw, in PyTorch's order like w. Two implementations again: onednn_grad.c, and product_dx.c with
+ * product_dw.c. */
 enum { TS_GRAD_DY, TS_GRAD_WITH };
 bool ts_product_dx_prepare(const ts_node *n, ts_host *h, void **state, ts_error *err);
 bool ts_product_dw_prepare(const ts_node *n, ts_host *h, void **state, ts_error *err);
