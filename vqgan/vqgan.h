@@ -54,6 +54,50 @@ ts_tensor *ts_vqgan_decode(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
 /* codes I32 (N, h*w) -> pictures (N, h*f, w*f, 3), clamped and brought to [0, 1]. */
 ts_tensor *ts_vqgan_paint(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w);
 
+/* ---- training ------------------------------------------------------------------------------------------------ */
+
+/* The published objective without its adversarial part: mean |x - y| + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the
+ * latents, e their codes' rows, y painted from z + sg(e - z) (straight through). Adam, betas 0.5, 0.9. One step is one graph. */
+typedef struct ts_vqgan_trainer ts_vqgan_trainer;
+
+typedef struct {
+    const ts_weights *weights; /* to start from; NULL: fresh weights of `config` */
+    ts_vqgan_config config;    /* of fresh weights */
+    int batch, side;           /* pictures in a step; pixels a side, a multiple of the factor */
+    double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
+    int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
+    uint64_t seed;
+} ts_vqgan_trainer_desc;
+
+typedef struct {
+    double reconstruction; /* mean |x - y|, pictures in [-1, 1] */
+    double codebook;
+    int codes_used; /* different ones in this batch */
+} ts_vqgan_losses;
+
+ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err);
+void ts_vqgan_trainer_free(ts_vqgan_trainer *t);
+const ts_vqgan_config *ts_vqgan_trainer_config(const ts_vqgan_trainer *t);
+int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t);
+/* One step. pixels (batch, side, side, 3) in [-1, 1]; losses are those before the update. */
+bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, ts_vqgan_losses *losses, ts_error *err);
+/* What the last step painted, (batch, side, side, 3), about [-1, 1]. */
+bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err);
+/* As ts_mae_trainer_save and _resume. */
+bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err);
+bool ts_vqgan_trainer_resume(ts_vqgan_trainer *t, const ts_weights *checkpoint, ts_error *err);
+
+/* The nodes of the objective, for those who add to it. */
+typedef struct {
+    ts_tensor *latents;        /* (N, h, w, embed) */
+    ts_tensor *codes;          /* I32 (N, h*w) */
+    ts_tensor *painted;        /* (N, H, W, 3), not clamped */
+    ts_tensor *reconstruction; /* (1) */
+    ts_tensor *codebook;       /* (1) */
+    ts_tensor *loss;           /* (1), their sum */
+} ts_vqgan_objective;
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,176 @@
+/* test_train.c - the VQGAN's objective against PyTorch's numbers on small weights: reconstruction, codes, losses and gradients,
+ * on every backend; and that a training lowers its loss, revives codes and resumes. */
+#include "../support/models.h"
+#include "../support/support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vqgan/vqgan.h"
+
+enum { BATCH = 2, SIDE = 64, PLACES = 16 };
+
+/* (BATCH, 3, SIDE, SIDE) -> (BATCH, SIDE, SIDE, 3) */
+static float *batch_to_nhwc(const float *x)
+{
+    const size_t one = (size_t)3 * SIDE * SIDE;
+    float *out = malloc(BATCH * one * sizeof *out);
+    assert_non_null(out);
+    for (int b = 0; b < BATCH; b++) {
+        float *picture = to_nhwc(x + (size_t)b * one, 3, SIDE, SIDE);
+        memcpy(out + (size_t)b * one, picture, one * sizeof *out);
+        free(picture);
+    }
+    return out;
+}
+
+static void check_objective(ts_device *dev)
+{
+    static const char *const names[] = {"encoder.conv_in.weight",
+                                        "encoder.down.4.attn.0.q.weight",
+                                        "encoder.down.1.downsample.conv.weight",
+                                        "quant_conv.bias",
+                                        "quantize.embedding.weight",
+                                        "decoder.mid.block_1.norm1.weight",
+                                        "decoder.up.2.upsample.conv.weight",
+                                        "decoder.conv_out.weight"};
+    enum { COUNT = sizeof names / sizeof *names };
+    ts_error err = {0};
+    ts_weights *model = open_golden("vqgan_train_tiny.weights.safetensors"),
+               *expected = open_golden("vqgan_train_tiny.expected.safetensors");
+    ts_vqgan v = {.params = ts_params_new_trainable(dev, model, ts_vqgan_prefix(model), NULL, NULL, &err)};
+    if (!v.params || !ts_vqgan_config_read(model, ts_vqgan_prefix(model), &v.config, &err)) fail_msg("%s", err.text);
+    ts_graph *g = ts_graph_new();
+    ts_tensor *pixels = ts_input(g, "pixels", TS_REAL, 4, (int64_t[]){BATCH, SIDE, SIDE, 3});
+    ts_vqgan_objective o = ts_vqgan_objective_new(g, &v, pixels);
+    ts_output(g, o.codes), ts_output(g, o.painted), ts_output(g, o.loss), ts_output(g, o.codebook);
+    ts_optimizer *optimizer = ts_optimizer_new(g, v.params, o.loss, &(ts_optimizer_desc){0}, &err);
+    if (!optimizer) fail_msg("%s", err.text);
+    ts_tensor *grads[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        grads[i] = ts_output(g, ts_optimizer_grad(optimizer, names[i]));
+        assert_non_null(grads[i]);
+    }
+    ts_exec *e = ts_exec_new(g, dev, &err);
+    if (!e) fail_msg("%s", err.text);
+    float *images = golden_f32(expected, "images"), *input = batch_to_nhwc(images);
+    if (!ts_write(e, pixels, input, &err) || !ts_optimizer_set(optimizer, e, 1, 0, &err) || !ts_run(e, &err))
+        fail_msg("%s", err.text);
+
+    int32_t codes[BATCH * PLACES];
+    int64_t *want_codes = golden_i64(expected, "codes");
+    float loss, codebook, *want_loss = golden_f32(expected, "loss"), *want_codebook = golden_f32(expected, "commit");
+    if (!ts_read(e, o.codes, codes, &err) || !ts_read(e, o.loss, &loss, &err) || !ts_read(e, o.codebook, &codebook, &err))
+        fail_msg("%s", err.text);
+    for (int i = 0; i < BATCH * PLACES; i++) assert_int_equal(codes[i], want_codes[i]);
+    if (!(fabsf(loss - *want_loss) < 1e-4F)) fail_msg("loss %.6f, wanted %.6f", (double)loss, (double)*want_loss);
+    if (!(fabsf(codebook - *want_codebook) < 1e-4F))
+        fail_msg("codebook loss %.6f, wanted %.6f", (double)codebook, (double)*want_codebook);
+    const int64_t count = ts_count(o.painted);
+    float *painted = malloc((size_t)count * sizeof *painted), *reconstruction = golden_f32(expected, "reconstruction");
+    float *want = batch_to_nhwc(reconstruction);
+    if (!ts_read(e, o.painted, painted, &err)) fail_msg("%s", err.text);
+    assert_true(relative_error(painted, want, count) < 1e-4);
+    for (int i = 0; i < COUNT; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "grad.%s", names[i]);
+        float *want_grad = golden_f32(expected, key), *got = malloc((size_t)ts_count(grads[i]) * sizeof *got);
+        if (!ts_read(e, grads[i], got, &err)) fail_msg("%s", err.text);
+        const double error = relative_error(got, want_grad, ts_count(grads[i]));
+        if (!(error < 1e-3)) fail_msg("gradient of %s: relative error %g", names[i], error);
+        free(want_grad);
+        free(got);
+    }
+    free(images), free(input), free(want_codes), free(want_loss), free(want_codebook), free(painted), free(reconstruction),
+        free(want);
+    ts_exec_free(e);
+    ts_graph_free(g);
+    ts_optimizer_free(optimizer);
+    ts_params_free(v.params);
+    ts_weights_free(model);
+    ts_weights_free(expected);
+}
+
+static ts_device *host(void)
+{
+    ts_error err = {0};
+    ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    if (!dev) fail_msg("%s", err.text);
+    return dev;
+}
+
+static void on_host(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    check_objective(dev);
+    ts_device_free(dev);
+}
+
+static void on_vulkan(void **state)
+{
+    (void)state;
+    ts_device *dev = test_vulkan(TS_F32);
+    if (!dev) skip();
+    check_objective(dev);
+}
+
+static const ts_vqgan_trainer_desc small = {.config = {.base = 32,
+                                                       .levels = 3,
+                                                       .width = {32, 32, 64},
+                                                       .blocks = 1,
+                                                       .attention = {false, false, true},
+                                                       .latent = 16,
+                                                       .embed = 16,
+                                                       .codes = 32,
+                                                       .factor = 4},
+                                            .batch = 2,
+                                            .side = 16,
+                                            .revive = 4,
+                                            .seed = 7};
+
+static void steps(ts_vqgan_trainer *t, int count, ts_vqgan_losses *losses)
+{
+    ts_error err = {0};
+    float pixels[2 * 16 * 16 * 3];
+    for (int i = 0; i < 2 * 16 * 16 * 3; i++) pixels[i] = (float)sin(0.05 * i);
+    for (int i = 0; i < count; i++)
+        if (!ts_vqgan_trainer_step(t, pixels, 2e-3, losses, &err)) fail_msg("%s", err.text);
+}
+
+static void learns_and_resumes(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    ts_error err = {0};
+    ts_vqgan_losses first, last, again;
+    ts_vqgan_trainer *whole = ts_vqgan_trainer_new(dev, &small, &err), *second = ts_vqgan_trainer_new(dev, &small, &err);
+    if (!whole || !second) fail_msg("%s", err.text);
+    steps(whole, 1, &first);
+    steps(whole, 17, &last);
+    char path[256];
+    snprintf(path, sizeof path, "%s/vqgan.safetensors", temp_dir());
+    ts_weights_writer *w = ts_weights_writer_new();
+    if (!ts_vqgan_trainer_save(whole, w, true, &err) || !ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
+    ts_weights_writer_free(w);
+    ts_weights *checkpoint = ts_weights_open(path, &err);
+    if (!checkpoint || !ts_vqgan_trainer_resume(second, checkpoint, &err)) fail_msg("%s", err.text);
+    steps(whole, 12, &last);
+    steps(second, 12, &again);
+    assert_memory_equal(&last, &again, sizeof last);
+    assert_true(last.reconstruction < 0.7 * first.reconstruction);
+    assert_true(last.codes_used > 1);
+    ts_weights_free(checkpoint);
+    ts_vqgan_trainer_free(whole);
+    ts_vqgan_trainer_free(second);
+    ts_device_free(dev);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_host), cmocka_unit_test(on_vulkan),
+                                       cmocka_unit_test(learns_and_resumes), cmocka_unit_test(check_validation_silent)};
+    return cmocka_run_group_tests_name("vqgan train", tests, NULL, NULL);
+}

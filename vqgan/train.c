@@ -1,0 +1,243 @@
+/* train.c - one training step of the VQGAN as one graph: reconstruct, compare, gradients, Adam. The codebook learns by its own
+ * loss; the encoder gets the decoder's gradient straight through the quantisation. Codes that nothing uses are revived with
+ * latents of the last batch. */
+#include "vqgan/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ts_vqgan_trainer {
+    ts_vqgan vqgan;
+    ts_vqgan_trainer_desc desc;
+    ts_device *dev;
+    ts_graph *g;
+    ts_exec *e;
+    ts_tensor *pixels;
+    ts_vqgan_objective objective;
+    ts_optimizer *optimizer;
+    int64_t steps, places; /* places of codes in a batch */
+    int32_t *codes;        /* of the last batch */
+    uint8_t *used;         /* by code, since the last revival */
+    uint64_t random;
+    float *saved;
+};
+
+/* splitmix64: the next of [0, 1). */
+static double uniform(uint64_t *state)
+{
+    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+/* As PyTorch's layers begin: even over +-1/sqrt(fan in) for weights, zeros for biases; the codebook over +-1/codes, as published.
+ */
+static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
+{
+    (void)err;
+    ts_vqgan_trainer *t = ctx;
+    int64_t count = 1;
+    for (int i = 0; i < ndim; i++) count *= shape[i];
+    if (ndim >= 2) {
+        const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
+        const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)(count / shape[0]));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * uniform(&t->random) - 1));
+        return true;
+    }
+    /* One dimension: a norm's weight is one, all biases are zero. */
+    const bool gamma = strstr(name, "norm") && strstr(name, ".weight");
+    for (int64_t i = 0; i < count; i++) out[i] = gamma ? 1 : 0;
+    return true;
+}
+
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels)
+{
+    ts_vqgan_objective o = {.latents = ts_vqgan_encode(g, v, pixels)}; /* (N, h, w, embed) */
+    ts_tensor *z = o.latents;
+    o.codes = ts_vqgan_codes(g, v, z);
+    if (!z || !o.codes) return o;
+    ts_tensor *e = ts_vqgan_lookup(g, v, o.codes, z->shape[1], z->shape[2]); /* (N, h, w, embed) */
+    ts_tensor *through = ts_add(g, z, ts_stop_gradient(g, ts_sub(g, e, z)));
+    o.painted = ts_vqgan_decode(g, v, through);
+    o.reconstruction = ts_mean(g, ts_abs(g, ts_sub(g, o.painted, pixels)));
+    /* The published code has 0.25 on the term that moves the codebook, not on the commitment. */
+    ts_tensor *commit = ts_mean(g, ts_square(g, ts_sub(g, ts_stop_gradient(g, e), z)));
+    ts_tensor *move = ts_mean(g, ts_square(g, ts_sub(g, e, ts_stop_gradient(g, z))));
+    o.codebook = ts_add(g, commit, ts_scale(g, move, 0.25F, 0));
+    o.loss = ts_add(g, o.reconstruction, o.codebook);
+    return o;
+}
+
+static bool make(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_trainer_desc *d = &t->desc;
+    ts_vqgan_config *c = &t->vqgan.config;
+    const char *prefix = d->weights ? ts_vqgan_prefix(d->weights) : "";
+    *c = d->config;
+    if (d->weights && !ts_vqgan_config_read(d->weights, prefix, c, err)) return false;
+    if (d->batch < 1 || c->factor < 1 || d->side < c->factor || d->side % c->factor != 0)
+        return ts_fail(err, TS_ERR_ARGUMENT,
+                       "a batch of %d pictures of %d pixels a side cannot be trained on: wanted a multiple of %d", d->batch,
+                       d->side, c->factor);
+    t->places = (int64_t)d->batch * (d->side / c->factor) * (d->side / c->factor);
+    t->codes = malloc((size_t)t->places * sizeof *t->codes);
+    t->used = calloc((size_t)c->codes + 1, 1);
+    t->g = ts_graph_new();
+    if (!t->codes || !t->used || !t->g) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    t->vqgan.params = ts_params_new_trainable(t->dev, d->weights, prefix, d->weights ? NULL : fresh, t, err);
+    if (!t->vqgan.params) return false;
+    t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
+    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels);
+    if (!ts_params_check(t->vqgan.params, err)) return false;
+    ts_output(t->g, t->objective.latents);
+    ts_output(t->g, t->objective.codes);
+    ts_output(t->g, t->objective.painted);
+    ts_output(t->g, t->objective.reconstruction);
+    ts_output(t->g, t->objective.codebook);
+    t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, t->objective.loss,
+                                    &(ts_optimizer_desc){.beta1 = d->beta1, .beta2 = d->beta2}, err);
+    if (!t->optimizer) return false;
+    t->e = ts_exec_new(t->g, t->dev, err);
+    return t->e != NULL;
+}
+
+ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err)
+{
+    ts_vqgan_trainer *t = calloc(1, sizeof *t);
+    if (!t) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        return NULL;
+    }
+    t->dev = dev;
+    t->desc = *desc;
+    if (t->desc.beta1 == 0) t->desc.beta1 = 0.5;
+    if (t->desc.beta2 == 0) t->desc.beta2 = 0.9;
+    t->random = desc->seed;
+    if (make(t, err)) return t;
+    ts_vqgan_trainer_free(t);
+    return NULL;
+}
+
+void ts_vqgan_trainer_free(ts_vqgan_trainer *t)
+{
+    if (!t) return;
+    ts_exec_free(t->e);
+    ts_graph_free(t->g);
+    ts_optimizer_free(t->optimizer);
+    ts_params_free(t->vqgan.params);
+    free(t->codes);
+    free(t->used);
+    free(t->saved);
+    free(t);
+}
+
+const ts_vqgan_config *ts_vqgan_trainer_config(const ts_vqgan_trainer *t)
+{
+    return &t->vqgan.config;
+}
+
+int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t)
+{
+    return t->steps;
+}
+
+/* Gives each code that was not used since the last time a latent of the last batch, drawn by a seed that the step alone tells, so
+ * that a resumed training does the same. */
+static bool revive(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_config *c = &t->vqgan.config;
+    int64_t at = 0;
+    while (at < ts_params_count(t->vqgan.params) && strcmp(ts_params_name(t->vqgan.params, at), "quantize.embedding.weight") != 0)
+        at++;
+    const size_t row = (size_t)c->embed;
+    float *book = malloc((size_t)c->codes * row * sizeof *book), *latents = malloc((size_t)t->places * row * sizeof *latents);
+    bool ok = book && latents;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && ts_params_read(t->vqgan.params, at, book, err) && ts_read(t->e, t->objective.latents, latents, err);
+    uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
+    for (int64_t k = 0; ok && k < c->codes; k++) {
+        const int64_t from = (int64_t)(uniform(&seed) * (double)t->places);
+        if (!t->used[k]) memcpy(book + (size_t)k * row, latents + (size_t)from * row, row * sizeof *book);
+    }
+    ok = ok && ts_params_write(t->vqgan.params, at, book, err);
+    memset(t->used, 0, (size_t)c->codes);
+    free(book);
+    free(latents);
+    return ok;
+}
+
+static int count_codes(ts_vqgan_trainer *t)
+{
+    enum { NOW = 2 };
+    int different = 0;
+    for (int64_t i = 0; i < t->places; i++) {
+        uint8_t *u = &t->used[t->codes[i]];
+        different += !(*u & NOW);
+        *u |= 1 | NOW;
+    }
+    for (int64_t i = 0; i < t->places; i++) t->used[t->codes[i]] &= (uint8_t)~NOW;
+    return different;
+}
+
+bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, ts_vqgan_losses *losses, ts_error *err)
+{
+    float reconstruction, codebook;
+    if (!ts_optimizer_set(t->optimizer, t->e, t->steps + 1, lr, err) || !ts_write(t->e, t->pixels, pixels, err) ||
+        !ts_run(t->e, err) || !ts_read(t->e, t->objective.reconstruction, &reconstruction, err) ||
+        !ts_read(t->e, t->objective.codebook, &codebook, err) || !ts_read(t->e, t->objective.codes, t->codes, err))
+        return false;
+    t->steps++;
+    *losses =
+        (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = count_codes(t)};
+    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
+}
+
+bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err)
+{
+    return ts_read(t->e, t->objective.painted, out, err);
+}
+
+/* ---- checkpoints ---- */
+
+/* The codes used since the last revival, as '0' and '1': a resumed training revives the same. */
+static bool add_used(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
+{
+    const int64_t count = t->vqgan.config.codes;
+    char *text = malloc((size_t)count + 1);
+    if (!text) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; i < count; i++) text[i] = t->used[i] ? '1' : '0';
+    text[count] = '\0';
+    const bool ok = ts_weights_writer_meta(w, "codes_used", text, err);
+    free(text);
+    return ok;
+}
+
+bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err)
+{
+    char step[32];
+    snprintf(step, sizeof step, "%lld", (long long)t->steps);
+    free(t->saved);
+    t->saved = NULL;
+    return ts_params_save(t->vqgan.params, w, &t->saved, err) &&
+           (!optimizer || (ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) &&
+                           ts_optimizer_save(t->optimizer, t->e, w, err)));
+}
+
+bool ts_vqgan_trainer_resume(ts_vqgan_trainer *t, const ts_weights *checkpoint, ts_error *err)
+{
+    const char *step = ts_weights_meta(checkpoint, "step"), *used = ts_weights_meta(checkpoint, "codes_used");
+    char *end = NULL;
+    const long long steps = step ? strtoll(step, &end, 10) : -1;
+    if (!step || *end != '\0' || steps < 0 || !used || strlen(used) != (size_t)t->vqgan.config.codes)
+        return ts_fail(err, TS_ERR_FORMAT,
+                       "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
+                       ts_weights_path(checkpoint));
+    if (!ts_params_load(t->vqgan.params, checkpoint, err) || !ts_optimizer_load(t->optimizer, t->e, checkpoint, err))
+        return false;
+    for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] = used[i] == '1';
+    t->steps = steps;
+    return true;
+}
