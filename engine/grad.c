@@ -59,6 +59,7 @@ static void step(walk *w, ts_node *n)
         any_want = any_want || want[k];
     }
     if (!any_dy || !any_want) return;
+    ts_scope(w->g, "%s", n->name); /* so that errors and profiles name the layer */
     if (!n->op->grad) {
         ts_graph_fail(w->g, TS_ERR_UNSUPPORTED, n->op->name, "has no gradient");
         return;
