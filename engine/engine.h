@@ -311,8 +311,7 @@ ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
 ts_tensor *ts_mean(ts_graph *g, ts_tensor *x); /* (1) */
 /* (..., tail) -> tail: the sum over what stands before the last `ndim` dimensions; the gradient of a broadcast. */
 ts_tensor *ts_sum_leading(ts_graph *g, ts_tensor *x, int ndim);
-/* logits (..., K), target (...) I32 in [0, K), rows with a negative target left out -> (1): mean of -log softmax(logits)[target].
- */
+/* logits (..., K), target (...) I32 in [0, K), rows with another target left out -> (1): mean of -log softmax(logits)[target]. */
 ts_tensor *ts_cross_entropy(ts_graph *g, ts_tensor *logits, ts_tensor *target);
 
 /* Memory of a graph that keeps its value over runs and starts as zeros: an optimizer's moments, an accumulated gradient. */
@@ -322,7 +321,7 @@ ts_tensor *ts_state(ts_graph *g, const char *name, ts_layout layout, int ndim, c
  *   g = grad * scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p = p (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps)
  * hyper (3): lr, c1 = 1 - b1^t, c2 = 1 - b2^t, written before each run; scale (1), or NULL: 1. Not differentiable. */
 typedef struct {
-    float beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
+    double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
 } ts_adamw_desc;
 bool ts_adamw(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *m, ts_tensor *v, ts_tensor *hyper, ts_tensor *scale,
               const ts_adamw_desc *desc);
@@ -330,7 +329,7 @@ bool ts_adamw(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *m, ts_tenso
 bool ts_sgd(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *u, ts_tensor *hyper, ts_tensor *scale, float momentum,
             float weight_decay);
 /* (1): min(1, max_norm / (sqrt(sum of squares of all) + 1e-6)), as torch.nn.utils.clip_grad_norm_; `norm` (may be NULL) gets the
- * norm. */
+ * norm. NULL gradients count as zeros. */
 ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor **norm);
 /* state += x, in place. */
 bool ts_accumulate(ts_graph *g, ts_tensor *state, ts_tensor *x);

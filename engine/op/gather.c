@@ -1,7 +1,7 @@
 /* gather.c - rows by index: out[b, t] = x[b, index[b, t]], and the fill row (or zeros) where the index is -1 or out of range. It
  * keeps tokens, puts them back among mask tokens, and looks up embeddings. An index is data, perhaps a user's: it is checked
  * against the table's rows on every backend. */
-#include "engine/internal.h"
+#include "engine/op/scatter.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
 
@@ -70,8 +70,15 @@ static bool gather_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
+static void gather_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    const ts_tensor *x = n->in[0];
+    if (wanted[0]) dx[0] = ts_scatter(n->graph, dy[0], n->in[1], x);
+    if (wanted[2]) dx[2] = ts_scatter_outside(n->graph, dy[0], n->in[1], x->shape[x->ndim - 2]);
+}
+
 static const ts_op gather_op = {
-    .name = "gather", .host = ts_host_gather_f32, .host_f64 = ts_host_gather_f64, .vulkan = gather_vulkan};
+    .name = "gather", .grad = gather_grad, .host = ts_host_gather_f32, .host_f64 = ts_host_gather_f64, .vulkan = gather_vulkan};
 
 ts_tensor *ts_gather(ts_graph *g, ts_tensor *x, ts_tensor *index, ts_tensor *fill)
 {

@@ -1,17 +1,10 @@
-/* unary.c - one element in, one element out: scale, clamp, and the activations
+/* unary.c - one element in, one element out: scale, clamp, absolute value, square, and the activations
  *     gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x)
  * (Hendrycks and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the
  * activations by their op's name, so what runs here is what stood alone. */
-#include "engine/internal.h"
+#include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
-
-typedef enum { SCALE, CLAMP, GELU, QUICK_GELU, SWISH } unary_function; /* as unary.comp counts them */
-
-typedef struct {
-    unary_function function;
-    float a, b; /* scale and shift, or low and high */
-} unary_attr;
 
 /* ---- host ---- */
 
@@ -61,6 +54,24 @@ TS_CLONES static void swish_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = x[i] / (1 + real_exp(-a * x[i]));
 }
 
+TS_CLONES static void abs_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = real_fabs(x[i]);
+}
+
+TS_CLONES static void square_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = x[i] * x[i];
+}
+
 static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
 {
     unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
@@ -72,7 +83,7 @@ TS_HOST_KERNEL(scale);
 bool REAL(ts_host_scale)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
-    const unary_attr *attr = n->attr;
+    const ts_unary_attr *attr = n->attr;
     return unary_run(n, h, scale_range, (real)attr->a, (real)attr->b);
 }
 
@@ -80,7 +91,7 @@ TS_HOST_KERNEL(clamp);
 bool REAL(ts_host_clamp)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
-    const unary_attr *attr = n->attr;
+    const ts_unary_attr *attr = n->attr;
     return unary_run(n, h, clamp_range, (real)attr->a, (real)attr->b);
 }
 
@@ -105,12 +116,26 @@ bool REAL(ts_host_swish)(const ts_node *n, ts_host *h, ts_error *err)
     return unary_run(n, h, swish_range, 1, 0);
 }
 
+TS_HOST_KERNEL(abs);
+bool REAL(ts_host_abs)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, abs_range, 0, 0);
+}
+
+TS_HOST_KERNEL(square);
+bool REAL(ts_host_square)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, square_range, 0, 0);
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
 static bool unary_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
-    const unary_attr *attr = n->attr;
+    const ts_unary_attr *attr = n->attr;
     const int64_t count = ts_count(n->in[0]);
     const bool wide = count % 4 == 0;
     const int64_t units = wide ? count / 4 : count;
@@ -127,18 +152,37 @@ static bool unary_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
-static const ts_op scale_op = {.name = "scale", .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64, .vulkan = unary_vulkan};
-static const ts_op clamp_op = {.name = "clamp", .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64, .vulkan = unary_vulkan};
-static const ts_op gelu_op = {.name = "gelu", .host = ts_host_gelu_f32, .host_f64 = ts_host_gelu_f64, .vulkan = unary_vulkan};
-static const ts_op quick_gelu_op = {
-    .name = "quick_gelu", .host = ts_host_quick_gelu_f32, .host_f64 = ts_host_quick_gelu_f64, .vulkan = unary_vulkan};
-static const ts_op swish_op = {.name = "swish", .host = ts_host_swish_f32, .host_f64 = ts_host_swish_f64, .vulkan = unary_vulkan};
+/* ---- the ops ---- */
 
-static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, unary_function function, float a, float b)
+static void unary_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted;
+    dx[0] = ts_unary_grad(n->graph, n->attr, n->in[0], dy[0]);
+}
+
+static const ts_op scale_op = {
+    .name = "scale", .grad = unary_backward, .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64, .vulkan = unary_vulkan};
+static const ts_op clamp_op = {
+    .name = "clamp", .grad = unary_backward, .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64, .vulkan = unary_vulkan};
+static const ts_op gelu_op = {
+    .name = "gelu", .grad = unary_backward, .host = ts_host_gelu_f32, .host_f64 = ts_host_gelu_f64, .vulkan = unary_vulkan};
+static const ts_op quick_gelu_op = {.name = "quick_gelu",
+                                    .grad = unary_backward,
+                                    .host = ts_host_quick_gelu_f32,
+                                    .host_f64 = ts_host_quick_gelu_f64,
+                                    .vulkan = unary_vulkan};
+static const ts_op swish_op = {
+    .name = "swish", .grad = unary_backward, .host = ts_host_swish_f32, .host_f64 = ts_host_swish_f64, .vulkan = unary_vulkan};
+static const ts_op abs_op = {
+    .name = "abs", .grad = unary_backward, .host = ts_host_abs_f32, .host_f64 = ts_host_abs_f64, .vulkan = unary_vulkan};
+static const ts_op square_op = {
+    .name = "square", .grad = unary_backward, .host = ts_host_square_f32, .host_f64 = ts_host_square_f64, .vulkan = unary_vulkan};
+
+static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
     if (!x) return NULL;
     if (x->type != TS_REAL) return ts_graph_fail(g, TS_ERR_ARGUMENT, op->name, "x %s must be real", ts_shape_text(x).s);
-    const unary_attr attr = {function, a, b};
+    const ts_unary_attr attr = {function, a, b};
     ts_node *n = ts_node_new(g, op, 1, &x, &attr, sizeof attr);
     ts_tensor *y = ts_node_output(n, TS_REAL, x->ndim, x->shape);
     if (y) y->layout = x->layout; /* of a weight */
@@ -147,26 +191,36 @@ static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, unary_functi
 
 ts_tensor *ts_scale(ts_graph *g, ts_tensor *x, float scale, float shift)
 {
-    return unary(g, &scale_op, x, SCALE, scale, shift);
+    return unary(g, &scale_op, x, TS_SCALE, scale, shift);
 }
 
 ts_tensor *ts_clamp(ts_graph *g, ts_tensor *x, float low, float high)
 {
-    return unary(g, &clamp_op, x, CLAMP, low, high);
+    return unary(g, &clamp_op, x, TS_CLAMP, low, high);
 }
 
 ts_tensor *ts_gelu(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &gelu_op, x, GELU, 0, 0);
+    return unary(g, &gelu_op, x, TS_GELU, 0, 0);
 }
 
 ts_tensor *ts_quick_gelu(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &quick_gelu_op, x, QUICK_GELU, 0, 0);
+    return unary(g, &quick_gelu_op, x, TS_QUICK_GELU, 0, 0);
 }
 
 ts_tensor *ts_swish(ts_graph *g, ts_tensor *x)
 {
-    return unary(g, &swish_op, x, SWISH, 0, 0);
+    return unary(g, &swish_op, x, TS_SWISH, 0, 0);
+}
+
+ts_tensor *ts_abs(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &abs_op, x, TS_ABS, 0, 0);
+}
+
+ts_tensor *ts_square(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &square_op, x, TS_SQUARE, 0, 0);
 }
 #endif

@@ -1,4 +1,4 @@
-/* upsample.c - each pixel four times: (N, H, W, C) -> (N, 2H, 2W, C), nearest neighbour. */
+/* upsample.c - each pixel four times: (N, H, W, C) -> (N, 2H, 2W, C), nearest neighbour; its gradient is the sum of the four. */
 #include "engine/internal.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -41,28 +41,78 @@ bool REAL(ts_host_upsample2x)(const ts_node *n, ts_host *h, ts_error *err)
     return true;
 }
 
+/* Rows of dx: each takes two of dy. */
+TS_CLONES static void upsample_grad_rows(void *ctx, int64_t begin, int64_t end)
+{
+    const upsample_job *j = ctx;
+    const int64_t channels = j->channels, line = 2 * j->width * channels;
+    for (int64_t row = begin; row < end; row++)
+        for (int64_t i = 0; i < j->width; i++) {
+            const real *dy = j->x + row * 2 * line + 2 * i * channels;
+            real *dx = j->y + (row * j->width + i) * channels;
+#pragma omp simd
+            for (int64_t c = 0; c < channels; c++) dx[c] = (dy[c] + dy[channels + c]) + (dy[line + c] + dy[line + channels + c]);
+        }
+}
+
+TS_HOST_KERNEL(upsample2x_grad);
+bool REAL(ts_host_upsample2x_grad)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const int64_t *shape = n->out[0]->shape;
+    upsample_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), shape[2], shape[3]};
+    ts_parallel(ts_host_threads(h), shape[0] * shape[1], 4, upsample_grad_rows, &job);
+    return true;
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four channels ---- */
 
-static bool upsample2x_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+/* `small` is the tensor of one pixel for four of the other. */
+static bool dispatch(const char *shader, const ts_tensor *from, const ts_tensor *to, const ts_tensor *small, ts_vk_cmd *cmd,
+                     ts_error *err)
 {
-    const int64_t *shape = n->in[0]->shape;
+    const int64_t *shape = small->shape;
     const bool wide = shape[3] % 4 == 0;
     const int64_t channels = wide ? shape[3] / 4 : shape[3], rows = shape[0] * shape[1];
     const struct {
         uint64_t x, y;
         uint32_t rows, width, channels;
-    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), (uint32_t)rows, (uint32_t)shape[2],
-              (uint32_t)channels};
-    ts_vk_dispatch_desc desc = {.shader = "upsample2x", .push = &push, .push_bytes = sizeof push};
+    } push = {ts_vk_address(cmd, from), ts_vk_address(cmd, to), (uint32_t)rows, (uint32_t)shape[2], (uint32_t)channels};
+    ts_vk_dispatch_desc desc = {.shader = shader, .push = &push, .push_bytes = sizeof push};
     ts_vk_items(cmd, rows * shape[2] * channels, &desc);
     desc.spec[2] = wide;
     desc.spec_count = 3;
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
-static const ts_op upsample2x_op = {
-    .name = "upsample2x", .host = ts_host_upsample2x_f32, .host_f64 = ts_host_upsample2x_f64, .vulkan = upsample2x_vulkan};
+static bool upsample2x_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    return dispatch("upsample2x", n->in[0], n->out[0], n->in[0], cmd, err);
+}
+
+static bool upsample2x_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    return dispatch("upsample2x_grad", n->in[0], n->out[0], n->out[0], cmd, err);
+}
+
+static const ts_op upsample2x_grad_op = {.name = "upsample2x_grad",
+                                         .host = ts_host_upsample2x_grad_f32,
+                                         .host_f64 = ts_host_upsample2x_grad_f64,
+                                         .vulkan = upsample2x_grad_vulkan};
+
+static void upsample2x_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted;
+    ts_node *grad = ts_node_new(n->graph, &upsample2x_grad_op, 1, dy, NULL, 0);
+    dx[0] = ts_node_output(grad, TS_REAL, 4, n->in[0]->shape);
+}
+
+static const ts_op upsample2x_op = {.name = "upsample2x",
+                                    .grad = upsample2x_grad,
+                                    .host = ts_host_upsample2x_f32,
+                                    .host_f64 = ts_host_upsample2x_f64,
+                                    .vulkan = upsample2x_vulkan};
 
 ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x)
 {

@@ -1,4 +1,5 @@
-/* test_grad_elementwise.c - gradients of sums, differences and products with every broadcast, and of the sums themselves. */
+/* test_grad_elementwise.c - gradients of sums, differences and products with every broadcast, of functions of one element, and of
+ * the sums over a tensor. */
 #include "../support/support.h"
 
 #include <stdio.h>
@@ -35,6 +36,87 @@ static void binary(void **state)
         check_op(label, build_binary, &cases[i], i, 1e-6);
         check_grad(label, build_binary, &cases[i], i, 1e-5);
     }
+}
+
+static ts_tensor *scale(ts_graph *g, ts_tensor *x)
+{
+    return ts_scale(g, x, -1.5F, 0.25F);
+}
+
+static ts_tensor *clamp(ts_graph *g, ts_tensor *x)
+{
+    return ts_clamp(g, x, -0.5F, 1);
+}
+
+typedef struct {
+    ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
+    const char *name;
+    float spread; /* of the inputs */
+    int64_t shape[2];
+} unary_case;
+
+static ts_tensor *build_unary(op_case *c, ts_graph *g)
+{
+    const unary_case *args = case_args(c);
+    return args->op(g, ts_scale(g, case_real(c, g, 2, args->shape), args->spread, 0));
+}
+
+static ts_tensor *build_weight(op_case *c, ts_graph *g)
+{
+    const unary_case *args = case_args(c);
+    ts_tensor *w = args->op(g, case_weight(c, g, TS_LAYOUT_LINEAR, 2, args->shape));
+    ts_tensor *v = ts_sub(g, w, case_weight(c, g, TS_LAYOUT_LINEAR, 2, args->shape));
+    return ts_add(g, ts_sum(g, v), ts_mean(g, ts_mul(g, v, w)));
+}
+
+static void unary(void **state)
+{
+    (void)state;
+    const struct {
+        const char *name;
+        ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
+    } ops[] = {{"scale", scale},    {"clamp", clamp}, {"gelu", ts_gelu},    {"quick_gelu", ts_quick_gelu},
+               {"swish", ts_swish}, {"abs", ts_abs},  {"square", ts_square}};
+    const int64_t shapes[][2] = {{1, 1}, {3, 5}, {7, 143}, {64, 80}};
+    for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+            const unary_case args = {ops[k].op, ops[k].name, i == 1 ? 20 : 1, {shapes[i][0], shapes[i][1]}};
+            check_op(ops[k].name, build_unary, &args, i, 2e-6);
+            check_grad(ops[k].name, build_unary, &args, i, 1e-5);
+        }
+        /* Weights in the device's layout, elementwise: their gradients have it too. */
+        const unary_case args = {ops[k].op, ops[k].name, 1, {70, 33}};
+        check_grad(ops[k].name, build_weight, &args, k, 1e-5);
+    }
+}
+
+/* Where differences say nothing: at the corners of clamp and of the absolute value. */
+static void corners(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_device *host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    ts_device *devices[] = {host, test_vulkan(TS_F32)};
+    for (int k = 0; k < 2; k++) {
+        if (!devices[k]) continue;
+        ts_graph *g = ts_graph_new();
+        ts_tensor *x = ts_input(g, "x", TS_REAL, 1, (int64_t[]){5}), *grad[2];
+        assert_true(ts_grad(g, ts_sum(g, ts_clamp(g, x, -0.5F, 1)), 1, &x, &grad[0]));
+        assert_true(ts_grad(g, ts_sum(g, ts_abs(g, x)), 1, &x, &grad[1]));
+        ts_output(g, grad[0]);
+        ts_output(g, grad[1]);
+        ts_exec *e = ts_exec_new(g, devices[k], &err);
+        if (!e) fail_msg("%s", err.text);
+        const float in[] = {-0.5F, 1, 0, -0.75F, 1.25F}, clamped[] = {1, 1, 1, 0, 0}, sign[] = {-1, 1, 0, -1, 1};
+        float got[5];
+        assert_true(ts_write(e, x, in, &err) && ts_run(e, &err) && ts_read(e, grad[0], got, &err));
+        assert_memory_equal(got, clamped, sizeof got);
+        assert_true(ts_read(e, grad[1], got, &err));
+        assert_memory_equal(got, sign, sizeof got);
+        ts_exec_free(e);
+        ts_graph_free(g);
+    }
+    ts_device_free(host);
 }
 
 /* x x + stop(x) x. Central differences do not know of the stop, so against the formula: 3 x r. */
@@ -91,7 +173,8 @@ static void sums(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(binary), cmocka_unit_test(used_twice), cmocka_unit_test(sums),
-                                       cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(binary),  cmocka_unit_test(unary),
+                                       cmocka_unit_test(corners), cmocka_unit_test(used_twice),
+                                       cmocka_unit_test(sums),    cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("gradients, elementwise", tests, NULL, NULL);
 }

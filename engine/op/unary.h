@@ -1,0 +1,17 @@
+/* unary.h - what unary.c and its gradient share. */
+#ifndef TESSERA_OP_UNARY_H
+#define TESSERA_OP_UNARY_H
+
+#include "engine/internal.h"
+
+typedef enum { TS_SCALE, TS_CLAMP, TS_GELU, TS_QUICK_GELU, TS_SWISH, TS_ABS, TS_SQUARE } ts_unary; /* as the shaders count */
+
+typedef struct {
+    ts_unary function;
+    float a, b; /* scale and shift, or low and high */
+} ts_unary_attr;
+
+/* f'(x) dy, elementwise. */
+ts_tensor *ts_unary_grad(ts_graph *g, const ts_unary_attr *attr, ts_tensor *x, ts_tensor *dy);
+
+#endif

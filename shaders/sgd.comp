@@ -1,0 +1,24 @@
+#version 460
+// g = grad scale + wd p; u = momentum u + g; p = p - lr u, in place.
+// Push: p, grad, u (count), hyper (lr first), scale (1). Specialisation: elementwise.glsl; 1 whether there is a scale.
+// Dispatch: an invocation an element.
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+#include "elementwise.glsl"
+
+layout(push_constant, scalar) uniform Push {
+    Float p, grad, u, hyper, scale;
+    uint count;
+    float momentum, weight_decay;
+};
+
+void main()
+{
+    const uint i = item_index();
+    if (i >= count) return;
+    float g = grad.v[i];
+    if (choice != 0) g *= scale.v[0];
+    const float moved = momentum * u.v[i] + (g + weight_decay * p.v[i]);
+    u.v[i] = moved;
+    p.v[i] -= hyper.v[0] * moved;
+}
