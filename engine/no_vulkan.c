@@ -16,6 +16,29 @@ bool ts_vk_matmul_record(ts_vk_cmd *cmd, const ts_vk_matmul *p, ts_error *err)
     return ts_fail(err, TS_ERR_UNSUPPORTED, "matmul: this build has no Vulkan backend");
 }
 
+bool ts_vk_product_dx(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    (void)cmd;
+    return ts_fail(err, TS_ERR_UNSUPPORTED, "%s: this build has no Vulkan backend", n->op->name);
+}
+
+bool ts_vk_product_dw(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    return ts_vk_product_dx(n, cmd, err);
+}
+
+uint64_t ts_vk_product_dx_scratch(const ts_node *n, const ts_vk_limits *limits)
+{
+    (void)n;
+    (void)limits;
+    return 0;
+}
+
+uint64_t ts_vk_product_dw_scratch(const ts_node *n, const ts_vk_limits *limits)
+{
+    return ts_vk_product_dx_scratch(n, limits);
+}
+
 void ts_vk_barrier(ts_vk_cmd *cmd)
 {
     (void)cmd;

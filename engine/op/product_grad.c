@@ -98,7 +98,9 @@ static const ts_op dx_op = {.name = "product_dx",
                             .host_f64 = ts_host_product_dx_f64,
                             .host_prepare = ts_product_dx_prepare,
                             .host_release = ts_product_grad_release,
-                            .host_scratch = ts_product_dx_scratch};
+                            .host_scratch = ts_product_dx_scratch,
+                            .vulkan = ts_vk_product_dx,
+                            .vulkan_scratch = ts_vk_product_dx_scratch};
 
 static const ts_op dw_op = {.name = "product_dw",
                             .flops = grad_flops,
@@ -106,7 +108,9 @@ static const ts_op dw_op = {.name = "product_dw",
                             .host_f64 = ts_host_product_dw_f64,
                             .host_prepare = ts_product_dw_prepare,
                             .host_release = ts_product_grad_release,
-                            .host_scratch = ts_product_dw_scratch};
+                            .host_scratch = ts_product_dw_scratch,
+                            .vulkan = ts_vk_product_dw,
+                            .vulkan_scratch = ts_vk_product_dw_scratch};
 
 void ts_product_grad(ts_node *n, const ts_product *p, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
 {

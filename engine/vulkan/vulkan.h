@@ -62,4 +62,10 @@ typedef struct {
 } ts_vk_matmul;
 bool ts_vk_matmul_record(ts_vk_cmd *cmd, const ts_vk_matmul *p, ts_error *err);
 
+/* The gradients of products, for the nodes that ts_product_grad makes (engine/vulkan/matmul_grad.c). */
+bool ts_vk_product_dx(const ts_node *n, ts_vk_cmd *cmd, ts_error *err);
+bool ts_vk_product_dw(const ts_node *n, ts_vk_cmd *cmd, ts_error *err);
+uint64_t ts_vk_product_dx_scratch(const ts_node *n, const ts_vk_limits *limits);
+uint64_t ts_vk_product_dw_scratch(const ts_node *n, const ts_vk_limits *limits);
+
 #endif
