@@ -56,6 +56,7 @@ static void check_objective(ts_device *dev)
     ts_exec *e = ts_exec_new(g, dev, &err);
     if (!e) fail_msg("%s", err.text);
     float *images = golden_f32(expected, "images"), *input = batch_to_nhwc(images);
+    for (int64_t i = 0; i < (int64_t)BATCH * SIDE * SIDE * 3; i++) input[i] = 2 * input[i] - 1; /* stored in [0, 1] */
     if (!ts_write(e, pixels, input, &err) || !ts_optimizer_set(optimizer, e, 1, 0, &err) || !ts_run(e, &err))
         fail_msg("%s", err.text);
 
@@ -159,7 +160,8 @@ static void learns_and_resumes(void **state)
     if (!checkpoint || !ts_vqgan_trainer_resume(second, checkpoint, &err)) fail_msg("%s", err.text);
     steps(whole, 12, &last);
     steps(second, 12, &again);
-    assert_memory_equal(&last, &again, sizeof last);
+    assert_true(last.reconstruction == again.reconstruction && last.codebook == again.codebook &&
+                last.codes_used == again.codes_used);
     assert_true(last.reconstruction < 0.7 * first.reconstruction);
     assert_true(last.codes_used > 1);
     ts_weights_free(checkpoint);
