@@ -40,7 +40,7 @@ typedef struct ts_op {
     uint64_t (*vulkan_scratch)(const ts_node *n, const ts_vk_limits *limits); /* bytes of ts_vk_scratch; NULL: none */
 } ts_op;
 
-enum { TS_MAX_IN = 6, TS_MAX_OUT = 2 };
+enum { TS_MAX_IN = 6, TS_MAX_OUT = 3 };
 
 struct ts_node {
     const ts_op *op;
