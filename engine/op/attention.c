@@ -1,42 +1,11 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v for each head of d = C / heads channels (Vaswani et al. 2017, arXiv 1706.03762, eq.
  * 1). The matrix of scores is never stored: the host keeps those of a few query rows, a GPU a running maximum and sum (Milakov
  * and Gimelshein 2018, arXiv 1805.02867). q, k, v are read where they lie, also packed in one tensor. */
-#include "engine/host/tile.h"
-#include "engine/internal.h"
+#include "engine/op/attention.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
 
 #include <string.h>
-
-typedef struct {
-    int heads;
-    bool causal, packed;
-} attention_attr;
-
-/* Sizes, and where a row of each lies: element (b, t, c) of q is q[(b tq + t) q_stride + c]; packed rows hold q, then k, then v.
- */
-typedef struct {
-    int64_t batch, tq, tk, heads, dim, channels;
-    int64_t q_stride, k_stride, k_offset, v_offset;
-    bool causal;
-} attention_shape;
-
-static attention_shape shape_of(const ts_node *n)
-{
-    const attention_attr *attr = n->attr;
-    const int64_t channels = n->out[0]->shape[2];
-    return (attention_shape){.batch = n->in[0]->shape[0],
-                             .tq = n->in[0]->shape[1],
-                             .tk = n->in[attr->packed ? 0 : 1]->shape[1],
-                             .heads = attr->heads,
-                             .dim = channels / attr->heads,
-                             .channels = channels,
-                             .q_stride = attr->packed ? 3 * channels : channels,
-                             .k_stride = attr->packed ? 3 * channels : channels,
-                             .k_offset = attr->packed ? channels : 0,
-                             .v_offset = attr->packed ? 2 * channels : 0,
-                             .causal = attr->causal};
-}
 
 /* ---- host ---- */
 
@@ -86,58 +55,11 @@ static void attention_slots(void *ctx, int64_t begin, int64_t end)
 
 #else
 
-static int64_t padded(int64_t count)
-{
-    return (count + COLS - 1) / COLS * COLS;
-}
-
 /* Of one thread: a head's k and v in panels, and the scores of a tile of query rows. The plain loops in double precision need
  * only a row of scores, which is less. */
 static int64_t scratch_floats(const attention_shape *s)
 {
-    return padded(s->tk) * s->dim + s->tk * padded(s->dim) + ROWS * padded(s->tk);
-}
-
-/* from (rows, cols) at a stride -> panels of 16 columns, each (rows, 16), zeros beyond the last. */
-static void pack_columns(const float *from, int64_t stride, int64_t rows, int64_t cols, float *panels)
-{
-    for (int64_t c = 0; c < cols; c += COLS) {
-        const int64_t width = cols - c < COLS ? cols - c : COLS;
-        float *panel = panels + c * rows;
-        for (int64_t r = 0; r < rows; r++) {
-            for (int64_t i = 0; i < width; i++) panel[r * COLS + i] = from[r * stride + c + i];
-            for (int64_t i = width; i < COLS; i++) panel[r * COLS + i] = 0;
-        }
-    }
-}
-
-/* from (rows, cols) at a stride, transposed -> panels of 16 rows, each (cols, 16). */
-static void pack_rows(const float *from, int64_t stride, int64_t rows, int64_t cols, float *panels)
-{
-    for (int64_t r = 0; r < rows; r += COLS) {
-        const int64_t height = rows - r < COLS ? rows - r : COLS;
-        float *panel = panels + r * cols;
-        for (int64_t c = 0; c < cols; c++) {
-            for (int64_t i = 0; i < height; i++) panel[c * COLS + i] = from[(r + i) * stride + c];
-            for (int64_t i = height; i < COLS; i++) panel[c * COLS + i] = 0;
-        }
-    }
-}
-
-/* score[0, keys) becomes exp(scale (score - max)), the rest up to `room` zero; returns their sum. */
-static inline __attribute__((always_inline)) float soften(float *score, int64_t keys, int64_t room, float scale)
-{
-    float top = score[0], sum = 0;
-#pragma omp simd reduction(max : top)
-    for (int64_t i = 0; i < keys; i++) top = score[i] > top ? score[i] : top;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < keys; i++) {
-        const float e = ts_expf((score[i] - top) * scale);
-        score[i] = e;
-        sum += e;
-    }
-    for (int64_t i = keys; i < room; i++) score[i] = 0;
-    return sum;
+    return attention_padded(s->tk) * s->dim + s->tk * attention_padded(s->dim) + ROWS * attention_padded(s->tk);
 }
 
 /* Up to 6 query rows from t on, of one head. */
@@ -145,7 +67,7 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
                                                               const float *k_panels, const float *v_panels, float *score,
                                                               float *out)
 {
-    const int64_t keys = s->causal ? t + rows : s->tk, room = padded(s->tk);
+    const int64_t keys = s->causal ? t + rows : s->tk, room = attention_padded(s->tk);
     const float scale = 1 / sqrtf((float)s->dim);
     const float *row[ROWS];
     float inverse[ROWS] = {0};
@@ -157,7 +79,7 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     }
     for (int64_t r = 0; r < ROWS; r++) {
         row[r] = score + r * room;
-        if (r < rows) inverse[r] = 1 / soften(score + r * room, s->causal ? t + r + 1 : keys, keys, scale);
+        if (r < rows) inverse[r] = 1 / attention_soften(score + r * room, s->causal ? t + r + 1 : keys, keys, scale);
     }
     for (int64_t c = 0; c < s->dim; c += COLS) {
         ts_lanes acc[ROWS] = {0};
@@ -177,14 +99,14 @@ TS_CLONES static void attention_slots(void *ctx, int64_t begin, int64_t end)
     const attention_shape *s = &j->s;
     const int64_t blocks = (s->tq + BLOCK - 1) / BLOCK, units = s->batch * s->heads * blocks;
     for (int64_t slot = begin; slot < end; slot++) {
-        float *k_panels = j->scratch + slot * j->slot_count, *v_panels = k_panels + padded(s->tk) * s->dim;
-        float *score = v_panels + s->tk * padded(s->dim);
+        float *k_panels = j->scratch + slot * j->slot_count, *v_panels = k_panels + attention_padded(s->tk) * s->dim;
+        float *score = v_panels + s->tk * attention_padded(s->dim);
         int64_t packed = -1;
         for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
             const int64_t item = unit / blocks, b = item / s->heads, channel = item % s->heads * s->dim;
             if (item != packed) {
-                pack_rows(j->k + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, k_panels);
-                pack_columns(j->v + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, v_panels);
+                attention_pack_rows(j->k + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, k_panels);
+                attention_pack_columns(j->v + b * s->tk * s->k_stride + channel, s->k_stride, s->tk, s->dim, v_panels);
                 packed = item;
             }
             const float *q = j->q + b * s->tq * s->q_stride + channel;
@@ -201,7 +123,7 @@ bool REAL(ts_host_attention)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
     const attention_attr *attr = n->attr;
-    attention_job job = {.s = shape_of(n), .out = ts_host_ptr(h, n->out[0]), .scratch = ts_host_scratch(h, n)};
+    attention_job job = {.s = attention_shape_of(n), .out = ts_host_ptr(h, n->out[0]), .scratch = ts_host_scratch(h, n)};
     job.q = ts_host_ptr(h, n->in[0]);
     job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.v = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 2]) + job.s.v_offset;
@@ -217,13 +139,13 @@ bool REAL(ts_host_attention)(const ts_node *n, ts_host *h, ts_error *err)
 
 static uint64_t attention_scratch(const ts_node *n, const ts_host *h)
 {
-    const attention_shape s = shape_of(n);
+    const attention_shape s = attention_shape_of(n);
     return (uint64_t)(scratch_floats(&s) * ts_host_threads(h)) * sizeof(float);
 }
 
 static double attention_flops(const ts_node *n)
 {
-    const attention_shape s = shape_of(n);
+    const attention_shape s = attention_shape_of(n);
     return 4.0 * (double)(s.batch * s.tq) * (double)s.tk * (double)s.channels * (s.causal ? 0.5 : 1.0);
 }
 
@@ -232,7 +154,7 @@ static double attention_flops(const ts_node *n)
 static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const attention_attr *attr = n->attr;
-    const attention_shape s = shape_of(n);
+    const attention_shape s = attention_shape_of(n);
     const ts_vk_limits *limits = ts_vk_limits_of(cmd);
     const uint64_t real_bytes = limits->fp16 ? 2 : 4;
     ts_vk_dispatch_desc desc = {.flops = attention_flops(n)};
@@ -283,6 +205,7 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 /* ---- the op ---- */
 
 static const ts_op attention_op = {.name = "attention",
+                                   .grad = ts_attention_grad,
                                    .flops = attention_flops,
                                    .host = ts_host_attention_f32,
                                    .host_f64 = ts_host_attention_f64,

@@ -1,0 +1,388 @@
+/* attention_grad.c - the gradient of attention. For a head with scores s = scale q k^T, p = softmax(s), y = p v:
+ *     dv = p^T dy,   ds = p (dy v^T - rowsum(dy y)),   dq = scale ds k,   dk = scale ds^T q
+ * (Dao et al. 2022, arXiv 2205.14135, appendix B.2). p is computed again from q and k, so that no matrix of scores outlives its
+ * head. Every element of the result is summed by one thread or workgroup, in order: no atomics, the same bits each time.
+ *
+ * The host takes a head at a time: for a block of query rows it makes p and ds, which give their rows of dq at once and are added
+ * to dk and dv. A GPU cannot add like that without atomics, and makes the scores three times: for a block of query rows to get
+ * their maximum and sum, for dq, and in a second dispatch, the other way round, for a block of keys. */
+#include "engine/op/attention.h"
+#include "engine/real.h"
+#include "engine/vulkan/vulkan.h"
+
+#include <string.h>
+
+/* ---- host ---- */
+
+enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 8 * ROWS }; /* query rows at a time */
+
+typedef struct {
+    attention_shape s;
+    const real *q, *k, *v, *y, *dy;
+    real *dq, *dk, *dv, *scratch;
+    int64_t slots, slot_count;
+} grad_job;
+
+TS_HOST_KERNEL(attention_grad);
+
+#ifdef TS_YARDSTICK
+
+static void grad_row(const grad_job *j, int64_t b, int64_t head, int64_t t, real *p, real *ds)
+{
+    const attention_shape *s = &j->s;
+    const int64_t q_at = (b * s->tq + t) * s->q_stride + head * s->dim, y_at = (b * s->tq + t) * s->channels + head * s->dim;
+    const int64_t k_at = b * s->tk * s->k_stride + head * s->dim, keys = s->causal ? t + 1 : s->tk;
+    const real scale = 1 / real_sqrt((real)s->dim);
+    real top = -INFINITY, sum = 0, delta = 0;
+    for (int64_t i = 0; i < keys; i++) {
+        p[i] = ds[i] = 0;
+        for (int64_t c = 0; c < s->dim; c++) {
+            p[i] += j->q[q_at + c] * j->k[k_at + i * s->k_stride + c] * scale;
+            ds[i] += j->dy[y_at + c] * j->v[k_at + i * s->k_stride + c];
+        }
+        if (p[i] > top) top = p[i];
+    }
+    for (int64_t i = 0; i < keys; i++) sum += p[i] = real_exp(p[i] - top);
+    for (int64_t c = 0; c < s->dim; c++) delta += j->dy[y_at + c] * j->y[y_at + c];
+    for (int64_t c = 0; c < s->dim; c++) j->dq[q_at + c] = 0;
+    for (int64_t i = 0; i < keys; i++) {
+        p[i] /= sum;
+        ds[i] = p[i] * (ds[i] - delta) * scale;
+        for (int64_t c = 0; c < s->dim; c++) {
+            j->dq[q_at + c] += ds[i] * j->k[k_at + i * s->k_stride + c];
+            j->dk[k_at + i * s->k_stride + c] += ds[i] * j->q[q_at + c];
+            j->dv[k_at + i * s->k_stride + c] += p[i] * j->dy[y_at + c];
+        }
+    }
+}
+
+static void grad_slots(void *ctx, int64_t begin, int64_t end)
+{
+    const grad_job *j = ctx;
+    const attention_shape *s = &j->s;
+    const int64_t units = s->batch * s->heads;
+    for (int64_t slot = begin; slot < end; slot++)
+        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
+            const int64_t b = unit / s->heads, head = unit % s->heads;
+            for (int64_t i = 0; i < s->tk; i++)
+                for (int64_t c = 0; c < s->dim; c++) {
+                    const int64_t at = (b * s->tk + i) * s->k_stride + head * s->dim + c;
+                    j->dk[at] = j->dv[at] = 0;
+                }
+            real *row = j->scratch + slot * 2 * s->tk;
+            for (int64_t t = 0; t < s->tq; t++) grad_row(j, b, head, t, row, row + s->tk);
+        }
+}
+
+#else
+
+/* Floats of one row of p or ds: tiles of 16 keys when it is made, of 6 when it is used. */
+static int64_t row_room(const attention_shape *s)
+{
+    return attention_padded(s->tk + ROWS - 1);
+}
+
+/* Floats of dk or dv while they are summed: panels of 16 columns, whole tiles of 6 rows. */
+static int64_t sum_room(const attention_shape *s)
+{
+    return (s->tk + ROWS - 1) / ROWS * ROWS * attention_padded(s->dim);
+}
+
+/* What a thread works in. In all more than the two rows of doubles that the yardstick takes. */
+typedef struct {
+    float *k_rows, *v_rows, *k_cols; /* panels of the head */
+    float *q_cols, *dy_cols;         /* panels of the block */
+    float *p, *ds;                   /* (BLOCK, row_room) */
+    float *dk, *dv;                  /* sums, in panels */
+} workspace;
+
+static int64_t lay_out(const attention_shape *s, float *base, workspace *w)
+{
+    const struct {
+        float **place;
+        int64_t floats;
+    } parts[] = {{&w->k_rows, attention_padded(s->tk) * s->dim},
+                 {&w->v_rows, attention_padded(s->tk) * s->dim},
+                 {&w->k_cols, s->tk * attention_padded(s->dim)},
+                 {&w->q_cols, BLOCK * attention_padded(s->dim)},
+                 {&w->dy_cols, BLOCK * attention_padded(s->dim)},
+                 {&w->p, BLOCK * row_room(s)},
+                 {&w->ds, BLOCK * row_room(s)},
+                 {&w->dk, sum_room(s)},
+                 {&w->dv, sum_room(s)}};
+    int64_t total = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (base) *parts[i].place = base + total;
+        total += parts[i].floats;
+    }
+    return total;
+}
+
+static int64_t scratch_floats(const attention_shape *s)
+{
+    workspace none;
+    return lay_out(s, NULL, &none);
+}
+
+/* acc[r][c] += sum over i < k of a[i * stride + r] b[i][c]: a tile of a^T b, both rows read as they lie. */
+static inline __attribute__((always_inline)) void add_transposed(ts_lanes acc[ROWS], const float *a, int64_t stride, int64_t k,
+                                                                 const float *b)
+{
+    const ts_lanes *lanes = (const ts_lanes *)(const void *)b;
+    ts_lanes a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], a4 = acc[4], a5 = acc[5];
+    for (int64_t i = 0; i < k; i++, a += stride) {
+        const ts_lanes v = lanes[i];
+        a0 += a[0] * v;
+        a1 += a[1] * v;
+        a2 += a[2] * v;
+        a3 += a[3] * v;
+        a4 += a[4] * v;
+        a5 += a[5] * v;
+    }
+    acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3, acc[4] = a4, acc[5] = a5;
+}
+
+/* Rows of `from` times panels of `keys` rows -> rows of `out`, each `room` apart. */
+static inline __attribute__((always_inline)) void product_tile(const float *const from[ROWS], int64_t dim, const float *panels,
+                                                               int64_t keys, float *out, int64_t room)
+{
+    for (int64_t i = 0; i < keys; i += COLS) {
+        ts_lanes acc[ROWS] = {0};
+        ts_tile_add(acc, from, dim, panels + i * dim);
+        for (int64_t r = 0; r < ROWS; r++) memcpy(out + r * room + i, &acc[r], sizeof acc[r]);
+    }
+}
+
+/* p, which holds scores, becomes their softmax, and ds, which holds dy v^T, the gradient of the scores times `scale`; of a row of
+ * `keys`, and zeros up to `room`. */
+static inline __attribute__((always_inline)) void score_grad(float *p, float *ds, int64_t keys, int64_t room, float scale,
+                                                             float delta)
+{
+    const float inverse = 1 / attention_soften(p, keys, room, scale);
+#pragma omp simd
+    for (int64_t i = 0; i < keys; i++) {
+        p[i] *= inverse;
+        ds[i] = p[i] * (ds[i] - delta) * scale;
+    }
+    for (int64_t i = keys; i < room; i++) ds[i] = 0;
+}
+
+/* Up to 6 query rows of one head, from `t` of all and `at` of the block on: their p, ds and dq. The pointers are to the head. */
+static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, const workspace *w, int64_t t, int64_t at,
+                                                            int64_t rows, const float *q, const float *y, const float *dy,
+                                                            float *dq)
+{
+    const attention_shape *s = &j->s;
+    const int64_t keys = s->causal ? t + rows : s->tk, room = row_room(s);
+    const float scale = 1 / sqrtf((float)s->dim);
+    float *p = w->p + at * room, *ds = w->ds + at * room;
+    const float *row[ROWS];
+    for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
+    product_tile(row, s->dim, w->k_rows, keys, p, room);
+    for (int64_t r = 0; r < ROWS; r++) row[r] = dy + (t + (r < rows ? r : 0)) * s->channels;
+    product_tile(row, s->dim, w->v_rows, keys, ds, room);
+    for (int64_t r = 0; r < rows; r++) {
+        const float *y_row = y + (t + r) * s->channels, *dy_row = row[r];
+        float delta = 0;
+#pragma omp simd reduction(+ : delta)
+        for (int64_t c = 0; c < s->dim; c++) delta += dy_row[c] * y_row[c];
+        score_grad(p + r * room, ds + r * room, s->causal ? t + r + 1 : keys, room, scale, delta);
+    }
+    for (int64_t r = 0; r < ROWS; r++) row[r] = ds + (r < rows ? r : 0) * room;
+    for (int64_t c = 0; c < s->dim; c += COLS) {
+        ts_lanes acc[ROWS] = {0};
+        ts_tile_add(acc, row, keys, w->k_cols + c * s->tk);
+        const int64_t width = s->dim - c < COLS ? s->dim - c : COLS;
+        for (int64_t r = 0; r < rows; r++) memcpy(dq + (t + r) * s->q_stride + c, &acc[r], (size_t)width * sizeof *dq);
+    }
+}
+
+/* sums (keys, dim) += rows^T panels, over the query rows of a block. */
+static inline __attribute__((always_inline)) void add_block(const attention_shape *s, const float *rows, int64_t count,
+                                                            int64_t keys, const float *panels, float *sums)
+{
+    const int64_t room = row_room(s), height = (s->tk + ROWS - 1) / ROWS * ROWS;
+    for (int64_t c = 0; c < s->dim; c += COLS)
+        for (int64_t i = 0; i < keys; i += ROWS) {
+            ts_lanes acc[ROWS];
+            float *sum = sums + c * height + i * COLS;
+            memcpy(acc, sum, sizeof acc);
+            add_transposed(acc, rows + i, room, count, panels + c * count);
+            memcpy(sum, acc, sizeof acc);
+        }
+}
+
+static void store_sums(const attention_shape *s, const float *sums, float *out)
+{
+    const int64_t height = (s->tk + ROWS - 1) / ROWS * ROWS;
+    for (int64_t c = 0; c < s->dim; c += COLS) {
+        const int64_t width = s->dim - c < COLS ? s->dim - c : COLS;
+        for (int64_t i = 0; i < s->tk; i++)
+            memcpy(out + i * s->k_stride + c, sums + c * height + i * COLS, (size_t)width * sizeof *out);
+    }
+}
+
+TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
+{
+    const grad_job *j = ctx;
+    const attention_shape *s = &j->s;
+    const int64_t units = s->batch * s->heads;
+    for (int64_t slot = begin; slot < end; slot++) {
+        workspace w;
+        lay_out(s, j->scratch + slot * j->slot_count, &w);
+        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
+            const int64_t b = unit / s->heads, channel = unit % s->heads * s->dim;
+            const int64_t q_at = b * s->tq * s->q_stride + channel, k_at = b * s->tk * s->k_stride + channel;
+            const int64_t y_at = b * s->tq * s->channels + channel;
+            attention_pack_rows(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_rows);
+            attention_pack_rows(j->v + k_at, s->k_stride, s->tk, s->dim, w.v_rows);
+            attention_pack_columns(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_cols);
+            memset(w.dk, 0, (size_t)sum_room(s) * sizeof *w.dk);
+            memset(w.dv, 0, (size_t)sum_room(s) * sizeof *w.dv);
+            for (int64_t first = 0; first < s->tq; first += BLOCK) {
+                const int64_t rows = s->tq - first < BLOCK ? s->tq - first : BLOCK;
+                const int64_t keys = s->causal ? first + rows : s->tk;
+                for (int64_t t = 0; t < rows; t += ROWS)
+                    grad_tile(j, &w, first + t, t, rows - t < ROWS ? rows - t : ROWS, j->q + q_at, j->y + y_at, j->dy + y_at,
+                              j->dq + q_at);
+                attention_pack_columns(j->q + q_at + first * s->q_stride, s->q_stride, rows, s->dim, w.q_cols);
+                attention_pack_columns(j->dy + y_at + first * s->channels, s->channels, rows, s->dim, w.dy_cols);
+                add_block(s, w.p, rows, keys, w.dy_cols, w.dv);
+                add_block(s, w.ds, rows, keys, w.q_cols, w.dk);
+            }
+            store_sums(s, w.dk, j->dk + k_at);
+            store_sums(s, w.dv, j->dv + k_at);
+        }
+    }
+}
+#endif
+
+/* in: q, k, v (or the three packed), y, dy; out: dq, dk, dv (or the three packed). */
+bool REAL(ts_host_attention_grad)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    const attention_attr *attr = n->attr;
+    const int last = attr->packed ? 0 : 2;
+    grad_job job = {.s = attention_shape_of(n), .scratch = ts_host_scratch(h, n), .slots = ts_host_threads(h)};
+    job.q = ts_host_ptr(h, n->in[0]);
+    job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
+    job.v = (const real *)ts_host_ptr(h, n->in[last]) + job.s.v_offset;
+    job.y = ts_host_ptr(h, n->in[last + 1]);
+    job.dy = ts_host_ptr(h, n->in[last + 2]);
+    job.dq = ts_host_ptr(h, n->out[0]);
+    job.dk = (real *)ts_host_ptr(h, n->out[attr->packed ? 0 : 1]) + job.s.k_offset;
+    job.dv = (real *)ts_host_ptr(h, n->out[last]) + job.s.v_offset;
+#ifndef TS_YARDSTICK
+    job.slot_count = scratch_floats(&job.s);
+#endif
+    ts_parallel((int)job.slots, job.slots, 1, grad_slots, &job);
+    return true;
+}
+
+#ifndef TS_YARDSTICK
+
+static uint64_t grad_scratch(const ts_node *n, const ts_host *h)
+{
+    const attention_shape s = attention_shape_of(n);
+    return (uint64_t)(scratch_floats(&s) * ts_host_threads(h)) * sizeof(float);
+}
+
+static double grad_flops(const ts_node *n)
+{
+    const attention_shape s = attention_shape_of(n);
+    return 10.0 * (double)(s.batch * s.tq) * (double)s.tk * (double)s.channels * (s.causal ? 0.5 : 1.0);
+}
+
+/* ---- Vulkan: attention_grad_q, which also leaves each row's log-sum-exp and rowsum(dy y) in the scratch, then
+ * attention_grad_kv; the same with _cpu on a driver that runs on the CPU ---- */
+
+static uint64_t grad_vulkan_scratch(const ts_node *n, const ts_vk_limits *limits)
+{
+    (void)limits;
+    const attention_shape s = attention_shape_of(n);
+    return (uint64_t)(s.batch * s.heads * s.tq) * 2 * sizeof(float);
+}
+
+static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const attention_attr *attr = n->attr;
+    const attention_shape s = attention_shape_of(n);
+    const ts_vk_limits *limits = ts_vk_limits_of(cmd);
+    const uint64_t real_bytes = limits->fp16 ? 2 : 4, k_bytes = (uint64_t)s.k_offset * real_bytes;
+    const uint64_t v_bytes = (uint64_t)s.v_offset * real_bytes;
+    const int second = attr->packed ? 0 : 1, last = attr->packed ? 0 : 2;
+    int64_t rows = 32,
+            dims = 64; /* of a workgroup: rows, and dimensions of the output; attention_grad_gpu.glsl's ROWS and DIMS */
+    uint32_t depth = 1;
+    if (limits->cpu) {
+        rows = limits->subgroup < 8 ? limits->subgroup : 8;
+        depth = s.dim > 4 * (int64_t)limits->subgroup ? 2 : 1;
+        dims = 4 * (int64_t)limits->subgroup * depth;
+    }
+    struct {
+        uint64_t q, k, v, y, dy, dq, dk, dv, stats;
+        uint32_t tq, tk, heads, dim, q_stride, k_stride, blocks, parts, total, causal;
+        float scale;
+    } push = {ts_vk_address(cmd, n->in[0]),
+              ts_vk_address(cmd, n->in[second]) + k_bytes,
+              ts_vk_address(cmd, n->in[last]) + v_bytes,
+              ts_vk_address(cmd, n->in[last + 1]),
+              ts_vk_address(cmd, n->in[last + 2]),
+              ts_vk_address(cmd, n->out[0]),
+              ts_vk_address(cmd, n->out[second]) + k_bytes,
+              ts_vk_address(cmd, n->out[last]) + v_bytes,
+              ts_vk_address(cmd, n->scratch),
+              (uint32_t)s.tq,
+              (uint32_t)s.tk,
+              (uint32_t)s.heads,
+              (uint32_t)s.dim,
+              (uint32_t)s.q_stride,
+              (uint32_t)s.k_stride,
+              0,
+              (uint32_t)((s.dim + dims - 1) / dims),
+              0,
+              s.causal,
+              1 / sqrtf((float)s.dim)};
+    for (int pass = 0; pass < 2; pass++) {
+        const int64_t blocks = ((pass == 0 ? s.tq : s.tk) + rows - 1) / rows, total = s.batch * s.heads * blocks * push.parts;
+        if (total > UINT32_MAX)
+            return ts_fail(err, TS_ERR_UNSUPPORTED, "attention_grad: %s is too large for one dispatch",
+                           ts_shape_text(n->in[0]).s);
+        push.blocks = (uint32_t)blocks;
+        push.total = (uint32_t)total;
+        ts_vk_dispatch_desc desc = {.push = &push, .push_bytes = sizeof push, .flops = 0.8 * grad_flops(n)};
+        ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
+        if (limits->cpu) desc.shader = pass == 0 ? "attention_grad_q_cpu" : "attention_grad_kv_cpu";
+        else desc.shader = pass == 0 ? "attention_grad_q" : "attention_grad_kv";
+        desc.spec_count = limits->cpu ? 4 : 0;
+        desc.spec[0] = limits->subgroup;
+        desc.spec[1] = (uint32_t)rows;
+        desc.spec[2] = depth;
+        desc.spec[3] = s.dim % 4 == 0;
+        if (!ts_vk_dispatch(cmd, &desc, err)) return false;
+        if (pass == 0) ts_vk_barrier(cmd);
+    }
+    return true;
+}
+
+/* ---- the op ---- */
+
+static const ts_op attention_grad_op = {.name = "attention_grad",
+                                        .flops = grad_flops,
+                                        .host = ts_host_attention_grad_f32,
+                                        .host_f64 = ts_host_attention_grad_f64,
+                                        .host_scratch = grad_scratch,
+                                        .vulkan = grad_vulkan,
+                                        .vulkan_scratch = grad_vulkan_scratch};
+
+void ts_attention_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted; /* the three share their work: those not wanted cost little */
+    ts_tensor *in[5];
+    for (int i = 0; i < n->nin; i++) in[i] = n->in[i];
+    in[n->nin] = n->out[0];
+    in[n->nin + 1] = dy[0];
+    ts_node *d = ts_node_new(n->graph, &attention_grad_op, n->nin + 2, in, n->attr, sizeof(attention_attr));
+    for (int i = 0; i < n->nin; i++) dx[i] = ts_node_output(d, TS_REAL, 3, n->in[i]->shape);
+}
+#endif
