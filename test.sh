@@ -26,7 +26,7 @@ step "static analysis"
 cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
     --suppress=invalidPointerCast:engine/weights_convert.c -j "$(nproc)" -I . engine grid vqgan mae cli
 printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|cli)/.*\.c$' |
-    xargs -P "$(nproc)" -n 4 timeout 600 clang-tidy --quiet -p build
+    xargs -P "$(nproc)" -n 1 timeout 600 clang-tidy --quiet -p build
 
 step "fuzzing: 30 s each"
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DTESSERA_FUZZ=ON
