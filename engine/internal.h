@@ -132,7 +132,7 @@ struct ts_device {
     uint64_t real_bytes;  /* of one TS_REAL: 4, 2 or 8 */
     uint64_t block_bytes; /* largest block of an arena */
     uint64_t align;       /* of a tensor in a block */
-    int64_t pack_panel;         /* how weights are kept: the `panel` of ts_pack */
+    int64_t pack_panel;   /* how weights are kept: the `panel` of ts_pack */
     int threads;
     bool profile;
     const ts_vk_limits *limits; /* Vulkan only, else NULL */

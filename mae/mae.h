@@ -153,8 +153,8 @@ bool ts_model_check(const ts_weights *w, ts_error *err);
 
 /* ---- a model of random weights ---------------------------------------------------------------------------------- */
 
-/* Writes an MAE-VQGAN of random weights as safetensors, its heads and "tessera.note": "random weights" in the metadata: to try the
- * path of a run where no trained model is at hand, and its speed. Its answers mean nothing. NULL shapes: a small one's. */
+/* Writes an MAE-VQGAN of random weights as safetensors, its heads and "tessera.note": "random weights" in the metadata: to try
+ * the path of a run where no trained model is at hand, and its speed. Its answers mean nothing. NULL shapes: a small one's. */
 bool ts_mae_write_random(const char *path, const ts_mae_config *mae, const ts_vqgan_config *vqgan, uint64_t seed, ts_error *err);
 
 #ifdef __cplusplus
