@@ -25,8 +25,9 @@ step "static analysis"
 # The converter reads unaligned numbers through packed types, which cppcheck takes for plain casts.
 cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
     --suppress=invalidPointerCast:engine/weights_convert.c -j "$(nproc)" -I . engine grid vqgan mae cli
-printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|cli)/.*\.c$' |
-    xargs -P "$(nproc)" -n 4 timeout 600 clang-tidy --quiet -p build
+# engine/stb.c is the decoder's and encoder's own code.
+printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|cli)/.*\.c$' | grep -v 'engine/stb\.c$' |
+    xargs -P "$(nproc)" -n 1 timeout 600 clang-tidy --quiet -p build
 
 step "fuzzing: 30 s each"
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DTESSERA_FUZZ=ON

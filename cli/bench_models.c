@@ -94,6 +94,7 @@ static bool make_inputs(model_bench *b, ts_error *err)
     int64_t places = (int64_t)c->side * c->side, batch = b->desc->batch;
     int unit = c->patch > b->vqgan.config.factor ? c->patch : b->vqgan.config.factor;
     int64_t values = batch * places * unit * unit * 3;
+    if (places < 1 || batch < 1) return ts_fail(err, TS_ERR_ARGUMENT, "there is nothing to measure");
     if (!ts_grid_plan(&(ts_grid_desc){.canvas = c->side * c->patch, .patch = c->patch}, &b->grid, err)) return false;
     b->keep = calloc((size_t)(batch * places), sizeof *b->keep);
     b->codes = calloc((size_t)(batch * places), sizeof *b->codes);

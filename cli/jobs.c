@@ -13,36 +13,34 @@ void ts_jobs_free(ts_jobs *jobs)
     *jobs = (ts_jobs){0};
 }
 
-/* Appends `count` paths, which then belong to the jobs. On failure they are still the caller's. */
-static bool append_queries(ts_jobs *jobs, char **paths, int count, ts_error *err)
+/* Appends a path, which from then on belongs to the jobs (NULL: there was no memory for it). */
+static bool append_query(ts_jobs *jobs, char *path, ts_error *err)
 {
-    char **grown = realloc(jobs->query, (size_t)(jobs->count + count) * sizeof *grown);
-    if (!grown) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    memcpy(grown + jobs->count, paths, (size_t)count * sizeof *paths);
+    char **grown = path ? realloc(jobs->query, (size_t)(jobs->count + 1) * sizeof *grown) : NULL;
+    if (!grown) {
+        free(path);
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    }
     jobs->query = grown;
-    jobs->count += count;
+    grown[jobs->count++] = path;
     return true;
 }
 
 /* A word of the command line: a picture, or a folder of them (then `*folder` is set). */
 static bool add_query(ts_jobs *jobs, const char *word, bool *folder, ts_error *err)
 {
-    if (ts_is_folder(word)) {
-        int count = 0;
-        *folder = true;
-        char **list = ts_list_pictures(word, &count, err);
-        if (!list) return false;
-        bool ok = append_queries(jobs, list, count, err);
-        if (ok) free(list);
-        else ts_paths_free(list, count);
-        return ok;
+    if (!ts_is_folder(word)) return ts_check_readable(word, "query", err) && append_query(jobs, strdup(word), err);
+    int count = 0;
+    *folder = true;
+    char **list = ts_list_pictures(word, &count, err);
+    if (!list) return false;
+    bool ok = true;
+    for (int i = 0; i < count; i++) {
+        if (ok) ok = append_query(jobs, list[i], err);
+        else free(list[i]);
     }
-    if (!ts_check_readable(word, "query", err)) return false;
-    char *copy = strdup(word);
-    if (!copy) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (append_queries(jobs, &copy, 1, err)) return true;
-    free(copy);
-    return false;
+    free(list);
+    return ok;
 }
 
 /* Where the results named by `out` go. A lone query goes to a file, unless `out` is a folder, or looks like one. */

@@ -152,7 +152,7 @@ char **ts_list_pictures(const char *folder, int *count, ts_error *err)
     }
     closedir(dir);
     if (ok && *count == 0) ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (png, jpg, jpeg or bmp)", folder);
-    if (!ok) {
+    if (!ok || !list) {
         ts_paths_free(list, *count);
         *count = 0;
         return NULL;

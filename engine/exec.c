@@ -41,7 +41,8 @@ ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err)
     bool ok = ts_plan(e, err);
     if (ok && dev->profile) {
         e->profile = calloc((size_t)e->count + 1, sizeof *e->profile);
-        ok = e->profile || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        ok = e->profile != NULL;
+        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
         for (int64_t i = 0; ok && i < e->count; i++) describe_node(e->order[i], dev, &e->profile[i]);
     }
     if (!ok || !dev->backend->exec_new(e, err) || !zero_states(e, err)) {

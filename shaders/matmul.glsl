@@ -6,10 +6,6 @@
 #define REAL_BYTES 4
 #endif
 
-// Four numbers that lie on a multiple of four.
-layout(buffer_reference, scalar, buffer_reference_align = 4 * REAL_BYTES) readonly buffer InFour { REAL4 v[]; };
-layout(buffer_reference, scalar, buffer_reference_align = 4 * REAL_BYTES) writeonly buffer OutFour { REAL4 v[]; };
-
 struct MatmulPush {
     InReal a, b;
     OutReal y;
@@ -17,7 +13,8 @@ struct MatmulPush {
     uint m, n, k;
     uint panel;     // columns of a panel of B; 0: B lies in plain rows
     uint first_row; // of this dispatch
-    // with CONV: the image, and the kernel
+    uint act;       // ts_act
+    // the image and the kernel
     uint height, width, channels, out_height, out_width, kernel_w, stride;
     int top, left;
 };
@@ -38,22 +35,29 @@ vec4 activate(uint act, vec4 v)
     return v;
 }
 
-// Stores four columns of a row, those that exist.
+// Four columns of a row before the last step: those past the end are zero.
+vec4 bias_at(MatmulPush p, bool wide, uint column)
+{
+    if (!present(p.bias) || column >= p.n) return vec4(0.0);
+    if (wide) return load_four(p.bias, column);
+    vec4 v = vec4(0.0);
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        if (column + i < p.n) v[i] = float(p.bias.v[column + i]);
+    return v;
+}
+
+// The last step for four columns of a row, of which those that exist are stored; `v` has the bias.
 void finish(MatmulPush p, uint act, bool wide, uint row, uint column, vec4 v)
 {
     if (column >= p.n) return;
     const uint at = row * p.n + column;
+    v = activate(act, v);
     if (wide) {
-        if (present(p.bias)) v += vec4(InFour(p.bias).v[column / 4]);
-        v = activate(act, v);
-        if (present(p.residual)) v += vec4(InFour(p.residual).v[at / 4]);
-        OutFour(p.y).v[at / 4] = REAL4(v);
+        if (present(p.residual)) v += load_four(p.residual, at);
+        store_four(p.y, at, v);
         return;
     }
     const uint count = min(4, p.n - column);
-    if (present(p.bias)) [[unroll]] for (uint i = 0; i < 4; i++)
-        if (i < count) v[i] += float(p.bias.v[column + i]);
-    v = activate(act, v);
     [[unroll]] for (uint i = 0; i < 4; i++)
         if (i < count) {
             if (present(p.residual)) v[i] += float(p.residual.v[at + i]);

@@ -10,6 +10,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "math.glsl"
+#include "four.glsl"
 #include "matmul.glsl"
 
 layout(local_size_x_id = 0) in;
@@ -44,12 +45,12 @@ float image_at(MatmulPush p, uint base, ivec2 corner, uint k)
 vec4 load_a(MatmulPush p, uint base, ivec2 corner, uint k)
 {
     if (k >= p.k) return vec4(0.0);
-    if (A_WIDE && !CONV) return vec4(InFour(p.a).v[(base + k) / 4]);
+    if (A_WIDE && !CONV) return load_four(p.a, base + k);
     if (A_WIDE) {
         const uint tap = k / p.channels;
         const ivec2 at = corner + ivec2(tap % p.kernel_w, tap / p.kernel_w);
         if (at.x < 0 || at.y < 0 || at.x >= int(p.width) || at.y >= int(p.height)) return vec4(0.0);
-        return vec4(InFour(p.a).v[(base + (at.y * p.width + at.x) * p.channels + k % p.channels) / 4]);
+        return load_four(p.a, base + (at.y * p.width + at.x) * p.channels + k % p.channels);
     }
     vec4 v = vec4(0.0);
     [[unroll]] for (uint j = 0; j < 4; j++)
@@ -61,7 +62,7 @@ vec4 load_b(MatmulPush p, uint k, uint column)
 {
     if (k >= p.k || column >= p.n) return vec4(0.0);
     const uint at = k * p.n + column;
-    if (B_WIDE) return vec4(InFour(p.b).v[at / 4]);
+    if (B_WIDE) return load_four(p.b, at);
     vec4 v = vec4(0.0);
     [[unroll]] for (uint j = 0; j < 4; j++)
         if (column + j < p.n) v[j] = float(p.b.v[at + j]);
@@ -122,9 +123,10 @@ void main()
                 }
         }
     }
-    [[unroll]] for (uint r = 0; r < TM; r++)
-        [[unroll]] for (uint h = 0; h < HALVES; h++) {
-            const uint row = first + my_row + r;
-            if (row < p.m) finish(p, ACT, B_WIDE, row, left + 4 * (h * ACROSS + my_column), sum[r * HALVES + h]);
-        }
+    [[unroll]] for (uint h = 0; h < HALVES; h++) {
+        const uint column = left + 4 * (h * ACROSS + my_column);
+        const vec4 bias = bias_at(p, B_WIDE, column);
+        [[unroll]] for (uint r = 0; r < TM; r++)
+            if (first + my_row + r < p.m) finish(p, ACT, B_WIDE, first + my_row + r, column, sum[r * HALVES + h] + bias);
+    }
 }

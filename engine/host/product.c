@@ -51,25 +51,71 @@ static void pack_panel(const product_job *j, int64_t o, float *panel)
     }
 }
 
-/* The pixel that output place `at` sees through tap (ky, kx); zeros outside the image. */
-static const float *pixel(const product_job *j, int64_t at, int64_t ky, int64_t kx, const float *zeros)
+/* Where output place `at` looks: the image's first pixel, and the line and column of the kernel's first tap. */
+typedef struct {
+    const float *image;
+    int64_t y, x;
+} view;
+
+static view view_of(const product_job *j, int64_t at)
 {
     const ts_product *p = j->p;
     const int64_t ox = at % p->out_width, oy = at / p->out_width % p->out_height, image = at / (p->out_width * p->out_height);
-    const int64_t y = oy * p->stride + ky - p->top, x = ox * p->stride + kx - p->left;
-    if (y < 0 || y >= p->height || x < 0 || x >= p->width) return zeros;
-    return j->x + ((image * p->height + y) * p->width + x) * p->channels;
+    return (view){j->x + image * p->height * p->width * p->channels, oy * p->stride - p->top, ox * p->stride - p->left};
 }
 
-static void finish(const product_job *j, int64_t at, int64_t o, const float *sums)
+/* acc += what 6 views see through the kernel. A line of the kernel is one stretch of memory, in the image as in the panel, where
+ * all of it lies inside for all 6; else it is taken tap by tap, with zeros outside. */
+static inline __attribute__((always_inline)) void convolve(const product_job *j, const view v[TS_TILE_ROWS], const float *panel,
+                                                           const float *zeros, ts_lanes acc[TS_TILE_ROWS])
 {
     const ts_product *p = j->p;
-    const int64_t width = p->out_channels - o < TS_TILE_COLS ? p->out_channels - o : TS_TILE_COLS;
-    const int64_t base = at * p->out_channels + o;
-    for (int64_t k = 0; k < width; k++) {
-        float v = ts_product_activate(p->act, sums[k] + (j->bias ? j->bias[o + k] : 0));
-        j->out[base + k] = j->residual ? v + j->residual[base + k] : v;
+    const float *row[TS_TILE_ROWS];
+    for (int64_t ky = 0; ky < p->kernel_h; ky++) {
+        const float *line = panel + ky * p->kernel_w * p->channels * TS_TILE_COLS;
+        bool inside = true;
+        for (int64_t r = 0; r < TS_TILE_ROWS; r++)
+            inside = inside && v[r].y + ky >= 0 && v[r].y + ky < p->height && v[r].x >= 0 && v[r].x + p->kernel_w <= p->width;
+        if (inside) {
+            for (int64_t r = 0; r < TS_TILE_ROWS; r++) row[r] = v[r].image + ((v[r].y + ky) * p->width + v[r].x) * p->channels;
+            ts_tile_add(acc, row, p->kernel_w * p->channels, line);
+            continue;
+        }
+        for (int64_t kx = 0; kx < p->kernel_w; kx++) {
+            for (int64_t r = 0; r < TS_TILE_ROWS; r++) {
+                const int64_t y = v[r].y + ky, x = v[r].x + kx;
+                const bool outside = y < 0 || y >= p->height || x < 0 || x >= p->width;
+                row[r] = outside ? zeros : v[r].image + (y * p->width + x) * p->channels;
+            }
+            ts_tile_add(acc, row, p->channels, line + kx * p->channels * TS_TILE_COLS);
+        }
     }
+}
+
+static inline __attribute__((always_inline)) void activate_all(ts_act act, float v[TS_TILE_COLS])
+{
+#pragma omp simd
+    for (int64_t k = 0; k < TS_TILE_COLS; k++) v[k] = ts_product_activate(act, v[k]);
+}
+
+/* A constant in each call, so that the loop over the columns has no choice in it. */
+static inline __attribute__((always_inline)) void activate(ts_act act, float v[TS_TILE_COLS])
+{
+    if (act == TS_ACT_GELU) activate_all(TS_ACT_GELU, v);
+    else if (act == TS_ACT_QUICK_GELU) activate_all(TS_ACT_QUICK_GELU, v);
+    else if (act == TS_ACT_SWISH) activate_all(TS_ACT_SWISH, v);
+}
+
+static inline __attribute__((always_inline)) void finish(const product_job *j, int64_t at, int64_t o, const ts_lanes *sums)
+{
+    const int64_t left = j->p->out_channels - o, width = left < TS_TILE_COLS ? left : TS_TILE_COLS;
+    const int64_t base = at * j->p->out_channels + o;
+    float v[TS_TILE_COLS];
+    memcpy(v, sums, sizeof v);
+    for (int64_t k = 0; j->bias && k < width; k++) v[k] += j->bias[o + k];
+    activate(j->p->act, v);
+    for (int64_t k = 0; j->residual && k < width; k++) v[k] += j->residual[base + k];
+    memcpy(j->out + base, v, (size_t)width * sizeof *v);
 }
 
 TS_CLONES static void product_slots(void *ctx, int64_t begin, int64_t end)
@@ -89,17 +135,10 @@ TS_CLONES static void product_slots(void *ctx, int64_t begin, int64_t end)
             for (int64_t at = first; at < last; at += TS_TILE_ROWS) {
                 const int64_t rows = last - at < TS_TILE_ROWS ? last - at : TS_TILE_ROWS;
                 ts_lanes acc[TS_TILE_ROWS] = {0};
-                for (int64_t tap = 0; tap < p->kernel_h * p->kernel_w; tap++) {
-                    const float *row[TS_TILE_ROWS];
-                    for (int64_t r = 0; r < TS_TILE_ROWS; r++)
-                        row[r] = pixel(j, r < rows ? at + r : at, tap / p->kernel_w, tap % p->kernel_w, zeros);
-                    ts_tile_add(acc, row, p->channels, panel + tap * p->channels * TS_TILE_COLS);
-                }
-                for (int64_t r = 0; r < rows; r++) {
-                    float sums[TS_TILE_COLS];
-                    memcpy(sums, &acc[r], sizeof sums);
-                    finish(j, at + r, o, sums);
-                }
+                view v[TS_TILE_ROWS];
+                for (int64_t r = 0; r < TS_TILE_ROWS; r++) v[r] = view_of(j, r < rows ? at + r : at);
+                convolve(j, v, panel, zeros, acc);
+                for (int64_t r = 0; r < rows; r++) finish(j, at + r, o, &acc[r]);
             }
         }
     }

@@ -49,8 +49,8 @@ void ts_vk_items(const ts_vk_cmd *cmd, int64_t count, ts_vk_dispatch_desc *desc)
 /* Matrix product and convolution, the one family that matters for speed (engine/vulkan/matmul.c).
  *     out (m, n) = act(A (m, k) B (k, n) + bias (n)) + residual (m, n)
  * B is as parameters are kept on Vulkan: TS_LAYOUT_LINEAR (in, out), TS_LAYOUT_CONV (kh, kw, in, out), in panels where the limits
- * say so; or, with `plain_b`, always plain rows. A is plain rows, or with `conv` the places of an NHWC image: row = (image, y, x),
- * column = (kh, kw, channel), zero outside. */
+ * say so; or, with `plain_b`, always plain rows. A is plain rows, or with `conv` the places of an NHWC image: row = (image, y,
+ * x), column = (kh, kw, channel), zero outside. */
 typedef struct {
     uint64_t a, b, out;
     uint64_t bias, residual; /* 0: absent */

@@ -34,9 +34,10 @@ static void linear(void **state)
     (void)state;
     const linear_case cases[] = {
         {1, 1, 1, 0, true, false},        {3, 17, 5, 0, true, true},      {5, 64, 64, 0, true, true},
-        {33, 64, 67, 0, false, false},    {65, 68, 100, 'q', true, true}, {197, 96, 132, 'g', true, true},
-        {257, 128, 64, 0, true, false},   {130, 12, 260, 0, false, true}, {770, 20, 520, 0, true, true}, /* 64x64 tiles */
-        {1540, 18, 1030, 0, true, false},                                                                /* 128x128 tiles */
+        {33, 64, 67, 0, false, false},    {64, 68, 100, 'q', true, true}, {197, 96, 132, 'g', true, true},
+        {257, 128, 64, 0, true, false},   {130, 12, 260, 0, false, true}, {37, 8, 4, 's', true, true},
+        {770, 20, 520, 0, true, true},    /* 64x64 tiles */
+        {1540, 18, 1030, 0, true, false}, /* 128x128 tiles */
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const linear_case *p = &cases[i];
@@ -71,7 +72,7 @@ static void conv(void **state)
                        uneven = {1, 2, 1, 0, 3};
     const conv_case cases[] = {
         {2, 5, 7, 8, 12, 1, none, 0, true, true},        {1, 9, 7, 3, 68, 3, same, 0, true, false},
-        {2, 64, 64, 3, 96, 16, patches, 0, true, false}, {2, 6, 5, 32, 3, 3, same, 0, true, false},
+        {2, 64, 64, 3, 96, 16, patches, 0, true, false}, {2, 6, 5, 32, 3, 3, same, 0, true, true},
         {1, 7, 9, 36, 72, 3, same, 0, false, true},      {2, 9, 15, 20, 64, 3, down, 0, true, false},
         {3, 6, 4, 4, 68, 3, uneven, 's', true, false},
     };
