@@ -201,6 +201,7 @@ typedef struct {
 typedef struct {
     const uint8_t *pixels; /* (batch, canvas, canvas, 3) */
     const int32_t *keep;   /* (batch, visible), each ascending; NULL without masks */
+    const ts_grid *grids;  /* (batch): the page's own or, of another picture, a random one; NULL without masks */
 } ts_batch;
 
 typedef struct ts_loader ts_loader;

@@ -24,6 +24,7 @@ typedef struct {
 typedef struct {
     uint8_t *pixels;
     int32_t *keep;
+    ts_grid *grids;
     int64_t left; /* canvases that are still to be made */
 } slot;
 
@@ -106,18 +107,19 @@ static void random_mask(const ts_loader *l, ts_random *r, const ts_grid *grid, i
     qsort(keep, (size_t)l->desc.visible, sizeof *keep, ascending);
 }
 
-static bool make_canvas(ts_loader *l, uint64_t number, int32_t *order, uint8_t *pixels, int32_t *keep, ts_error *err)
+static bool make_canvas(ts_loader *l, uint64_t number, int32_t *order, const slot *into, ts_error *err)
 {
+    uint64_t place = number % (uint64_t)l->desc.batch;
+    uint8_t *pixels = into->pixels + place * l->canvas_bytes;
     const ts_loader_desc *d = &l->desc;
     uint64_t page = d->validation ? number | UPPER_HALF : number;
     ts_random r;
     ts_random_seed(&r, ts_figure_seed(~d->seed, page)); /* not the page's own, which draws the page */
     const source *s = pick_source(l, &r);
-    bool cell = keep && ts_random_chance(&r, (float)d->cell_share);
-    ts_grid grid;
+    ts_grid grid = {0};
     if (s->pictures) {
         if (!ts_pictures_crop(s->pictures, number, d->seed, &r, d->least_scale, d->canvas, pixels, err) ||
-            (cell && !random_grid(l, &r, &grid, err)))
+            (into->grids && !random_grid(l, &r, &grid, err)))
             return false;
     } else {
         ts_figure figure;
@@ -126,7 +128,11 @@ static bool make_canvas(ts_loader *l, uint64_t number, int32_t *order, uint8_t *
         grid = figure.grid;
         ts_image_clear(&figure.canvas);
     }
-    if (keep) random_mask(l, &r, cell ? &grid : NULL, order, keep);
+    if (into->grids) {
+        into->grids[place] = grid;
+        bool cell = ts_random_chance(&r, (float)d->cell_share);
+        random_mask(l, &r, cell ? &grid : NULL, order, into->keep + place * (uint64_t)d->visible);
+    }
     return true;
 }
 
@@ -143,12 +149,11 @@ static void *work(void *arg)
         while (!l->stop && !l->failed && (int64_t)(l->next / batch) > l->current + l->ahead)
             pthread_cond_wait(&l->taken, &l->lock);
         if (l->stop || l->failed) break;
-        uint64_t number = l->next++, place = number % batch;
+        uint64_t number = l->next++;
         slot *s = &l->ring[number / batch % (uint64_t)(l->ahead + 1)];
         pthread_mutex_unlock(&l->lock);
         ts_error err = {0};
-        int32_t *keep = s->keep ? s->keep + place * (uint64_t)l->desc.visible : NULL;
-        bool ok = make_canvas(l, number, w->order, s->pixels + place * l->canvas_bytes, keep, &err);
+        bool ok = make_canvas(l, number, w->order, s, &err);
         pthread_mutex_lock(&l->lock);
         if (!ok && !l->failed) {
             l->failed = true;
@@ -173,7 +178,7 @@ bool ts_loader_next(ts_loader *l, ts_batch *out, ts_error *err)
     if (!ok) ts_fail(err, l->error.code, "%s", l->error.text);
     pthread_mutex_unlock(&l->lock);
     l->waited_ms += now_ms() - start;
-    *out = ok ? (ts_batch){s->pixels, s->keep} : (ts_batch){0};
+    *out = ok ? (ts_batch){s->pixels, s->keep, s->grids} : (ts_batch){0};
     return ok;
 }
 
@@ -250,7 +255,8 @@ static bool make_ring(ts_loader *l, ts_error *err)
         s->left = l->desc.batch;
         s->pixels = calloc(batch, l->canvas_bytes);
         if (l->desc.visible) s->keep = calloc(batch, (size_t)l->desc.visible * sizeof *s->keep);
-        ok = s->pixels && (s->keep || !l->desc.visible);
+        if (l->desc.visible) s->grids = calloc(batch, sizeof *s->grids);
+        ok = s->pixels && ((s->keep && s->grids) || !l->desc.visible);
     }
     int threads = l->desc.threads ? l->desc.threads : 1;
     if (ok) ok = (l->workers = calloc((size_t)threads, sizeof *l->workers)) != NULL;
@@ -269,9 +275,9 @@ static bool make_ring(ts_loader *l, ts_error *err)
 
 ts_loader *ts_loader_new(const ts_loader_desc *desc, ts_error *err)
 {
-    ts_grid grid; /* checks canvas and patch, and that a grid of two examples fits, which masks may need */
+    ts_grid grid; /* checks canvas and patch, and that a grid of two examples fits, which masks need */
     if (!check_desc(desc, err)) return NULL;
-    int examples = desc->cell_share > 0 && desc->visible ? 2 : 1;
+    int examples = desc->visible ? 2 : 1;
     if (!ts_grid_plan(&(ts_grid_desc){.canvas = desc->canvas, .patch = desc->patch, .examples = examples}, &grid, err))
         return NULL;
     if (desc->visible < 0 || desc->visible >= grid.side_patches * grid.side_patches) {
@@ -317,6 +323,7 @@ void ts_loader_free(ts_loader *l)
     for (int i = 0; l->ring && i <= l->ahead; i++) {
         free(l->ring[i].pixels);
         free(l->ring[i].keep);
+        free(l->ring[i].grids);
     }
     for (int i = 0; i < l->desc.count; i++) ts_pictures_free(l->sources[i].pictures);
     free(l->workers);
