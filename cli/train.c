@@ -250,6 +250,8 @@ static int complete(train *t, const char *name, bool resumed)
         status = ts_usage_error(name, "the length of the training is missing: --steps N or --epochs X");
     if (status < 0 && c->kind == TS_TRAIN_MAE && !c->vqgan && !c->init)
         status = ts_usage_error(name, "a VQGAN for the labels is missing: --vqgan FILE (made by tessera train vqgan)");
+    bool sized = t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes;
+    if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");
     if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
     if (status >= 0) return status;
     if (t->base_lr > 0) c->lr = t->base_lr * c->batch / 256;

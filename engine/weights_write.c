@@ -110,8 +110,12 @@ bool ts_weights_writer_add_weight_as(ts_weights_writer *w, const char *name, con
 
 void ts_weights_writer_narrow(ts_weights_writer *w, ts_dtype dtype)
 {
-    for (int64_t i = 0; i < w->count; i++)
-        if (w->items[i].dtype == TS_DT_F32 && can_convert(w->items[i].source.dtype, dtype)) w->items[i].dtype = dtype;
+    for (int64_t i = 0; i < w->count; i++) {
+        item *it = &w->items[i];
+        if (it->dtype != TS_DT_F32 || !can_convert(it->source.dtype, dtype)) continue;
+        it->dtype = dtype;
+        it->bytes = it->source.count * ts_dtype_size(dtype);
+    }
 }
 
 bool ts_weights_writer_check_finite(const ts_weights_writer *w, ts_error *err)
