@@ -145,5 +145,6 @@ int ts_cmd_model(int argc, char **argv);
 int ts_cmd_bench(int argc, char **argv);
 int ts_cmd_devices(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
+int ts_cmd_train(int argc, char **argv);
 
 #endif

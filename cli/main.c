@@ -9,6 +9,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"run", "do to a picture what example pairs show", ts_cmd_run},
+    {"train", "train the inpainting model, or its VQGAN", ts_cmd_train},
     {"model", "look into a weights file, convert it, check it, make one with random weights", ts_cmd_model},
     {"devices", "which devices there are, and what they can do", ts_cmd_devices},
     {"figures", "draw pages of example pairs to train on", ts_cmd_figures},
@@ -34,7 +35,7 @@ static int finish(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "tessera: a command is missing: run, model, devices, figures or bench (tessera --help shows how)\n");
+        fprintf(stderr, "tessera: a command is missing: run, train, model, devices, figures or bench (tessera --help shows how)\n");
         return TS_EXIT_USAGE;
     }
     const char *word = argv[1];
@@ -48,6 +49,6 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "tessera: there is no command %s: run, model, devices, figures or bench (tessera --help shows how)\n", word);
+    fprintf(stderr, "tessera: there is no command %s: run, train, model, devices, figures or bench (tessera --help shows how)\n", word);
     return TS_EXIT_USAGE;
 }

@@ -165,6 +165,12 @@ bool ts_weights_writer_add(ts_weights_writer *w, const char *name, ts_dtype dtyp
                            const void *data, ts_error *err);
 /* Adds a tensor of another file, converted to `dtype` as it is written (no copy of all the file in memory). */
 bool ts_weights_writer_add_weight(ts_weights_writer *w, const ts_weight *t, ts_dtype dtype, ts_error *err);
+/* The same under another name. */
+bool ts_weights_writer_add_weight_as(ts_weights_writer *w, const char *name, const ts_weight *t, ts_dtype dtype, ts_error *err);
+/* What was added as fp32 so far is written as `dtype`. */
+void ts_weights_writer_narrow(ts_weights_writer *w, ts_dtype dtype);
+/* Fails, naming the tensor, where an fp32 element is not finite: a training that has gone wrong is not worth a file. */
+bool ts_weights_writer_check_finite(const ts_weights_writer *w, ts_error *err);
 bool ts_weights_writer_save(ts_weights_writer *w, const char *path, ts_error *err);
 
 float ts_f16_to_f32(uint16_t h);
@@ -335,6 +341,10 @@ ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float 
 bool ts_accumulate(ts_graph *g, ts_tensor *state, ts_tensor *x);
 /* state = value, in place. */
 bool ts_reset(ts_graph *g, ts_tensor *state, float value);
+
+/* The learning rate of step `step`, counted from 0, of `steps`: rises evenly to `peak` over the first `warmup` steps, then falls
+ * along half a cosine towards 0. */
+double ts_cosine_rate(int64_t step, int64_t steps, int64_t warmup, double peak);
 
 /* A whole AdamW step as nodes: gradients of `loss` for what it depends on in `ps`, clipped, and the updates. Weight decay is for
  * tensors of two or more dimensions. Freed after the exec. */

@@ -81,6 +81,7 @@ static bool needed(ts_exec *e, ts_error *err)
             else if (t && !t->state->keep && !t->state->param) absent = t;
         }
     }
+    e->count = 0;
     for (int64_t i = 0; i < g->node_count; i++)
         if (wanted[i]) e->order[e->count++] = g->nodes[i];
     free(wanted);

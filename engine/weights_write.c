@@ -101,6 +101,39 @@ bool ts_weights_writer_add_weight(ts_weights_writer *w, const ts_weight *t, ts_d
     return add(w, t, dtype, err);
 }
 
+bool ts_weights_writer_add_weight_as(ts_weights_writer *w, const char *name, const ts_weight *t, ts_dtype dtype, ts_error *err)
+{
+    ts_weight renamed = *t;
+    renamed.name = name;
+    return add(w, &renamed, dtype, err);
+}
+
+void ts_weights_writer_narrow(ts_weights_writer *w, ts_dtype dtype)
+{
+    for (int64_t i = 0; i < w->count; i++) {
+        item *it = &w->items[i];
+        if (it->dtype != TS_DT_F32 || !can_convert(it->source.dtype, dtype)) continue;
+        it->dtype = dtype;
+        it->bytes = it->source.count * ts_dtype_size(dtype);
+    }
+}
+
+bool ts_weights_writer_check_finite(const ts_weights_writer *w, ts_error *err)
+{
+    for (int64_t i = 0; i < w->count; i++) {
+        const ts_weight *t = &w->items[i].source;
+        if (t->dtype != TS_DT_F32 || !t->contiguous) continue;
+        uint32_t bad = 0;
+        for (int64_t k = 0; k < t->count; k++) {
+            uint32_t bits; /* the elements may be unaligned */
+            memcpy(&bits, (const uint8_t *)t->data + k * 4, sizeof bits);
+            bad |= (bits & 0x7f800000u) == 0x7f800000u;
+        }
+        if (bad) return ts_fail(err, TS_ERR_FORMAT, "tensor %s holds what is not a finite number", t->name);
+    }
+    return true;
+}
+
 static int compare_element_sizes(const void *a, const void *b)
 {
     const item *x = *(const item *const *)a, *y = *(const item *const *)b;

@@ -176,6 +176,47 @@ typedef enum { TS_BASELINE_QUERY, TS_BASELINE_EXAMPLE } ts_baseline; /* copies t
 bool ts_trial_baseline(const ts_trial *trial, ts_baseline baseline, int width, int height, ts_resize_filter filter, ts_score *out,
                        ts_error *err);
 
+/* ---- loader: what training sees, ahead of the device ---------------------------------------------------------- */
+
+typedef struct {
+    const char *path; /* a folder: the pictures in it and below; "figures:" for pages drawn on the fly, "figures:flip,box" for
+                         these tasks only */
+    double share;     /* of the canvases, in proportion to the other sources'; zero: 1 */
+} ts_loader_source;
+
+typedef struct {
+    const ts_loader_source *sources;
+    int count;
+    int canvas, patch, batch;
+    int visible;        /* patches of a canvas that stay visible; zero: no masks */
+    double cell_share;  /* of the masks that hide a whole cell of a grid, and beside it at random; the rest are all random */
+    double least_scale; /* of a picture's area in a crop; zero: 0.2. Pages of figures are whole. */
+    uint64_t seed;
+    int64_t first;        /* the batch to begin with: where a run goes on */
+    bool validation;      /* canvases that training never sees: other pages, and one picture in 50, where there are as many */
+    int threads, ahead;   /* zeros: 1 thread, 4 batches */
+    uint64_t cache_bytes; /* of decoded pictures; zero: 256 MB */
+} ts_loader_desc;
+
+typedef struct {
+    const uint8_t *pixels; /* (batch, canvas, canvas, 3) */
+    const int32_t *keep;   /* (batch, visible), each ascending; NULL without masks */
+    const ts_grid *grids;  /* (batch): the page's own or, of another picture, a random one; NULL without masks */
+} ts_batch;
+
+typedef struct ts_loader ts_loader;
+
+/* Lists the folders and starts the threads. Batch N is the same whatever the number of threads and wherever a run began. */
+ts_loader *ts_loader_new(const ts_loader_desc *desc, ts_error *err);
+void ts_loader_free(ts_loader *l);
+/* The next batch, the loader's until the next call. A picture that cannot be read is replaced by another; fails where none can.
+ */
+bool ts_loader_next(ts_loader *l, ts_batch *out, ts_error *err);
+/* Takes a complaint about a picture that was left out, each once; false: no more. */
+bool ts_loader_skipped(ts_loader *l, ts_error *complaint);
+int64_t ts_loader_pictures(const ts_loader *l); /* in all folders; 0 for figures alone */
+double ts_loader_waited_ms(const ts_loader *l); /* that ts_loader_next spent waiting, in all */
+
 #ifdef __cplusplus
 }
 #endif

@@ -8,6 +8,7 @@
 // columns, z slices from first_slice.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+#include "four.glsl"
 #include "matmul_dw.glsl"
 
 layout(local_size_x_id = 0) in;

@@ -1,8 +1,7 @@
 // matmul_dw.glsl - what the products for a weight's gradient share: dw (m, n) = A^T dY with A (k, m) the places of an NHWC image under the
 // kernel's taps (without CONV: plain rows of m numbers) and dY (k, n). k, the number of places, is far larger than m and n, so
 // it is cut in slices, workgroups along z; with SPLIT each writes sums of its own, in fp32, which matmul_dw_sum.comp adds.
-#include "four.glsl"
-
+// After four.glsl or four64.glsl.
 struct DwPush {
     InReal x, dy;
     OutReal dw;   // without SPLIT
@@ -11,6 +10,7 @@ struct DwPush {
     uint panel;   // columns of a panel of dw; 0: whole rows
     uint first_row, first_slice; // of this dispatch
     uint slice;                  // places of a slice
+    uint pixels;                 // of x, where it lies in panels
     uint height, width, channels, out_height, out_width, kernel_w, stride;
     int top, left;
 };

@@ -54,6 +54,18 @@ ts_tensor *ts_vqgan_decode(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
 /* codes I32 (N, h*w) -> pictures (N, h*f, w*f, 3), clamped and brought to [0, 1]. */
 ts_tensor *ts_vqgan_paint(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w);
 
+/* ---- pictures to codes and back, in batches -------------------------------------------------------------------- */
+
+/* The frozen VQGAN as a tool: for `batch` pictures of side x side codes. The weights and the device must outlive it. */
+typedef struct ts_vqgan_coder ts_vqgan_coder;
+ts_vqgan_coder *ts_vqgan_coder_new(ts_device *dev, const ts_weights *w, int batch, int side, ts_error *err);
+void ts_vqgan_coder_free(ts_vqgan_coder *c);
+const ts_vqgan_config *ts_vqgan_coder_config(const ts_vqgan_coder *c);
+/* pixels (batch, size, size, 3), 8-bit, resized (bilinear) where size is not side * factor -> codes (batch, side^2). */
+bool ts_vqgan_coder_encode(ts_vqgan_coder *c, const uint8_t *pixels, int size, int32_t *codes, ts_error *err);
+/* codes (batch, side^2) -> pixels (batch, side * factor, side * factor, 3) in [0, 1]. */
+bool ts_vqgan_coder_decode(ts_vqgan_coder *c, const int32_t *codes, float *pixels, ts_error *err);
+
 /* ---- training ------------------------------------------------------------------------------------------------ */
 
 /* The published objective without its adversarial part: mean |x - y| + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the

@@ -14,7 +14,7 @@
 
 /* ---- host ---- */
 
-enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 8 * ROWS }; /* query rows at a time */
+enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 16 * ROWS }; /* at most so many query rows at a time */
 
 typedef struct {
     attention_shape s;
@@ -142,6 +142,13 @@ static inline __attribute__((always_inline)) void add_transposed(ts_lanes acc[RO
     acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3, acc[4] = a4, acc[5] = a5;
 }
 
+/* Up to 16 floats; a copy of known length is one instruction. */
+static inline __attribute__((always_inline)) void store_lanes(float *to, const void *from, int64_t width)
+{
+    if (width >= COLS) memcpy(to, from, COLS * sizeof *to);
+    else memcpy(to, from, (size_t)width * sizeof *to);
+}
+
 /* Rows of `from` times panels of `keys` rows -> rows of `out`, each `room` apart. */
 static inline __attribute__((always_inline)) void product_tile(const float *const from[ROWS], int64_t dim, const float *panels,
                                                                int64_t keys, float *out, int64_t room)
@@ -192,8 +199,7 @@ static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, c
     for (int64_t c = 0; c < s->dim; c += COLS) {
         ts_lanes acc[ROWS] = {0};
         ts_tile_add(acc, row, keys, w->k_cols + c * s->tk);
-        const int64_t width = s->dim - c < COLS ? s->dim - c : COLS;
-        for (int64_t r = 0; r < rows; r++) memcpy(dq + (t + r) * s->q_stride + c, &acc[r], (size_t)width * sizeof *dq);
+        for (int64_t r = 0; r < rows; r++) store_lanes(dq + (t + r) * s->q_stride + c, &acc[r], s->dim - c);
     }
 }
 
@@ -215,11 +221,8 @@ static inline __attribute__((always_inline)) void add_block(const attention_shap
 static void store_sums(const attention_shape *s, const float *sums, float *out)
 {
     const int64_t height = (s->tk + ROWS - 1) / ROWS * ROWS;
-    for (int64_t c = 0; c < s->dim; c += COLS) {
-        const int64_t width = s->dim - c < COLS ? s->dim - c : COLS;
-        for (int64_t i = 0; i < s->tk; i++)
-            memcpy(out + i * s->k_stride + c, sums + c * height + i * COLS, (size_t)width * sizeof *out);
-    }
+    for (int64_t c = 0; c < s->dim; c += COLS)
+        for (int64_t i = 0; i < s->tk; i++) store_lanes(out + i * s->k_stride + c, sums + c * height + i * COLS, s->dim - c);
 }
 
 TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
@@ -227,6 +230,8 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
     const grad_job *j = ctx;
     const attention_shape *s = &j->s;
     const int64_t units = s->batch * s->heads;
+    const int64_t blocks = (s->tq + BLOCK - 1) / BLOCK, even = (s->tq + blocks - 1) / blocks;
+    const int64_t block = (even + ROWS - 1) / ROWS * ROWS; /* all about as long: a short last one would cost as much */
     for (int64_t slot = begin; slot < end; slot++) {
         workspace w;
         lay_out(s, j->scratch + slot * j->slot_count, &w);
@@ -239,8 +244,8 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
             attention_pack_columns(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_cols);
             memset(w.dk, 0, (size_t)sum_room(s) * sizeof *w.dk);
             memset(w.dv, 0, (size_t)sum_room(s) * sizeof *w.dv);
-            for (int64_t first = 0; first < s->tq; first += BLOCK) {
-                const int64_t rows = s->tq - first < BLOCK ? s->tq - first : BLOCK;
+            for (int64_t first = 0; first < s->tq; first += block) {
+                const int64_t rows = s->tq - first < block ? s->tq - first : block;
                 const int64_t keys = s->causal ? first + rows : s->tk;
                 for (int64_t t = 0; t < rows; t += ROWS)
                     grad_tile(j, &w, first + t, t, rows - t < ROWS ? rows - t : ROWS, j->q + q_at, j->y + y_at, j->dy + y_at,

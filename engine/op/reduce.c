@@ -202,8 +202,9 @@ static uint64_t sum_vulkan_scratch(const ts_node *n, const ts_vk_limits *limits)
 
 enum { SUM_SQUARE = 1, SUM_PARTIAL = 2, SUM_LAST = 4 }; /* as sum.comp takes them */
 
-static bool sum_dispatch(ts_vk_cmd *cmd, uint64_t x, uint64_t y, int64_t count, int64_t chunk, double scale, uint32_t choice,
-                         ts_error *err)
+/* `chunks` sums of `chunk` elements each, the last one perhaps of fewer. */
+static bool sum_dispatch(ts_vk_cmd *cmd, uint64_t x, uint64_t y, int64_t count, int64_t chunk, int64_t chunks, double scale,
+                         uint32_t choice, ts_error *err)
 {
     const struct {
         uint64_t x, y;
@@ -211,7 +212,7 @@ static bool sum_dispatch(ts_vk_cmd *cmd, uint64_t x, uint64_t y, int64_t count, 
         float scale;
     } push = {x, y, (uint32_t)count, (uint32_t)chunk, (float)scale};
     ts_vk_dispatch_desc desc = {.shader = "sum", .push = &push, .push_bytes = sizeof push, .flops = (double)count};
-    ts_vk_rows(cmd, ceil_div(count, chunk), &desc);
+    ts_vk_rows(cmd, chunks, &desc);
     desc.spec[2] = choice;
     desc.spec_count = 3;
     return ts_vk_dispatch(cmd, &desc, err);
@@ -223,14 +224,14 @@ static bool sum_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     const uint64_t partial = ts_vk_address(cmd, n->scratch);
     int64_t chunks = 0;
     for (int k = 0; k < n->nin; k++) {
-        const int64_t count = ts_count(n->in[k]), chunk = vulkan_chunk(count);
-        if (!sum_dispatch(cmd, ts_vk_address(cmd, n->in[k]), partial + (uint64_t)chunks * sizeof(float), count, chunk, 1,
+        const int64_t count = ts_count(n->in[k]), chunk = vulkan_chunk(count), part = ceil_div(count, chunk);
+        if (!sum_dispatch(cmd, ts_vk_address(cmd, n->in[k]), partial + (uint64_t)chunks * sizeof(float), count, chunk, part, 1,
                           attr->square ? SUM_SQUARE : 0, err))
             return false;
-        chunks += ceil_div(count, chunk);
+        chunks += part;
     }
     ts_vk_barrier(cmd);
-    return sum_dispatch(cmd, partial, ts_vk_address(cmd, n->out[0]), chunks, chunks, attr->scale, SUM_PARTIAL | SUM_LAST, err);
+    return sum_dispatch(cmd, partial, ts_vk_address(cmd, n->out[0]), chunks, chunks, 1, attr->scale, SUM_PARTIAL | SUM_LAST, err);
 }
 
 /* ---- Vulkan: sum_leading.comp until one row is left, the rows between in two places by turns ---- */

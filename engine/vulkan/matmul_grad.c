@@ -201,7 +201,7 @@ bool ts_vk_product_dx(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 /* The push constants of matmul_dw.glsl. */
 typedef struct {
     uint64_t x, dy, dw, sums;
-    uint32_t m, n, k, panel, first_row, first_slice, slice;
+    uint32_t m, n, k, panel, first_row, first_slice, slice, pixels;
     uint32_t height, width, channels, out_height, out_width, kernel_w, stride;
     int32_t top, left;
 } dw_push;
@@ -216,6 +216,7 @@ typedef struct {
 
 typedef struct {
     int64_t m, n, k;
+    int64_t pixels, channels; /* of x */
     bool conv, x_in_fours, dy_in_fours;
 } dw_size;
 
@@ -225,16 +226,18 @@ static dw_size size_of(const ts_product *p)
     return (dw_size){.m = p->kernel_h * p->kernel_w * p->channels,
                      .n = p->out_channels,
                      .k = p->images * p->out_height * p->out_width,
+                     .pixels = p->images * p->height * p->width,
+                     .channels = p->channels,
                      .conv = !plain_rows,
                      .x_in_fours = p->channels % 4 == 0,
                      .dy_in_fours = p->out_channels % 4 == 0};
 }
 
 /* Enough slices to give the device `wanted` workgroups, but none so short that adding them would cost more than they gain; and
- * none so long that rounding would add up. */
-static void cut(dw_kernel *kernel, const dw_size *s, int64_t wanted)
+ * none longer than `longest`, beyond which a workgroup's part of x and dy would leave the cache, or rounding would add up. */
+static void cut(dw_kernel *kernel, const dw_size *s, int64_t wanted, int64_t longest)
 {
-    const int64_t shortest = 256, longest = 32768, most_numbers = 1 << 24; /* of all slices together: 64 MiB */
+    const int64_t shortest = 256, most_numbers = 1 << 24; /* of all slices together: 64 MiB */
     const int64_t groups = ceil_div(s->m, kernel->rows) * ceil_div(s->n, kernel->columns);
     int64_t slices = at_most(ceil_div(wanted, groups), ceil_div(s->k, shortest));
     if (slices < ceil_div(s->k, longest)) slices = ceil_div(s->k, longest);
@@ -248,7 +251,7 @@ static dw_kernel kernel_on_cpu(const ts_vk_limits *limits, const dw_size *s)
 {
     const uint32_t rows = s->m <= 8 ? 8 : s->m <= 16 ? 16 : 32;
     dw_kernel kernel = {.shader = "matmul_dw_cpu", .spec_count = 7, .rows = rows, .columns = 8 * limits->subgroup};
-    cut(&kernel, s, 16);
+    cut(&kernel, s, 16, 2048);
     const uint32_t spec[] = {limits->subgroup, limits->subgroup, rows, s->conv, s->x_in_fours, s->dy_in_fours, kernel.slices > 1};
     for (int i = 0; i < kernel.spec_count; i++) kernel.spec[i] = spec[i];
     return kernel;
@@ -265,7 +268,7 @@ static dw_kernel kernel_on_gpu(const ts_vk_limits *limits, const dw_size *s)
                      s->m * 2 < tiles[i].rows || s->n * 2 < tiles[i].columns))
         i++;
     dw_kernel kernel = {.shader = "matmul_dw", .spec_count = 9, .rows = tiles[i].rows, .columns = tiles[i].columns};
-    cut(&kernel, s, 256);
+    cut(&kernel, s, 256, 32768);
     const uint32_t spec[] = {tiles[i].threads, tiles[i].rows, tiles[i].columns, tiles[i].high,    tiles[i].wide,
                              s->conv,          s->x_in_fours, s->dy_in_fours,   kernel.slices > 1};
     for (int k = 0; k < kernel.spec_count; k++) kernel.spec[k] = spec[k];
@@ -277,11 +280,49 @@ static dw_kernel kernel_of(const ts_vk_limits *limits, const dw_size *s)
     return limits->cpu ? kernel_on_cpu(limits, s) : kernel_on_gpu(limits, s);
 }
 
+/* Scratch memory: x and dy in panels where the kernel for CPU drivers wants those, then the slices. Bytes; 0: not needed. */
+typedef struct {
+    uint64_t x, dy, sums;
+} dw_scratch;
+
+static int64_t x_panel(const ts_vk_limits *limits)
+{
+    return 4 * limits->subgroup;
+}
+
+static int64_t dy_panel(const ts_vk_limits *limits)
+{
+    return 8 * limits->subgroup;
+}
+
+static dw_scratch scratch_of(const ts_vk_limits *limits, const dw_size *s, const dw_kernel *kernel)
+{
+    dw_scratch bytes = {0};
+    if (limits->cpu && s->channels > x_panel(limits)) bytes.x = aligned((uint64_t)(s->pixels * s->channels) * real_bytes(limits));
+    if (limits->cpu && s->n > dy_panel(limits)) bytes.dy = aligned((uint64_t)(s->k * s->n) * real_bytes(limits));
+    if (kernel->slices > 1) bytes.sums = (uint64_t)(kernel->slices * s->m * s->n) * 4;
+    return bytes;
+}
+
 uint64_t ts_vk_product_dw_scratch(const ts_node *n, const ts_vk_limits *limits)
 {
     const dw_size s = size_of(n->attr);
     const dw_kernel kernel = kernel_of(limits, &s);
-    return kernel.slices > 1 ? (uint64_t)(kernel.slices * s.m * s.n) * 4 : 0;
+    const dw_scratch bytes = scratch_of(limits, &s, &kernel);
+    return bytes.x + bytes.dy + bytes.sums;
+}
+
+static bool pack(ts_vk_cmd *cmd, uint64_t from, uint64_t to, int64_t rows, int64_t columns, int64_t panel, ts_error *err)
+{
+    const uint32_t unit = columns % 4 == 0 ? 4 : 1;
+    const struct {
+        uint64_t from, to;
+        uint32_t rows, columns, panel, unused;
+    } push = {from, to, (uint32_t)rows, (uint32_t)columns / unit, (uint32_t)panel / unit, 0};
+    ts_vk_dispatch_desc desc = {
+        .shader = "panel_pack", .spec = {0, 0, unit == 4}, .spec_count = 3, .push = &push, .push_bytes = sizeof push};
+    ts_vk_items(cmd, rows * columns / unit, &desc);
+    return ts_vk_dispatch(cmd, &desc, err);
 }
 
 /* dw[i] = the sum over the slices. */
@@ -332,15 +373,18 @@ bool ts_vk_product_dw(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     const ts_vk_limits *limits = ts_vk_limits_of(cmd);
     const dw_size s = size_of(p);
     const dw_kernel kernel = kernel_of(limits, &s);
+    const dw_scratch bytes = scratch_of(limits, &s, &kernel);
+    const uint64_t scratch = ts_vk_address(cmd, n->scratch);
     dw_push push = {.x = ts_vk_address(cmd, n->in[TS_GRAD_WITH]),
                     .dy = ts_vk_address(cmd, n->in[TS_GRAD_DY]),
                     .dw = ts_vk_address(cmd, n->out[0]),
-                    .sums = ts_vk_address(cmd, n->scratch),
+                    .sums = scratch + bytes.x + bytes.dy,
                     .m = (uint32_t)s.m,
                     .n = (uint32_t)s.n,
                     .k = (uint32_t)s.k,
                     .panel = limits->panel,
                     .slice = (uint32_t)kernel.slice,
+                    .pixels = (uint32_t)s.pixels,
                     .height = (uint32_t)p->height,
                     .width = (uint32_t)p->width,
                     .channels = (uint32_t)p->channels,
@@ -350,6 +394,11 @@ bool ts_vk_product_dw(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
                     .stride = (uint32_t)p->stride,
                     .top = (int32_t)p->top,
                     .left = (int32_t)p->left};
+    if (bytes.x && !pack(cmd, push.x, scratch, s.pixels, s.channels, x_panel(limits), err)) return false;
+    if (bytes.dy && !pack(cmd, push.dy, scratch + bytes.x, s.k, s.n, dy_panel(limits), err)) return false;
+    if (bytes.x) push.x = scratch;
+    if (bytes.dy) push.dy = scratch + bytes.x;
+    if (bytes.x || bytes.dy) ts_vk_barrier(cmd);
     if (!multiply(cmd, &kernel, &push, err)) return false;
     if (kernel.slices == 1) return true;
     ts_vk_barrier(cmd);

@@ -119,6 +119,45 @@ static void barriers(void **state)
     close_device(dev);
 }
 
+/* What is changed in place counts as written, also where it is a parameter that is trained: y = f(p), change p, change p, z =
+ * f(p), u = f(x). */
+static void barriers_in_place(void **state)
+{
+    (void)state;
+    ts_device *dev = open_device();
+    static const ts_op op = {.name = "step", .vulkan = one_dispatch},
+                       change = {.name = "change", .writes = 1, .vulkan = one_dispatch};
+    const int64_t shape[] = {64};
+    for (int trained = 0; trained < 2; trained++) {
+        ts_graph *g = ts_graph_new();
+        ts_params owner = {.trainable = true};
+        ts_param_entry entry = {.owner = &owner, .bytes = 256, .address = 1 << 20};
+        ts_tensor *p = ts_input(g, "p", TS_REAL, 1, shape), *x = ts_input(g, "x", TS_REAL, 1, shape);
+        if (trained) p->state->param = &entry;
+        ts_tensor *const in[] = {p, p, p, p, x};
+        const bool changes[] = {false, true, true, false, false}, waits[] = {false, true, true, true, false};
+        ts_node *nodes[5];
+        for (int i = 0; i < 5; i++) {
+            nodes[i] = ts_node_new(g, changes[i] ? &change : &op, 1, &in[i], NULL, 0);
+            if (!changes[i]) ts_node_output(nodes[i], TS_REAL, 1, shape);
+        }
+        for (int64_t i = 0; i < g->tensor_count; i++) {
+            g->tensors[i]->state->offset = (uint64_t)i * 256;
+            g->tensors[i]->state->bytes = 256;
+        }
+        ts_vk_buffer block = {.address = 4096};
+        ts_vk_cmd cmd = {.vk = dev->impl, .blocks = &block};
+        ts_exec e = {.graph = g, .dev = dev, .order = nodes, .count = 5};
+        ts_error err = {0};
+        if (!ts_vk_record(&cmd, &e, &err)) fail_msg("%s", err.text);
+        for (int i = 0; i < 5; i++)
+            if (cmd.steps[i].barrier != waits[i]) fail_msg("a barrier is %s before step %d", waits[i] ? "missing" : "put", i);
+        ts_vk_cmd_clear(&cmd);
+        ts_graph_free(g);
+    }
+    close_device(dev);
+}
+
 /* Rows and items cover what they should, also where x alone has no room. */
 static void shapes_of_dispatches(void **state)
 {
@@ -173,9 +212,9 @@ static void lost_device(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unsupported_op),         cmocka_unit_test(refused_dispatches), cmocka_unit_test(barriers),
-        cmocka_unit_test(shapes_of_dispatches),   cmocka_unit_test(the_layer_listens),  cmocka_unit_test(lost_device),
-        cmocka_unit_test(check_validation_silent)};
+        cmocka_unit_test(unsupported_op),    cmocka_unit_test(refused_dispatches),     cmocka_unit_test(barriers),
+        cmocka_unit_test(barriers_in_place), cmocka_unit_test(shapes_of_dispatches),   cmocka_unit_test(the_layer_listens),
+        cmocka_unit_test(lost_device),       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("vulkan record", tests, NULL, NULL);
 }
 #else

@@ -1,0 +1,351 @@
+/* train_run.c - the run itself: batches from the loader, a step, a line in the log; from time to time a checkpoint, a validation
+ * and pictures.
+ *
+ * What a run comes to is decided by its configuration alone, however often it was stopped: a checkpoint holds all of the model's
+ * and the optimizer's state, batch N of the loader is the same whenever it is asked for, and the log, cut back to the checkpoint,
+ * tells the best validation so far. So the order at a checkpoint is: write it, validate, write the best model, and only then the
+ * validation's line: a run killed in between does the rest when it is resumed. */
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/train.h"
+
+typedef struct {
+    ts_train_run *run;
+    ts_train_config *config;
+    const char *name; /* "train mae" */
+    ts_device *dev;
+    ts_weights *checkpoint; /* where the run went on */
+    ts_train_model *model;
+    ts_loader *loader;
+    ts_train_log log;
+    int64_t done, first; /* steps: all, and those before this process */
+    double start_ms, shown_ms, step_ms, waited_ms;
+    bool terminal, shown;
+} state;
+
+static volatile sig_atomic_t stopping;
+
+static void stop(int signal_number)
+{
+    (void)signal_number;
+    stopping = 1;
+}
+
+/* The first Ctrl-C asks for an orderly end, a second one ends at once. */
+static void watch_signals(void)
+{
+    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- what is told ------------------------------------------------------------------------------------------------ */
+
+static void wipe(state *s)
+{
+    if (s->shown) fprintf(stderr, "\r\033[K");
+    s->shown = false;
+}
+
+static void say(state *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(state *s, const char *format, ...)
+{
+    if (s->run->common->quiet) return;
+    va_list args;
+    wipe(s);
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+static const char *time_text(double seconds, char out[32])
+{
+    if (seconds < 90) snprintf(out, 32, "%.0f s", seconds);
+    else if (seconds < 5400) snprintf(out, 32, "%.0f min", seconds / 60);
+    else snprintf(out, 32, "%.1f h", seconds / 3600);
+    return out;
+}
+
+static void show_progress(state *s, const ts_train_entry *e)
+{
+    double now = ts_now_ms();
+    if (!s->terminal || now - s->start_ms < 1000 || now - s->shown_ms < 200) return;
+    char left[32], accuracy[32] = "";
+    if (isfinite(e->accuracy)) snprintf(accuracy, sizeof accuracy, ", accuracy %.3f", e->accuracy);
+    else snprintf(accuracy, sizeof accuracy, ", %.0f codes", e->codes_used);
+    double seconds = s->step_ms * 1e-3 * (double)(s->config->steps - s->done);
+    fprintf(stderr, "\r\033[Kstep %lld/%d, loss %.4f%s, %.3g images/s, %.0f %% waiting, %s left ", (long long)s->done,
+            s->config->steps, e->loss, accuracy, s->config->batch * 1e3 / s->step_ms, 100 * s->waited_ms / (now - s->start_ms),
+            time_text(seconds, left));
+    fflush(stderr);
+    s->shown_ms = now;
+    s->shown = true;
+}
+
+static void say_skipped(state *s)
+{
+    ts_error complaint;
+    while (ts_loader_skipped(s->loader, &complaint)) say(s, "left out: %s", complaint.text);
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
+
+/* The newest checkpoint that can be opened. Opening one checks its size against its header: a copied folder may hold half a file.
+ */
+static bool find_checkpoint(state *s, ts_error *err)
+{
+    int count;
+    int64_t *steps = ts_train_checkpoints(s->run->folder, &count);
+    bool ok = true;
+    for (int i = count - 1; ok && i >= 0 && !s->checkpoint; i--) {
+        ts_error why = {0};
+        char *path = ts_train_path(s->run->folder, "checkpoint-", steps[i], ".safetensors", err);
+        ok = path != NULL;
+        if (ok && !(s->checkpoint = ts_weights_open(path, &why))) say(s, "left out: %s", why.text);
+        free(path);
+    }
+    free(steps);
+    if (ok && count > 0 && !s->checkpoint)
+        return ts_fail(err, TS_ERR_FORMAT, "%s: none of its %d checkpoints can be read", s->run->folder, count);
+    return ok;
+}
+
+/* Fails with `why`, and says from where the run can go on. */
+static bool fail_with_checkpoint(const state *s, const ts_error *why, ts_error *err)
+{
+    int count;
+    int64_t *steps = ts_train_checkpoints(s->run->folder, &count);
+    char *path = count > 0 ? ts_train_path(s->run->folder, "checkpoint-", steps[count - 1], ".safetensors", NULL) : NULL;
+    if (path) ts_fail(err, why->code, "%s; the last good checkpoint is %s", why->text, path);
+    else ts_fail(err, why->code, "%s; there is no checkpoint yet", why->text);
+    free(path);
+    free(steps);
+    return false;
+}
+
+static bool draw_curve(state *s, ts_error *err)
+{
+    int64_t n = s->log.count, steps = 0, validations = n;
+    double *x = malloc((size_t)(n + 1) * sizeof *x), *y = malloc((size_t)(n + 1) * sizeof *y);
+    char *path = NULL;
+    bool ok = (x && y && asprintf(&path, "%s/loss.png", s->run->folder) >= 0) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; ok && i < n; i++) {
+        const ts_train_entry *e = &s->log.list[i];
+        /* The steps from the front, the validations from the back. A VQGAN's validation is of the reconstruction alone. */
+        int64_t at = e->validation ? --validations : steps++;
+        x[at] = (double)e->step;
+        y[at] = !e->validation && s->config->kind == TS_TRAIN_VQGAN ? e->reconstruction : e->loss;
+    }
+    const ts_curve curves[] = {{x, y, steps, {70, 120, 200}, false},
+                               {x + validations, y + validations, n - validations, {220, 110, 40}, true}};
+    ok = ok && ts_plot_save(path, curves, 2, err);
+    free(path);
+    free(x);
+    free(y);
+    return ok;
+}
+
+static bool save_model(state *s, const char *file, ts_error *err)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/%s", s->run->folder, file) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = ts_train_model_save(s->model, path, false, err);
+    free(path);
+    return ok;
+}
+
+static bool validated(const state *s, int64_t step)
+{
+    for (int64_t i = s->log.count - 1; i >= 0 && s->log.list[i].step >= step; i--)
+        if (s->log.list[i].validation && s->log.list[i].step == step) return true;
+    return false;
+}
+
+static bool due(const state *s, int every)
+{
+    return s->done > 0 && (s->done % every == 0 || s->done == s->config->steps);
+}
+
+static bool validate(state *s, const char *checkpoint, ts_error *err)
+{
+    ts_train_entry entry;
+    wipe(s);
+    if (!ts_train_model_validate(s->model, checkpoint, &entry, err)) return false;
+    const ts_train_entry *best = ts_train_log_best(&s->log);
+    bool better = !best || entry.loss < best->loss;
+    char *path = ts_train_path(s->run->folder, "step-", s->done, ".png", err);
+    bool ok = path && (!better || save_model(s, "best.safetensors", err)) &&
+              ts_train_model_picture(s->model, checkpoint, path, err) && ts_train_log_add(&s->log, &entry, err) &&
+              draw_curve(s, err);
+    free(path);
+    if (ok && isfinite(entry.accuracy))
+        say(s, "step %lld: validation loss %.4f, accuracy %.4f%s", (long long)s->done, entry.loss, entry.accuracy,
+            better ? ", the best so far" : "");
+    else if (ok)
+        say(s, "step %lld: validation |x - y| %.4f, %.0f codes used%s", (long long)s->done, entry.loss, entry.codes_used,
+            better ? ", the best so far" : "");
+    return ok;
+}
+
+/* Writes the checkpoint, and validates where it is time. `last`: at the end of the process, whatever the step. */
+static bool save(state *s, bool last, ts_error *err)
+{
+    ts_error why = {0};
+    char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", err);
+    if (!path) return false;
+    bool evaluate = due(s, s->config->eval_every) && !validated(s, s->done), ok = true;
+    bool write = s->done > s->first && (last || evaluate || due(s, s->config->save_every));
+    if (write) ok = ts_train_model_save(s->model, path, true, &why);
+    if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
+    if (ok && evaluate) ok = validate(s, path, &why);
+    free(path);
+    return ok || fail_with_checkpoint(s, &why, err);
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
+
+static bool step(state *s, ts_error *err)
+{
+    const ts_train_config *c = s->config;
+    ts_train_entry entry = {.step = s->done + 1, .lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr)};
+    ts_batch batch;
+    double start = ts_now_ms(), waited = ts_loader_waited_ms(s->loader);
+    if (!ts_loader_next(s->loader, &batch, err) || !ts_train_model_step(s->model, &batch, entry.lr, &entry, err)) return false;
+    double ms = ts_now_ms() - start;
+    waited = ts_loader_waited_ms(s->loader) - waited;
+    if (!isfinite(entry.loss)) {
+        ts_error why = {0};
+        ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: the training has gone wrong (a lower --lr or --clip may help)",
+                (long long)entry.step, entry.loss);
+        return fail_with_checkpoint(s, &why, err);
+    }
+    s->done++;
+    s->waited_ms += waited;
+    s->step_ms = s->step_ms > 0 ? 0.95 * s->step_ms + 0.05 * ms : ms;
+    entry.images_per_s = c->batch * 1e3 / ms;
+    entry.waiting = waited / ms;
+    say_skipped(s);
+    show_progress(s, &entry);
+    return ts_train_log_add(&s->log, &entry, err);
+}
+
+static bool train(state *s, ts_error *err)
+{
+    s->start_ms = ts_now_ms();
+    /* What a killed run had left to do at its last checkpoint. */
+    if (!save(s, false, err)) return false;
+    while (s->done < s->config->steps && !stopping)
+        if (!step(s, err) || !save(s, stopping || s->done == s->config->steps, err)) return false;
+    wipe(s);
+    return true;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------------------- */
+
+static bool resolve(state *s, ts_error *err)
+{
+    ts_train_config *c = s->config;
+    int64_t pictures = ts_loader_pictures(s->loader);
+    if (c->steps == 0) {
+        double steps = ceil(s->run->epochs * (double)pictures / c->batch);
+        if (pictures == 0)
+            return ts_fail(err, TS_ERR_ARGUMENT, "pages drawn on the fly have no epochs: say how many steps with --steps N");
+        if (steps > 1e9)
+            return ts_fail(err, TS_ERR_ARGUMENT, "%g epochs of %lld pictures are too many", s->run->epochs, (long long)pictures);
+        c->steps = (int)fmax(steps, 1);
+    }
+    if (c->warmup < 0) c->warmup = (int)(0.015 * c->steps); /* 15 of 1000 epochs, as published */
+    if (c->warmup >= c->steps) c->warmup = c->steps - 1;
+    return true;
+}
+
+static bool start(state *s, ts_error *err)
+{
+    ts_train_config *c = s->config;
+    ts_train_run *r = s->run;
+    if (!ts_check_folder(r->folder, err) || !ts_make_folder(r->folder, err)) return false;
+    if (r->resume) ts_train_sweep(r->folder);
+    if (!find_checkpoint(s, err) || !(s->dev = ts_open_device(r->common, false, err))) return false;
+    if (!(s->model = ts_train_model_new(c, s->dev, s->checkpoint, err))) return false;
+    s->done = s->first = ts_train_model_steps(s->model);
+    ts_loader_desc desc = {.sources = c->sources,
+                           .count = c->source_count,
+                           .canvas = c->canvas,
+                           .patch = c->kind == TS_TRAIN_MAE ? c->mae.patch : c->vq.factor,
+                           .batch = c->batch,
+                           .visible = ts_train_model_visible(c),
+                           .cell_share = c->cell_share,
+                           .least_scale = c->scale,
+                           .seed = c->seed,
+                           .first = s->done,
+                           .threads = c->workers};
+    char *config = NULL;
+    if (!(s->loader = ts_loader_new(&desc, err)) || !resolve(s, err)) return false;
+    if (asprintf(&config, "%s/config.json", r->folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = ts_train_config_write(c, config, err) && ts_train_log_open(&s->log, r->folder, s->done, err) &&
+              ts_train_model_prepare(s->model, err);
+    free(config);
+    if (!ok) return false;
+    ts_announce_device(r->common, s->dev);
+    if (s->done > 0) say(s, "going on after step %lld of %d", (long long)s->done, c->steps);
+    s->terminal = !r->common->quiet && isatty(STDERR_FILENO);
+    return true;
+}
+
+static bool report(state *s, ts_error *err)
+{
+    bool complete = s->done >= s->config->steps;
+    char *path = NULL;
+    if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", s->run->folder) < 0)
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!complete) say(s, "stopped after step %lld of %d: --resume goes on", (long long)s->done, s->config->steps);
+    bool ok;
+    if (s->run->common->json) {
+        const ts_train_entry *best = ts_train_log_best(&s->log), *last = NULL;
+        for (int64_t i = s->log.count - 1; i >= 0 && !last; i--)
+            if (!s->log.list[i].validation) last = &s->log.list[i];
+        double ms = ts_now_ms() - s->start_ms;
+        cJSON *o = cJSON_CreateObject();
+        ok = o && cJSON_AddStringToObject(o, "out", path) && cJSON_AddBoolToObject(o, "complete", complete) &&
+             cJSON_AddNumberToObject(o, "step", (double)s->done) && cJSON_AddNumberToObject(o, "steps", s->config->steps) &&
+             (!last || cJSON_AddNumberToObject(o, "loss", last->loss)) &&
+             (!best || cJSON_AddNumberToObject(o, "best_validation_loss", best->loss)) &&
+             (!best || cJSON_AddNumberToObject(o, "best_step", (double)best->step)) &&
+             cJSON_AddNumberToObject(o, "seconds", ms * 1e-3) &&
+             cJSON_AddNumberToObject(o, "images_per_s", (double)(s->done - s->first) * s->config->batch * 1e3 / ms) &&
+             cJSON_AddNumberToObject(o, "waiting", s->waited_ms / ms) &&
+             cJSON_AddStringToObject(o, "device", ts_device_about(s->dev)->name);
+        if (!ok) cJSON_Delete(o);
+        ok = ts_print_json(ok ? o : NULL, err);
+    } else {
+        puts(path);
+        ok = ts_flush_output(err);
+    }
+    free(path);
+    return ok;
+}
+
+int ts_train_go(ts_train_run *run)
+{
+    state s = {.run = run, .config = &run->config, .name = run->config.kind == TS_TRAIN_MAE ? "train mae" : "train vqgan"};
+    ts_error err = {0};
+    watch_signals();
+    bool ok = start(&s, &err) && train(&s, &err);
+    if (ok && s.done >= s.config->steps) ok = save_model(&s, "model.safetensors", &err);
+    ok = ok && report(&s, &err);
+    wipe(&s);
+    ts_loader_free(s.loader);
+    ts_train_model_free(s.model);
+    ts_train_log_close(&s.log);
+    ts_weights_free(s.checkpoint);
+    ts_device_free(s.dev);
+    return ok ? TS_EXIT_DONE : ts_report(s.name, &err);
+}
