@@ -8,8 +8,8 @@
 /* All functions but open and free may be called by several threads. */
 typedef struct ts_pictures ts_pictures;
 
-/* `validation` takes the pictures held out (by a hash of their names below the folder), else the others; all of them where one of
- * the two would be none. */
+/* `validation` takes the pictures held out (one in 50, by a hash of their names below the folder), else the others; all of them
+ * where there are fewer than 50. */
 ts_pictures *ts_pictures_open(const char *folder, bool validation, uint64_t cache_bytes, ts_error *err);
 void ts_pictures_free(ts_pictures *p);
 int64_t ts_pictures_count(const ts_pictures *p);

@@ -96,12 +96,12 @@ static bool held_out(const ts_pictures *p, const picture *one)
     return hash % HELD_OUT_ONE_IN == 0;
 }
 
-/* Drops the other part's pictures, unless one part would then be empty. */
+/* Drops the other part's pictures, unless there are so few that every one is wanted for both. */
 static void choose_part(ts_pictures *p, bool validation)
 {
     int64_t out = 0, kept = 0;
     for (int64_t i = 0; i < p->count; i++) out += held_out(p, &p->list[i]);
-    if (out == 0 || out == p->count) return;
+    if (p->count < HELD_OUT_ONE_IN || out == 0 || out == p->count) return;
     for (int64_t i = 0; i < p->count; i++) {
         if (held_out(p, &p->list[i]) == validation) p->list[kept++] = p->list[i];
         else free(p->list[i].path);

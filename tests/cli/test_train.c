@@ -1,0 +1,325 @@
+/* test_train.c - training runs from the command line, as small as can be: what is in the folder, that a run which was stopped,
+ * killed or out of disk goes on to the same bits, and what is refused. */
+#include "../support/program.h"
+
+#include <cjson/cJSON.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STEPS = 12, MAX_WORDS = 40 };
+
+/* A masked autoencoder on canvases of 64 pixels, with the random model's VQGAN; `more` and NULL end the list. */
+static int mae_args(const char **args, const char *out, const char *const *more)
+{
+    const char *const words[] = {"train",        "mae",    "--data",         "figures:", "--vqgan",      random_model(),
+                                 "--encoder",    "32x1x4", "--decoder",      "32x1x4",   "--canvas",     "64",
+                                 "--batch",      "2",      "--steps",        "12",       "--save-every", "3",
+                                 "--eval-every", "4",      "--eval-batches", "1",        "--lr",         "1e-3",
+                                 "--seed",       "5",      "--device",       "cpu",      "--threads",    "1",
+                                 "--out",        out};
+    int n = sizeof words / sizeof *words;
+    memcpy(args, words, sizeof words);
+    for (; more && *more; more++) args[n++] = *more;
+    args[n] = NULL;
+    return n;
+}
+
+static program_result train_mae(const char *out, const char *const *more)
+{
+    const char *args[MAX_WORDS];
+    int n = mae_args(args, out, more);
+    return program_run_list(args, n);
+}
+
+static program_result resume(const char *out)
+{
+    return program_run("train", "mae", "--out", out, "--resume", NULL);
+}
+
+static void succeed(program_result r)
+{
+    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
+    program_free(&r);
+}
+
+static void assert_same(const char *a, const char *b, const char *name)
+{
+    char path[2][600];
+    size_t size[2];
+    snprintf(path[0], sizeof path[0], "%s/%s", a, name);
+    snprintf(path[1], sizeof path[1], "%s/%s", b, name);
+    unsigned char *x = read_bytes(path[0], &size[0]), *y = read_bytes(path[1], &size[1]);
+    if (size[0] != size[1] || memcmp(x, y, size[0]) != 0) fail_msg("%s and %s differ", path[0], path[1]);
+    free(x);
+    free(y);
+}
+
+/* Everything that a run leaves and that holds no times. */
+static void assert_same_run(const char *a, const char *b)
+{
+    static const char *const files[] = {"model.safetensors", "best.safetensors", "checkpoint-00000012.safetensors",
+                                        "step-00000008.png", "step-00000012.png"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same(a, b, files[i]);
+}
+
+/* The run that was never stopped, made once. */
+static const char *whole_run(double *seconds)
+{
+    static char path[512];
+    static double took;
+    if (!path[0]) {
+        snprintf(path, sizeof path, "%s", temp_path("whole"));
+        struct timespec a, b;
+        clock_gettime(CLOCK_MONOTONIC, &a);
+        succeed(train_mae(path, NULL));
+        clock_gettime(CLOCK_MONOTONIC, &b);
+        took = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
+    }
+    if (seconds) *seconds = took;
+    return path;
+}
+
+/* Starts the program and does not wait. `limit`: of the bytes of a file, 0: none. */
+static pid_t spawn(const char *const *args, rlim_t limit)
+{
+    char err[600];
+    snprintf(err, sizeof err, "%s/spawned.err", temp_dir());
+    char *argv[MAX_WORDS + 2] = {(char *)TS_PROGRAM};
+    for (int i = 0; args[i]; i++) argv[i + 1] = (char *)args[i];
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid > 0) return pid;
+    int fd = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600), null = open("/dev/null", O_WRONLY);
+    dup2(null, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    if (limit) {
+        signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit then fails, as on a full disk */
+        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
+    }
+    execv(TS_PROGRAM, argv);
+    _exit(127);
+}
+
+static int wait_for(pid_t pid)
+{
+    int state;
+    assert_int_equal(waitpid(pid, &state, 0), pid);
+    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
+}
+
+static void sleep_for(double seconds)
+{
+    nanosleep(&(struct timespec){(time_t)seconds, (long)(1e9 * (seconds - floor(seconds)))}, NULL);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------- */
+
+static void folder(void **state)
+{
+    (void)state;
+    const char *out = whole_run(NULL);
+    char path[600];
+    static const char *const files[] = {
+        "config.json",       "log.jsonl",         "loss.png",        "checkpoint-00000008.safetensors",
+        "step-00000004.png", "step-00000012.png", "best.safetensors"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s/%s", out, files[i]);
+        if (!file_exists(path)) fail_msg("%s is missing", path);
+    }
+    snprintf(path, sizeof path, "%s/checkpoint-00000006.safetensors", out);
+    assert_false(file_exists(path)); /* 8, 9 and 12 are the last three */
+    snprintf(path, sizeof path, "%s/log.jsonl", out);
+    size_t size;
+    char *log = (char *)read_bytes(path, &size), *rest = log;
+    int steps = 0, validations = 0;
+    for (char *line; (line = strsep(&rest, "\n")) && *line;) {
+        cJSON *o = cJSON_Parse(line);
+        if (cJSON_HasObjectItem(o, "validation_loss")) validations++;
+        else assert_int_equal(cJSON_GetObjectItem(o, "step")->valueint, ++steps);
+        const char *const keys[] = {"loss", "accuracy", "lr", "images_per_s", "waiting"};
+        for (int i = 0; i < 5 && !cJSON_HasObjectItem(o, "validation_loss"); i++)
+            assert_true(cJSON_IsNumber(cJSON_GetObjectItem(o, keys[i])));
+        cJSON_Delete(o);
+    }
+    assert_int_equal(steps, STEPS);
+    assert_int_equal(validations, 3);
+    free(log);
+    /* The one file is all that `run` needs. */
+    snprintf(path, sizeof path, "%s/model.safetensors", out);
+    write_picture(temp_path("picture.png"), 31, 31, 1);
+    const char *picture = temp_path("picture.png");
+    succeed(program_run("run", "--device", "cpu", "--model", path, "-e", picture, picture, "-q", picture, "-o",
+                        temp_path("answer.png"), NULL));
+    succeed(program_run("model", "check", path, NULL));
+}
+
+static void stopped(void **state)
+{
+    (void)state;
+    double seconds;
+    const char *whole = whole_run(&seconds), *out = temp_path("stopped"), *args[MAX_WORDS];
+    mae_args(args, out, NULL);
+    pid_t pid = spawn(args, 0);
+    /* In the middle: as soon as the first checkpoint is there. */
+    const char *first = temp_path("stopped/checkpoint-00000003.safetensors");
+    for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.005);
+    kill(pid, SIGINT);
+    assert_int_equal(wait_for(pid), 0);
+    succeed(resume(out));
+    assert_same_run(whole, out);
+    /* Complete: resuming changes nothing. */
+    succeed(resume(out));
+    assert_same_run(whole, out);
+}
+
+static void killed(void **state)
+{
+    (void)state;
+    double seconds;
+    const char *whole = whole_run(&seconds), *out = temp_path("killed"), *args[MAX_WORDS];
+    mae_args(args, out, (const char *const[]){"--resume", NULL}); /* in a fresh folder: a run that begins */
+    uint64_t seed = 11;
+    const char *times = getenv("TS_TEST_KILLS"); /* more of it, for those who have the time */
+    for (int i = times ? atoi(times) : 4; i > 0; i--) {
+        pid_t pid = spawn(args, 0);
+        sleep_for(1.1 * seconds * test_uniform(&seed));
+        kill(pid, SIGKILL);
+        wait_for(pid);
+    }
+    succeed(resume(out));
+    assert_same_run(whole, out);
+    DIR *dir = opendir(out);
+    for (struct dirent *entry; (entry = readdir(dir));) assert_null(strstr(entry->d_name, ".tmp"));
+    closedir(dir);
+}
+
+static void full_disk(void **state)
+{
+    (void)state;
+    const char *whole = whole_run(NULL), *out = temp_path("full"), *args[MAX_WORDS], *err_path = temp_path("spawned.err");
+    mae_args(args, out, NULL);
+    pid_t pid = spawn(args, 0);
+    const char *first = temp_path("full/checkpoint-00000003.safetensors");
+    for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.005);
+    kill(pid, SIGKILL);
+    wait_for(pid);
+    size_t before, after;
+    unsigned char *kept = read_bytes(first, &before);
+    const char *const again[] = {"train", "mae", "--out", out, "--resume", "--save-every", "3", NULL};
+    pid = spawn(again, 64 << 10); /* enough for the log, not for a checkpoint */
+    assert_int_equal(wait_for(pid), 1);
+    char *said = (char *)read_bytes(err_path, &after);
+    if (!strstr(said, "cannot be written") && !strstr(said, "cannot write")) fail_msg("%s", said);
+    assert_non_null(strstr(said, "last good checkpoint"));
+    free(said);
+    unsigned char *now = read_bytes(first, &after);
+    assert_true(before == after && memcmp(kept, now, before) == 0);
+    free(kept);
+    free(now);
+    succeed(resume(out));
+    assert_same_run(whole, out);
+}
+
+static void gone_wrong(void **state)
+{
+    (void)state;
+    const char *out = temp_path("wrong");
+    program_result r = train_mae(out, (const char *const[]){"--lr", "1000", "--weight-decay", "10", "--steps", "200",
+                                                            "--save-every", "1", "--eval-every", "200", "--warmup", "0", NULL});
+    assert_int_equal(r.status, 1);
+    char *named = strstr(r.err, "the last good checkpoint is ");
+    if (!named) fail_msg("%s", r.err);
+    named += strlen("the last good checkpoint is ");
+    named[strcspn(named, "\n")] = '\0';
+    ts_error err = {0};
+    ts_weights *w = ts_weights_open(named, &err);
+    if (!w) fail_msg("%s", err.text);
+    for (int64_t i = 0; i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        float *values = golden_f32(w, t->name);
+        for (int64_t k = 0; k < t->count; k++) assert_true(isfinite(values[k]));
+        free(values);
+    }
+    ts_weights_free(w);
+    program_free(&r);
+}
+
+static void vqgan_of_a_folder(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir(temp_path("photos"), 0700), 0);
+    for (int i = 0; i < 4; i++) write_picture(temp_path("photos/%d.jpg", i), 60, 50, (uint64_t)i);
+    write_bytes(temp_path("photos/broken.png"), "x", 1);
+    const char *out = temp_path("vqgan");
+    program_result r = program_run("train", "vqgan", "--data", temp_path("photos"), "--out", out, "--widths", "32,32", "--latent",
+                                   "8", "--codes", "16", "--canvas", "16", "--batch", "2", "--epochs", "2", "--lr", "1e-3",
+                                   "--save-every", "2", "--revive", "2", "--device", "cpu", "--threads", "1", "--json", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    const char *complaint = strstr(r.err, "broken.png");
+    assert_non_null(complaint);
+    assert_null(strstr(complaint + 1, "broken.png"));
+    cJSON *o = cJSON_Parse(r.out);
+    assert_true(cJSON_IsTrue(cJSON_GetObjectItem(o, "complete")));
+    assert_int_equal(cJSON_GetObjectItem(o, "steps")->valueint, 5);
+    cJSON_Delete(o);
+    program_free(&r);
+    /* It labels a masked autoencoder of other patches, which then starts another. */
+    const char *labels = temp_path("vqgan/best.safetensors"), *mae = temp_path("fp16"), *second = temp_path("second");
+    succeed(train_mae(mae, (const char *const[]){"--vqgan", labels, "--steps", "2", "--fp16", NULL}));
+    ts_error err = {0};
+    ts_weights *w = ts_weights_open(temp_path("fp16/model.safetensors"), &err);
+    if (!w) fail_msg("%s", err.text);
+    assert_int_equal(ts_weights_find(w, "blocks.0.attn.qkv.weight")->dtype, TS_DT_F16);
+    assert_non_null(ts_weights_find(w, "vae.decoder.conv_out.weight"));
+    assert_null(ts_weights_find(w, "vae.optimizer.m.decoder.conv_out.weight"));
+    ts_weights_free(w);
+    const char *from = temp_path("fp16/model.safetensors");
+    succeed(program_run("train", "mae", "--data", "figures:copy", "--init", from, "--out", second, "--steps", "1", "--batch", "2",
+                        "--mask", "0.25", "--cell-share", "1", "--eval-batches", "1", "--device", "cpu", NULL));
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    const char *out = temp_path("refused"), *model = random_model();
+    assert_refused(program_run("train", NULL), 2, "vqgan or mae");
+    assert_refused(program_run("train", "mae", NULL), 2, "--out DIR");
+    assert_refused(program_run("train", "mae", "--out", out, NULL), 2, "--data");
+    assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", NULL), 2, "--steps");
+    assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", "--steps", "1", NULL), 2, "--vqgan");
+    assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", "--steps", "1", "--vqgan", model, "--encoder",
+                               "30x1x4", NULL),
+                   2, "30x1x4");
+    assert_refused(program_run("train", "mae", "--out", out, "--data", "/nonexistent", "--steps", "1", "--vqgan", model, NULL), 1,
+                   "/nonexistent");
+    assert_refused(
+        program_run("train", "mae", "--out", out, "--data", "figures:", "--steps", "1", "--vqgan", "/nonexistent/v", NULL), 1,
+        "/nonexistent/v");
+    assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", "--epochs", "1", "--vqgan", model, "--encoder",
+                               "32x1x4", "--decoder", "32x1x4", "--canvas", "64", "--device", "cpu", NULL),
+                   1, "epochs");
+    assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--widths", "30", NULL), 2,
+                   "--widths");
+    const char *whole = whole_run(NULL);
+    assert_refused(train_mae(whole, NULL), 2, "--resume");
+    assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--preset", "base", NULL), 2, "sizes");
+    assert_refused(program_run("train", "vqgan", "--out", whole, "--resume", NULL), 1, "train mae");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folder),     cmocka_unit_test(stopped),           cmocka_unit_test(killed), cmocka_unit_test(full_disk),
+        cmocka_unit_test(gone_wrong), cmocka_unit_test(vqgan_of_a_folder), cmocka_unit_test(refused)};
+    return cmocka_run_group_tests_name("train", tests, NULL, NULL);
+}
