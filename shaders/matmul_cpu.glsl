@@ -1,51 +1,16 @@
 // matmul_cpu.glsl - what the products for CPU drivers share (matmul_cpu.comp says why they are as they are): loads in 64-bit words, and where
 // a row of A lies in an image. Specialisation: 0 and 1 lanes of the subgroup, which is the workgroup.
-#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint LANES = 8;
 
-#ifdef REAL16
-#define WORD uint64_t
-vec4 unpack_four(uint64_t v)
-{
-    const uvec2 w = unpackUint2x32(v);
-    return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
-}
-uint64_t pack_four(vec4 v)
-{
-    return packUint2x32(uvec2(packHalf2x16(v.xy), packHalf2x16(v.zw)));
-}
-#else
-#define WORD u64vec2
-vec4 unpack_four(u64vec2 v)
-{
-    return vec4(uintBitsToFloat(unpackUint2x32(v.x)), uintBitsToFloat(unpackUint2x32(v.y)));
-}
-u64vec2 pack_four(vec4 v)
-{
-    return u64vec2(packUint2x32(floatBitsToUint(v.xy)), packUint2x32(floatBitsToUint(v.zw)));
-}
-#endif
-layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer Four64 { WORD v[]; };
-layout(buffer_reference, scalar, buffer_reference_align = 8) writeonly buffer OutFour64 { WORD v[]; };
+#include "four64.glsl"
 
 vec4 load_four64(Four64 p, uint at)
 {
     return unpack_four(p.v[at]);
-}
-
-// At number `at`, a multiple of four.
-vec4 load_four(InReal p, uint at)
-{
-    return load_four64(Four64(p), at / 4);
-}
-
-void store_four(OutReal p, uint at, vec4 v)
-{
-    OutFour64(p).v[at / 4] = pack_four(v);
 }
 
 #include "matmul.glsl"
