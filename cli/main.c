@@ -35,7 +35,8 @@ static int finish(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "tessera: a command is missing: run, train, model, devices, figures or bench (tessera --help shows how)\n");
+        fprintf(stderr,
+                "tessera: a command is missing: run, train, model, devices, figures or bench (tessera --help shows how)\n");
         return TS_EXIT_USAGE;
     }
     const char *word = argv[1];
@@ -49,6 +50,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "tessera: there is no command %s: run, train, model, devices, figures or bench (tessera --help shows how)\n", word);
+    fprintf(stderr, "tessera: there is no command %s: run, train, model, devices, figures or bench (tessera --help shows how)\n",
+            word);
     return TS_EXIT_USAGE;
 }

@@ -130,14 +130,16 @@ static void axes(ts_image *img, const range *r)
 {
     char words[32];
     double step = step_of(r->y1 - r->y0, 8);
-    for (double y = ceil(r->y0 / step) * step; y <= r->y1; y += step) {
+    for (int k = 0; (ceil(r->y0 / step) + k) * step <= r->y1; k++) {
+        double y = (ceil(r->y0 / step) + k) * step;
         int at = (int)lround(to_y(r, y));
         box(img, LEFT, at, PLOT_WIDTH, 1, GREY);
         label(y, step, words);
         text(img, LEFT - 8, at - 5, true, words);
     }
     step = step_of(r->x1 - r->x0, 8);
-    for (double x = ceil(r->x0 / step) * step; x <= r->x1; x += step) {
+    for (int k = 0; (ceil(r->x0 / step) + k) * step <= r->x1; k++) {
+        double x = (ceil(r->x0 / step) + k) * step;
         int at = (int)lround(to_x(r, x));
         box(img, at, TOP, 1, PLOT_HEIGHT, GREY);
         label(x, step, words);
@@ -182,7 +184,7 @@ static void draw_mean(ts_image *img, const range *r, const ts_curve *c)
 
 bool ts_plot_save(const char *path, const ts_curve *curves, int count, ts_error *err)
 {
-    range r;
+    range r = {0};
     ts_image img;
     if (!find_range(curves, count, &r, err) || !ts_image_new(WIDTH, HEIGHT, &img, err)) return false;
     memset(img.data, 255, (size_t)WIDTH * HEIGHT * 3);

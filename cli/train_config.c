@@ -196,7 +196,7 @@ static char *read_text(const char *path, ts_error *err)
         if (ok && ferror(f)) ok = false;
     }
     if (f) fclose(f);
-    if (ok) {
+    if (ok && text) {
         text[size] = '\0';
         return text;
     }

@@ -101,7 +101,7 @@ enum { COLUMN_COUNT = sizeof columns / sizeof *columns };
 
 static double *cell_of(ts_train_entry *e, const column *c)
 {
-    return (double *)((char *)e + c->offset);
+    return (double *)(void *)((char *)e + c->offset);
 }
 
 static bool remember(ts_train_log *log, const ts_train_entry *entry, ts_error *err)
@@ -128,7 +128,7 @@ static bool parse_line(const char *line, ts_train_entry *out)
     for (int i = 0; ok && i < COLUMN_COUNT; i++) {
         const char *key = out->validation ? columns[i].validation_key : columns[i].key;
         const cJSON *item = key ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
-        *cell_of(out, &columns[i]) = cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+        *cell_of(out, &columns[i]) = item && cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
     }
     cJSON_Delete(o);
     return ok;

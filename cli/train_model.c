@@ -6,7 +6,7 @@
 
 #include "cli/train.h"
 
-enum { PICTURES = 8 }; /* canvases in a picture of the progress */
+enum { PICTURES = 8, GAP = 4 }; /* canvases in a picture of the progress, and pixels between them */
 
 struct ts_train_model {
     const ts_train_config *config;
@@ -61,7 +61,8 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
                                 .config = c->mae,
                                 .batch = c->batch,
                                 .visible = (int)m->visible,
-                                .weight_decay = c->weight_decay,
+                                /* The trainer takes zero for the default; no decay is one too small to be felt. */
+                                .weight_decay = c->weight_decay > 0 ? c->weight_decay : 1e-30,
                                 .clip_norm = c->clip,
                                 .seed = c->seed};
     m->mae = ts_mae_trainer_new(m->dev, &desc, err);
@@ -217,15 +218,15 @@ bool ts_train_model_prepare(ts_train_model *m, ts_error *err)
     m->val_keep = malloc((all_keep + 1) * sizeof *m->val_keep);
     m->val_codes = malloc(count * (size_t)m->places * sizeof *m->val_codes);
     m->val_grids = calloc(count, sizeof *m->val_grids);
-    bool ok = (m->val_pixels && m->val_keep && m->val_codes && m->val_grids) ||
-              ts_fail(err, TS_ERR_MEMORY, "out of memory for %d batches to validate with", c->eval_batches);
+    bool ok = m->val_pixels && m->val_keep && m->val_codes && m->val_grids;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d batches to validate with", c->eval_batches);
     for (size_t i = 0; ok && i < (size_t)c->eval_batches; i++) {
         ts_batch b;
         ok = ts_loader_next(l, &b, err);
         if (!ok) break;
         uint8_t *pixels = m->val_pixels + i * batch * (size_t)m->canvas_bytes;
         memcpy(pixels, b.pixels, batch * (size_t)m->canvas_bytes);
-        if (!m->mae) continue;
+        if (!m->mae || !b.keep || !b.grids) continue; /* a VQGAN's batches have no masks */
         memcpy(m->val_keep + i * batch * (size_t)m->visible, b.keep, batch * (size_t)m->visible * sizeof *b.keep);
         memcpy(m->val_grids + i * batch, b.grids, batch * sizeof *b.grids);
         ok = ts_vqgan_coder_encode(m->coder, pixels, c->canvas, m->val_codes + i * batch * (size_t)m->places, err);
@@ -263,7 +264,8 @@ static bool validate_vqgan(ts_train_model *m, const char *checkpoint, ts_train_e
     ts_vqgan_coder *coder = open_coder(m, checkpoint, &w, err);
     int64_t values = m->config->batch * m->canvas_bytes, places = m->config->batch * m->places;
     uint8_t *used = calloc((size_t)m->config->vq.codes, 1);
-    bool ok = coder && (used || ts_fail(err, TS_ERR_MEMORY, "out of memory"));
+    bool ok = coder && used;
+    if (!used) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     double sum = 0;
     for (int64_t i = 0; ok && i < m->config->eval_batches; i++) {
         const uint8_t *pixels = m->val_pixels + i * values;
@@ -293,7 +295,6 @@ bool ts_train_model_validate(ts_train_model *m, const char *checkpoint, ts_train
 
 static void put(ts_image *sheet, int column, int row, int size, const uint8_t *pixels)
 {
-    enum { GAP = 4 };
     for (int y = 0; y < size; y++) {
         size_t to = ((size_t)(row * (size + GAP) + y) * (size_t)sheet->width + (size_t)(column * (size + GAP))) * 3;
         memcpy(sheet->data + to, pixels + (size_t)y * (size_t)size * 3, (size_t)size * 3);
@@ -302,7 +303,6 @@ static void put(ts_image *sheet, int column, int row, int size, const uint8_t *p
 
 static bool new_sheet(int columns, int rows, int size, ts_image *out, ts_error *err)
 {
-    enum { GAP = 4 };
     if (!ts_image_new(columns * (size + GAP) - GAP, rows * (size + GAP) - GAP, out, err)) return false;
     memset(out->data, 128, (size_t)out->width * (size_t)out->height * 3);
     return true;
@@ -356,7 +356,8 @@ static bool draw_vqgan(ts_train_model *m, const char *checkpoint, int rows, ts_i
     ts_weights *w;
     ts_vqgan_coder *coder = open_coder(m, checkpoint, &w, err);
     uint8_t *back = malloc((size_t)m->canvas_bytes);
-    bool ok = coder && (back || ts_fail(err, TS_ERR_MEMORY, "out of memory"));
+    bool ok = coder && back;
+    if (!back) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ok = ok && ts_vqgan_coder_encode(coder, m->val_pixels, m->config->canvas, m->codes, err) &&
          ts_vqgan_coder_decode(coder, m->codes, m->pixels, err);
     for (int i = 0; ok && i < rows; i++) {

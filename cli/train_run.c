@@ -136,7 +136,8 @@ static bool draw_curve(state *s, ts_error *err)
     int64_t n = s->log.count, steps = 0, validations = n;
     double *x = malloc((size_t)(n + 1) * sizeof *x), *y = malloc((size_t)(n + 1) * sizeof *y);
     char *path = NULL;
-    bool ok = (x && y && asprintf(&path, "%s/loss.png", s->run->folder) >= 0) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = x && y && asprintf(&path, "%s/loss.png", s->run->folder) >= 0;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; ok && i < n; i++) {
         const ts_train_entry *e = &s->log.list[i];
         /* The steps from the front, the validations from the back. A VQGAN's validation is of the reconstruction alone. */

@@ -199,6 +199,7 @@ static void killed(void **state)
     succeed(resume(out));
     assert_same_run(whole, out);
     DIR *dir = opendir(out);
+    assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));) assert_null(strstr(entry->d_name, ".tmp"));
     closedir(dir);
 }
@@ -238,7 +239,7 @@ static void gone_wrong(void **state)
                                                             "--save-every", "1", "--eval-every", "200", "--warmup", "0", NULL});
     assert_int_equal(r.status, 1);
     char *named = strstr(r.err, "the last good checkpoint is ");
-    if (!named) fail_msg("%s", r.err);
+    assert_non_null(named);
     named += strlen("the last good checkpoint is ");
     named[strcspn(named, "\n")] = '\0';
     ts_error err = {0};
