@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STEPS = 12, MAX_WORDS = 40 };
+enum { STEPS = 12, MAX_WORDS = 60 };
 
 /* A masked autoencoder on canvases of 64 pixels, with the random model's VQGAN; `more` and NULL end the list. */
 static int mae_args(const char **args, const char *out, const char *const *more)
