@@ -125,7 +125,7 @@ void ts_weight_gather(const ts_weight *t, int64_t first, int64_t n, void *out)
 }
 
 /* Reads element i of unaligned packed elements. */
-#define LOAD(type, in, i) (*(const packed_##type *)((const uint8_t *)(in) + (i) * (int64_t)sizeof(type)))
+#define LOAD(type, in, i) (((const packed_##type *)(in))[i])
 typedef float __attribute__((aligned(1), may_alias)) packed_float;
 typedef double __attribute__((aligned(1), may_alias)) packed_double;
 typedef int64_t __attribute__((aligned(1), may_alias)) packed_int64_t;
