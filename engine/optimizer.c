@@ -37,10 +37,10 @@ static bool add_updates(ts_optimizer *o, ts_graph *g)
     for (int i = 0; i < o->count; i++) {
         trained *t = &o->list[i];
         const ts_tensor *p = t->param;
-        const ts_adamw_desc adamw = {.beta1 = (float)o->desc.beta1,
-                                     .beta2 = (float)o->desc.beta2,
-                                     .eps = (float)o->desc.eps,
-                                     .weight_decay = p->ndim >= 2 ? (float)o->desc.weight_decay : 0};
+        const ts_adamw_desc adamw = {.beta1 = o->desc.beta1,
+                                     .beta2 = o->desc.beta2,
+                                     .eps = o->desc.eps,
+                                     .weight_decay = p->ndim >= 2 ? o->desc.weight_decay : 0};
         t->m = ts_state(g, p->name, p->layout, p->ndim, p->shape);
         t->v = ts_state(g, p->name, p->layout, p->ndim, p->shape);
         if (!ts_adamw(g, t->param, t->grad, t->m, t->v, o->hyper, scale, &adamw)) return false;
@@ -53,7 +53,7 @@ static bool differentiate(ts_optimizer *o, ts_graph *g, ts_tensor *loss)
 {
     const int64_t room = ts_params_count(o->params) + 1;
     ts_tensor **leaves = calloc((size_t)room, sizeof(ts_tensor *)), **grads = calloc((size_t)room, sizeof(ts_tensor *));
-    o->list = calloc((size_t)room, sizeof *o->list);
+    o->list = malloc((size_t)room * sizeof *o->list);
     bool ok = leaves && grads && o->list;
     if (ok) {
         int found = ts_graph_params(g, o->params, leaves), count = 0;

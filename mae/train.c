@@ -54,7 +54,8 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     } else if (ends_with(name, "_token")) {
         for (int64_t i = 0; i < count; i++) out[i] = (float)(0.02 * normal(&t->desc.seed));
     } else if (ndim >= 2) {
-        const double bound = sqrt(6.0 / ((double)shape[0] + (double)(count / shape[0])));
+        const int64_t fan_out = shape[0], fan_in = count / fan_out;
+        const double bound = sqrt(6.0 / (double)(fan_out + fan_in));
         for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_mae_uniform(&t->desc.seed) - 1));
     } else {
         const float value = ends_with(name, ".weight") ? 1 : 0;

@@ -43,7 +43,8 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     for (int i = 0; i < ndim; i++) count *= shape[i];
     if (ndim >= 2) {
         const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
-        const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)(count / shape[0]));
+        const int64_t fan_in = count / shape[0];
+        const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)fan_in);
         for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * uniform(&t->random) - 1));
         return true;
     }
