@@ -17,7 +17,7 @@ struct ts_optimizer {
     ts_params *params;
     ts_tensor *hyper; /* (3), see ts_adamw */
     ts_tensor *norm;  /* (1) of all gradients, where they are clipped */
-    trained *list;
+    trained *list;    /* an empty one ends it */
     int count;
     float *buffers; /* what ts_optimizer_save lends to the writer */
 };
@@ -34,8 +34,7 @@ static bool add_updates(ts_optimizer *o, ts_graph *g)
         free(grads);
         if (!scale) return false;
     }
-    for (int i = 0; i < o->count; i++) {
-        trained *t = &o->list[i];
+    for (trained *t = o->list; t->param; t++) {
         const ts_tensor *p = t->param;
         const ts_adamw_desc adamw = {.beta1 = o->desc.beta1,
                                      .beta2 = o->desc.beta2,
@@ -53,7 +52,7 @@ static bool differentiate(ts_optimizer *o, ts_graph *g, ts_tensor *loss)
 {
     const int64_t room = ts_params_count(o->params) + 1;
     ts_tensor **leaves = calloc((size_t)room, sizeof(ts_tensor *)), **grads = calloc((size_t)room, sizeof(ts_tensor *));
-    o->list = malloc((size_t)room * sizeof *o->list);
+    o->list = calloc((size_t)room, sizeof *o->list);
     bool ok = leaves && grads && o->list;
     if (ok) {
         int found = ts_graph_params(g, o->params, leaves), count = 0;
