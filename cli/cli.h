@@ -144,6 +144,7 @@ int ts_cmd_run(int argc, char **argv);
 int ts_cmd_model(int argc, char **argv);
 int ts_cmd_bench(int argc, char **argv);
 int ts_cmd_devices(int argc, char **argv);
+int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_train(int argc, char **argv);
 

@@ -12,6 +12,7 @@ static const struct {
     {"train", "train the inpainting model, or its VQGAN", ts_cmd_train},
     {"model", "look into a weights file, convert it, check it, make one with random weights", ts_cmd_model},
     {"devices", "which devices there are, and what they can do", ts_cmd_devices},
+    {"eval", "measure a model on tasks with known answers", ts_cmd_eval},
     {"figures", "draw pages of example pairs to train on", ts_cmd_figures},
     {"bench", "speed of every kernel and of every model", ts_cmd_bench},
 };
@@ -36,7 +37,7 @@ int main(int argc, char **argv)
 {
     if (argc < 2) {
         fprintf(stderr,
-                "tessera: a command is missing: run, train, model, devices, figures or bench (tessera --help shows how)\n");
+                "tessera: a command is missing: run, train, eval, model, devices, figures or bench (tessera --help shows how)\n");
         return TS_EXIT_USAGE;
     }
     const char *word = argv[1];
@@ -50,7 +51,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "tessera: there is no command %s: run, train, model, devices, figures or bench (tessera --help shows how)\n",
+    fprintf(stderr,
+            "tessera: there is no command %s: run, train, eval, model, devices, figures or bench (tessera --help shows how)\n",
             word);
     return TS_EXIT_USAGE;
 }

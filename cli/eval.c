@@ -1,0 +1,251 @@
+/* eval.c - `tessera eval synthetic`: a model measured on the paper's six synthetic tasks and on three tasks over scenes that
+ * training never draws. Beside each figure stands what two copiers would get, because some tasks are half solved by copying. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "mae/mae.h"
+
+static const char name[] = "eval";
+
+enum { METRICS = 6, WHO = 3 };
+static const char *const metric_names[METRICS] = {"iou", "iou_blind", "accuracy", "shape", "mse", "mse_cover"};
+static const char *const who_names[WHO] = {"model", "copy_query", "copy_example"};
+
+typedef struct {
+    ts_common common;
+    const char *model, *vqgan, *sheet;
+    int heads, decoder_heads, trials, examples, batch, shown;
+    bool keep_codes;
+    ts_words rest;
+    /* the work */
+    ts_device *dev;
+    ts_weights *weights, *vqgan_weights;
+    ts_inpainter *inpainter;
+    ts_grid grid;
+    double sum[TS_TRIALS][WHO][METRICS];
+    ts_image contact;
+} eval;
+
+static int parse(eval *v, int argc, char **argv)
+{
+    const ts_option options[] = {
+        {'m', "model", "FILE", TS_OPT_TEXT, &v->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
+        {0, "vqgan", "FILE", TS_OPT_TEXT, &v->vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
+        {0, "heads", "N", TS_OPT_INT, &v->heads, 1, 65536, "attention heads of the encoder, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &v->decoder_heads, 1, 65536, "attention heads of the decoder, likewise"},
+        {'n', "trials", "N", TS_OPT_INT, &v->trials, 1, 1000000, "trials of each task; 100"},
+        {0, "examples", "N", TS_OPT_INT, &v->examples, 1, TS_GRID_MAX_EXAMPLES, "example pairs on a canvas; 2"},
+        {0, "batch", "N", TS_OPT_INT, &v->batch, 1, 4096, "canvases in one run of the model; 8"},
+        {0, "keep-codes", NULL, TS_OPT_FLAG, &v->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
+        {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
+         "a contact sheet (.png): canvases with the model's answers, a task a row"},
+        {0, "shown", "N", TS_OPT_INT, &v->shown, 1, 64, "canvases of a task on the sheet; 6"},
+    };
+    return ts_options_parse(&(ts_command){.name = name,
+                                          .usage = "synthetic --model FILE [options]",
+                                          .summary = "measures a model on tasks with known answers",
+                                          .example = "  tessera eval synthetic --model model.safetensors --sheet sheet.png\n"
+                                                     "  tessera eval synthetic --model model.safetensors --trials 20 --json\n",
+                                          .options = options,
+                                          .count = sizeof options / sizeof *options,
+                                          .rest = &v->rest,
+                                          .least = 1,
+                                          .most = 1,
+                                          .rest_name = "TASK",
+                                          .common = &v->common},
+                            argc, argv);
+}
+
+static bool open_model(eval *v, ts_error *err)
+{
+    if (!(v->weights = ts_weights_open(v->model, err))) return false;
+    if (v->vqgan && !(v->vqgan_weights = ts_weights_open(v->vqgan, err))) return false;
+    if (!(v->dev = ts_open_device(&v->common, false, err))) return false;
+    v->inpainter = ts_inpainter_new(v->dev,
+                                    &(ts_inpainter_desc){.weights = v->weights,
+                                                         .vqgan_weights = v->vqgan_weights,
+                                                         .heads = v->heads,
+                                                         .decoder_heads = v->decoder_heads,
+                                                         .batch = v->batch},
+                                    err);
+    if (!v->inpainter) return false;
+    const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
+    const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->examples};
+    return ts_grid_plan(&desc, &v->grid, err) && (!v->sheet || ts_check_writable(v->sheet, err));
+}
+
+static void add_score(double sum[METRICS], const ts_score *s)
+{
+    const double values[METRICS] = {s->iou, s->iou_blind, s->accuracy, s->shape, s->mse, s->mse_cover};
+    for (int i = 0; i < METRICS; i++) sum[i] += values[i];
+}
+
+/* Copies `from` into the sheet with its corner at x, y. */
+static void blit(ts_image *to, const ts_image *from, int x, int y)
+{
+    for (int row = 0; row < from->height; row++)
+        memcpy(to->data + ((size_t)(y + row) * (size_t)to->width + (size_t)x) * 3,
+               from->data + (size_t)row * (size_t)from->width * 3, (size_t)from->width * 3);
+}
+
+/* The answer of one trial, scored, and its place on the sheet. */
+static bool take(eval *v, ts_trial_kind kind, int at, const ts_trial *trial, const ts_inpainted *result, ts_error *err)
+{
+    const ts_resize_filter filter = v->grid.desc.filter;
+    const ts_cell *hole = &v->grid.hole;
+    ts_image answer = {0};
+    ts_score score[WHO];
+    bool ok = ts_grid_answer(&v->grid, &result->pasted, 0, 0, &answer, err) &&
+              ts_trial_score(trial, &answer, filter, &score[0], err) &&
+              ts_trial_baseline(trial, TS_BASELINE_QUERY, hole->width, hole->height, filter, &score[1], err) &&
+              ts_trial_baseline(trial, TS_BASELINE_EXAMPLE, hole->width, hole->height, filter, &score[2], err);
+    for (int who = 0; ok && who < WHO; who++) add_score(v->sum[kind][who], &score[who]);
+    const int step = v->grid.desc.canvas + 4;
+    if (ok && v->contact.data && at < v->shown) blit(&v->contact, &result->pasted, at * step + 2, (int)kind * step + 2);
+    ts_image_clear(&answer);
+    return ok;
+}
+
+static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_error *err)
+{
+    ts_trial *trials = calloc((size_t)count, sizeof *trials);
+    ts_image *canvases = calloc((size_t)count, sizeof *canvases);
+    ts_inpainted *results = calloc((size_t)count, sizeof *results);
+    bool ok = (trials && canvases && results) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d trials", count);
+    for (int i = 0; ok && i < count; i++) {
+        ts_example examples[TS_GRID_MAX_EXAMPLES];
+        ok = ts_trial_draw(kind, v->common.seed, first + i, v->examples, &trials[i], err);
+        for (int k = 0; ok && k < v->examples; k++) examples[k] = (ts_example){&trials[i].input[k], &trials[i].output[k]};
+        ok = ok && ts_grid_compose(&v->grid, examples, &trials[i].query, &canvases[i], err);
+    }
+    const ts_inpaint_options how = {.keep_visible_codes = v->keep_codes};
+    ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err);
+    for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, &trials[i], &results[i], err);
+    for (int i = 0; i < count; i++) {
+        if (trials) ts_trial_clear(&trials[i]);
+        if (canvases) ts_image_clear(&canvases[i]);
+        if (results) ts_inpainted_clear(&results[i]);
+    }
+    free(trials);
+    free(canvases);
+    free(results);
+    return ok;
+}
+
+static bool measure(eval *v, ts_error *err)
+{
+    ts_progress progress;
+    bool ok = true;
+    if (v->sheet) {
+        const int step = v->grid.desc.canvas + 4;
+        ok = ts_image_new(v->shown * step, TS_TRIALS * step, &v->contact, err);
+    }
+    ts_progress_begin(&progress, "trials", (int64_t)TS_TRIALS * v->trials, v->common.quiet);
+    for (int kind = 0; ok && kind < TS_TRIALS; kind++)
+        for (int at = 0; ok && at < v->trials; at += v->batch) {
+            const int count = v->trials - at < v->batch ? v->trials - at : v->batch;
+            ok = run_batch(v, (ts_trial_kind)kind, at, count, err);
+            ts_progress_step(&progress, (int64_t)kind * v->trials + at + count);
+        }
+    ts_progress_end(&progress);
+    for (int kind = 0; kind < TS_TRIALS; kind++)
+        for (int who = 0; who < WHO; who++)
+            for (int m = 0; m < METRICS; m++) v->sum[kind][who][m] /= v->trials;
+    return ok && (!v->sheet || ts_image_save(v->sheet, &v->contact, err));
+}
+
+/* Which metrics a kind has: pictures are compared by error, the others by palette, and shape where a circle becomes a square or
+ * not. */
+static bool has_metric(ts_trial_kind kind, int metric)
+{
+    const bool picture = kind == TS_TRIAL_COLOURISE || kind == TS_TRIAL_FILL_IN;
+    if (metric == 5) return kind == TS_TRIAL_FILL_IN;
+    if (metric == 4) return picture;
+    if (metric == 3) return kind <= TS_TRIAL_SIZE_SHAPE;
+    return !picture;
+}
+
+static bool print_table(const eval *v, ts_error *err)
+{
+    printf("%d trials a task, %d examples, seed %llu, canvas %d\n", v->trials, v->examples, (unsigned long long)v->common.seed,
+           v->grid.desc.canvas);
+    printf("%-13s %-13s", "task", "");
+    for (int m = 0; m < METRICS; m++) printf(" %9s", metric_names[m]);
+    printf("\n");
+    for (int kind = 0; kind < TS_TRIALS; kind++)
+        for (int who = 0; who < WHO; who++) {
+            printf("%-13s %-13s", who ? "" : ts_trial_name((ts_trial_kind)kind), who_names[who]);
+            for (int m = 0; m < METRICS; m++) {
+                if (has_metric((ts_trial_kind)kind, m)) printf(" %9.3f", v->sum[kind][who][m]);
+                else printf(" %9s", "-");
+            }
+            printf("\n");
+        }
+    return ts_flush_output(err);
+}
+
+static bool add_kind(const eval *v, ts_trial_kind kind, cJSON *tasks)
+{
+    cJSON *task = cJSON_AddObjectToObject(tasks, ts_trial_name(kind));
+    for (int who = 0; task && who < WHO; who++) {
+        cJSON *scores = cJSON_AddObjectToObject(task, who_names[who]);
+        if (!scores) return false;
+        for (int m = 0; m < METRICS; m++)
+            if (has_metric(kind, m) && !cJSON_AddNumberToObject(scores, metric_names[m], v->sum[kind][who][m])) return false;
+    }
+    return task != NULL;
+}
+
+static bool print_report(const eval *v, ts_error *err)
+{
+    cJSON *all = cJSON_CreateObject();
+    cJSON *tasks = all && cJSON_AddStringToObject(all, "model", v->model) && cJSON_AddNumberToObject(all, "trials", v->trials) &&
+                           cJSON_AddNumberToObject(all, "examples", v->examples) &&
+                           cJSON_AddNumberToObject(all, "seed", (double)v->common.seed) &&
+                           cJSON_AddNumberToObject(all, "canvas", v->grid.desc.canvas) &&
+                           cJSON_AddStringToObject(all, "device", ts_device_about(v->dev)->name)
+                       ? cJSON_AddObjectToObject(all, "tasks")
+                       : NULL;
+    bool ok = tasks != NULL;
+    for (int kind = 0; ok && kind < TS_TRIALS; kind++) ok = add_kind(v, (ts_trial_kind)kind, tasks);
+    if (!ok) {
+        cJSON_Delete(all);
+        all = NULL;
+    }
+    return ts_print_json(all, err);
+}
+
+static void eval_clear(eval *v)
+{
+    ts_words_free(&v->rest);
+    ts_inpainter_free(v->inpainter);
+    ts_device_free(v->dev);
+    ts_weights_free(v->vqgan_weights);
+    ts_weights_free(v->weights);
+    ts_image_clear(&v->contact);
+}
+
+static int run(eval *v)
+{
+    ts_error err = {0};
+    if (!open_model(v, &err)) return ts_report(name, &err);
+    ts_announce_device(&v->common, v->dev);
+    if (!measure(v, &err) || !(v->common.json ? print_report(v, &err) : print_table(v, &err))) return ts_report(name, &err);
+    return TS_EXIT_DONE;
+}
+
+int ts_cmd_eval(int argc, char **argv)
+{
+    eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6};
+    int status = parse(&v, argc, argv);
+    if (status < 0 && strcmp(v.rest.items[0], "synthetic") != 0)
+        status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);
+    if (status < 0 && !v.model) status = ts_usage_error(name, "--model FILE is missing: the model to measure");
+    if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
+        status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
+    if (status < 0) status = run(&v);
+    eval_clear(&v);
+    return status;
+}
