@@ -54,8 +54,8 @@ bool ts_fail(ts_error *err, ts_code code, const char *format, ...) __attribute__
 
 typedef enum { TS_DEVICE_HOST, TS_DEVICE_VULKAN } ts_device_kind;
 
-/* How the device stores real numbers. Accumulation is never narrower than fp32. TS_F64 is the yardstick of the
- * tests: the host only, plain loops. */
+/* How the device stores real numbers. With TS_F16 a GPU's products are fp16 too, summed 16 at a time in fp16 and then in fp32;
+ * all else is computed in fp32. TS_F64 is the yardstick of the tests: the host only, plain loops. */
 typedef enum { TS_F32 = 0, TS_F16, TS_F64 } ts_precision;
 
 typedef struct {

@@ -2,7 +2,8 @@
 // out = act(A B + bias) + residual, A (m, k) plain rows or, with CONV, the places of an NHWC image under the kernel's taps; B (k, n) plain rows.
 // The product for GPUs: a workgroup makes BM x BN outputs, 16 of k at a time through shared memory, each invocation TM x TN of them in
 // registers. The next tiles are loaded into registers while the present ones are multiplied. A convolution is the same product: the tile of
-// A is gathered from the image, which is never unrolled in memory. Tiles are fp32 in shared memory in both storage variants.
+// A is gathered from the image, which is never unrolled in memory. With fp16 storage the tiles are fp16 too, and so is the arithmetic within
+// a tile: 16 products are summed in fp16, the tiles' sums in fp32, so that neither range nor digits run out along k.
 //
 // Push: matmul.glsl. Specialisation: 0 invocations, BM BN / (TM TN), 1 BM, 2 BN, 3 TM, 4 TN, 5 activation (ts_act), 6 convolution, 7 A can be
 // loaded in fours (k, or the channels of an image, are a multiple of 4), 8 the same of B (n is). Dispatch: x blocks of BM rows from
@@ -30,8 +31,8 @@ const uint ACROSS = BN / TN;      // invocations along a row
 const uint A_LOADS = BM * BK / 4 / THREADS, B_LOADS = BK * BN / 4 / THREADS; // of each invocation, a tile
 const uint HALVES = TN / 4;
 
-shared vec4 a_tile[BM * A_STRIDE];  // [row][k / 4], four of k in a vector
-shared vec4 b_tile[BK * (BN / 4)];  // [k][column / 4], four columns in a vector
+shared REAL4 a_tile[BM * A_STRIDE]; // [row][k / 4], four of k in a vector
+shared REAL4 b_tile[BK * (BN / 4)]; // [k][column / 4], four columns in a vector
 
 // One number of the image: row's corner is the place under the kernel's first tap, `base` the first number of its image.
 float image_at(MatmulPush p, uint base, ivec2 corner, uint k)
@@ -102,9 +103,9 @@ void main()
         barrier(); // the tiles of before may still be read
         [[unroll]] for (uint i = 0; i < A_LOADS; i++) {
             const uint at = i * THREADS + me;
-            a_tile[at / (BK / 4) * A_STRIDE + at % (BK / 4)] = next_a[i];
+            a_tile[at / (BK / 4) * A_STRIDE + at % (BK / 4)] = REAL4(next_a[i]);
         }
-        [[unroll]] for (uint i = 0; i < B_LOADS; i++) b_tile[i * THREADS + me] = next_b[i];
+        [[unroll]] for (uint i = 0; i < B_LOADS; i++) b_tile[i * THREADS + me] = REAL4(next_b[i]);
         barrier();
         if (k + BK < p.k) {
             [[unroll]] for (uint i = 0; i < A_LOADS; i++) next_a[i] = load_a(p, base[i], corner[i], k + BK + a_k);
@@ -113,15 +114,25 @@ void main()
                 next_b[i] = load_b(p, k + BK + at / (BN / 4), left + 4 * (at % (BN / 4)));
             }
         }
+#ifdef REAL16
+        REAL4 part[TM * HALVES];
+        [[unroll]] for (uint i = 0; i < TM * HALVES; i++) part[i] = REAL4(0.0);
+#define PART part
+#else
+#define PART sum
+#endif
         [[unroll]] for (uint four = 0; four < BK / 4; four++) {
-            vec4 a[TM];
+            REAL4 a[TM];
             [[unroll]] for (uint r = 0; r < TM; r++) a[r] = a_tile[(my_row + r) * A_STRIDE + four];
             [[unroll]] for (uint j = 0; j < 4; j++)
                 [[unroll]] for (uint h = 0; h < HALVES; h++) {
-                    const vec4 b = b_tile[(4 * four + j) * (BN / 4) + h * ACROSS + my_column];
-                    [[unroll]] for (uint r = 0; r < TM; r++) sum[r * HALVES + h] = fma(vec4(a[r][j]), b, sum[r * HALVES + h]);
+                    const REAL4 b = b_tile[(4 * four + j) * (BN / 4) + h * ACROSS + my_column];
+                    [[unroll]] for (uint r = 0; r < TM; r++) PART[r * HALVES + h] = fma(REAL4(a[r][j]), b, PART[r * HALVES + h]);
                 }
         }
+#ifdef REAL16
+        [[unroll]] for (uint i = 0; i < TM * HALVES; i++) sum[i] += vec4(part[i]);
+#endif
     }
     [[unroll]] for (uint h = 0; h < HALVES; h++) {
         const uint column = left + 4 * (h * ACROSS + my_column);
