@@ -1,0 +1,146 @@
+/* clip.h - CLIP (Radford et al. 2021, arXiv 2103.00020): tokenizer, both towers, zero-shot, and prompt tuning of the frozen
+ * model.
+ *
+ *   ts_clip      *clip = ts_clip_new(dev, weights, &err);
+ *   ts_tokenizer *tok  = ts_tokenizer_find(ts_weights_path(weights), &err);
+ *   ts_clip_classifier(clip, tok, names, K, NULL, 0, false, classes, &err);        // (K, embed), unit rows
+ *   ts_clip_preprocess(&picture, ts_clip_about(clip)->image, pixels, &err);
+ *   ts_clip_encode_images(clip, pixels, 1, features, &err);                         // (1, embed), unit rows
+ *   ts_clip_logits(clip, features, 1, classes, K, logits);
+ *
+ * The weights file and the device must outlive what is made from them. */
+#ifndef TESSERA_CLIP_H
+#define TESSERA_CLIP_H
+
+#include "engine/engine.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- tokenizer ------------------------------------------------------------------------------------------------- */
+
+/* Byte-pair encoding as published with CLIP. Immutable once open: threads may share it. */
+typedef struct ts_tokenizer ts_tokenizer;
+
+/* `path`: bpe_simple_vocab_16e6.txt.gz (or unpacked), or Hugging Face's vocab.json, merges.txt beside it; told by content. */
+ts_tokenizer *ts_tokenizer_open(const char *path, ts_error *err);
+/* Looks for a vocabulary in the folder of `model_path`; the error says which names were looked for. */
+ts_tokenizer *ts_tokenizer_find(const char *model_path, ts_error *err);
+void ts_tokenizer_free(ts_tokenizer *t);
+int ts_tokenizer_count(const ts_tokenizer *t); /* symbols: 49408 as published; start and end are the last two */
+int ts_tokenizer_start(const ts_tokenizer *t);
+int ts_tokenizer_end(const ts_tokenizer *t);
+/* The ids of a UTF-8 text, without start and end; `*ids` is the caller's (free()). Returns their number, or -1. */
+int ts_tokenizer_encode(const ts_tokenizer *t, const char *text, int32_t **ids, ts_error *err);
+/* start, ids, end, then zeros up to `context` places of `out`. A longer text is an error that names it, or with `cut` loses what
+ * is too much, end last. Returns the number of places up to and with end, or -1. */
+int ts_tokenizer_tokens(const ts_tokenizer *t, const char *text, int context, bool cut, int32_t *out, ts_error *err);
+/* What a symbol stands for, UTF-8, "</w>" as published where it ends a word; NULL: no such id. Owned by the tokenizer. */
+const char *ts_tokenizer_symbol(const ts_tokenizer *t, int id);
+
+/* ---- pictures -------------------------------------------------------------------------------------------------- */
+
+/* Shorter side to `side` (bicubic, antialiased, as Pillow), centre crop, (x/255 - mean) / std -> out (side, side, 3). */
+bool ts_clip_preprocess(const ts_image *img, int side, float *out, ts_error *err);
+/* The published training crop: a random part of 8 to 100 % of the area and ratio 3/4 to 4/3, resized bicubic, flipped by a coin.
+ * The same seed gives the same crop. out (side, side, 3), normalised. */
+bool ts_clip_random_crop(const ts_image *img, int side, uint64_t seed, float *out, ts_error *err);
+/* 8-bit RGB of side x side to what the model takes, and back (rounded and clamped). */
+void ts_clip_normalise(const uint8_t *rgb, int64_t pixels, float *out);
+void ts_clip_denormalise(const float *in, int64_t pixels, uint8_t *rgb);
+
+/* ---- the model ------------------------------------------------------------------------------------------------- */
+
+/* Read off the tensors' shapes; heads are width / 64 unless the metadata says otherwise ("vision_heads", "text_heads"). */
+typedef struct {
+    int image, patch;                        /* pixels a side */
+    int width, layers, heads;                /* vision tower */
+    int text_width, text_layers, text_heads; /* text tower */
+    int context, vocabulary, embed;          /* 77, 49408, joint width */
+} ts_clip_config;
+
+/* A ResNet tower, a missing or misshapen tensor, or another model is an error in one sentence. */
+bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err);
+
+typedef struct ts_clip ts_clip;
+
+/* From the published .pt (TorchScript), a state dict, or Hugging Face's files: the layout is told by the names. */
+ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, ts_error *err);
+void ts_clip_free(ts_clip *c);
+const ts_clip_config *ts_clip_about(const ts_clip *c);
+ts_device *ts_clip_device(const ts_clip *c);
+double ts_clip_scale(const ts_clip *c); /* exp(logit_scale) */
+/* The device's copies, under the published names; `proj` and `text_projection` lie (embed, width), as ts_linear takes them. */
+ts_params *ts_clip_params(const ts_clip *c);
+/* Rows of token_embedding.weight: ids (count) -> out (count, text_width), floats on the host. */
+bool ts_clip_embedding(const ts_clip *c, const int32_t *ids, int count, float *out, ts_error *err);
+
+/* Parts of the towers as graph, for those who put prompts into them. S = image, P = (image/patch)^2, W, T: the towers' widths. */
+
+/* pixels (B, S, S, 3), normalised -> (B, 1+P, W): class token and patches with positions, before ln_pre. */
+ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels);
+/* tokens (B, N, W) before ln_pre -> unit features (B, E) of place 0. deep: NULL, or `layers` tensors (P, W) (NULL entries: none):
+ * deep[i] (i >= 1) replaces places 1 ... P at the input of block i (VPT, Jia et al. 2022, eq. 5). */
+ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep);
+/* embedded (N, L, T), token embeddings without positions, L <= context, end (N, 1) I32 the place of the end token of each ->
+ * unit features (N, E). What stands after the end cannot matter (causal), so cut L there. */
+ts_tensor *ts_clip_text(ts_graph *g, const ts_clip *c, ts_tensor *embedded, ts_tensor *end);
+
+/* Whole towers, on the host's side. Both work in batches that bound memory and keep their graphs for the next call. */
+
+/* pixels (count, S, S, 3) -> features (count, embed), unit rows. */
+bool ts_clip_encode_images(ts_clip *c, const float *pixels, int64_t count, float *features, ts_error *err);
+/* tokens (count, context) as ts_tokenizer_tokens writes them -> features (count, embed), unit rows. */
+bool ts_clip_encode_texts(ts_clip *c, const int32_t *tokens, int64_t count, float *features, ts_error *err);
+
+/* ---- zero-shot ------------------------------------------------------------------------------------------------- */
+
+/* (paper, section 3.1.4) For each of `count` names: every template's "{}" filled in, encoded, unit, mean, unit -> classes (count,
+ * embed). templates NULL: "a photo of a {}.". `cut`: a text too long for the context is cut, else an error. */
+bool ts_clip_classifier(ts_clip *c, const ts_tokenizer *t, const char *const *names, int count, const char *const *templates,
+                        int template_count, bool cut, float *classes, ts_error *err);
+/* exp(logit_scale) * images (n, embed) . classes (k, embed)^T -> logits (n, k). */
+void ts_clip_logits(const ts_clip *c, const float *images, int64_t n, const float *classes, int k, float *logits);
+
+/* ---- data ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    char *path;
+    int label; /* 0 ... classes - 1 */
+} ts_clip_item;
+
+typedef struct {
+    ts_clip_item *item;
+    int64_t count;
+} ts_clip_split;
+
+/* Labelled pictures. */
+typedef struct {
+    int classes;
+    char **name; /* as folders or the list say, '_' becomes ' ' */
+    ts_clip_split train, val, test;
+} ts_clip_data;
+
+/* `path`: a folder with a folder a class (classes sorted by name); or with train/ and test/ (val/ optional) of such folders; or a
+ * split_*.json as CoOp's ({"train": [[path, label, name], ...], "val", "test"}), its paths below `root` (NULL: the folder of the
+ * file). One folder without parts is parted 50/20/30 for each class by `seed`. An empty class, a name that stands twice, a folder
+ * without pictures are errors that name it. */
+bool ts_clip_data_open(const char *path, const char *root, uint64_t seed, ts_clip_data *out, ts_error *err);
+void ts_clip_data_clear(ts_clip_data *d);
+/* Leaves `shots` training pictures (and min(shots, 4) of val) of each class, drawn by seed; fewer where there are fewer. */
+bool ts_clip_data_few(ts_clip_data *d, int shots, uint64_t seed, ts_error *err);
+/* The first ceil(classes/2) classes (base), or the rest (new), labels counted anew. */
+typedef enum { TS_CLIP_ALL, TS_CLIP_BASE, TS_CLIP_NEW } ts_clip_half;
+bool ts_clip_data_half(const ts_clip_data *d, ts_clip_half half, ts_clip_data *out, ts_error *err);
+/* Lines of a text file, without empty ones and those that begin with '#'; class names or templates. Owned by the caller
+ * (ts_clip_lines_free). Returns their number, or -1. */
+int ts_clip_lines(const char *path, char ***lines, ts_error *err);
+void ts_clip_lines_free(char **lines, int count);
+/* Names that are empty or stand twice are an error that says which. */
+bool ts_clip_check_names(const char *const *names, int count, ts_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
