@@ -289,6 +289,13 @@ ts_tensor *ts_nearest_code(ts_graph *g, ts_tensor *z, ts_tensor *codebook);
 /* (..., C) -> (...) I32, the first of equal largest. */
 ts_tensor *ts_argmax(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_softmax(ts_graph *g, ts_tensor *x);
+/* Over the last dimension: x / |x|, a row of zeros stays zeros. */
+ts_tensor *ts_unit(ts_graph *g, ts_tensor *x);
+/* Rows after rows: a (B, R1, C) or (R1, C), b (B, R2, C) or (R2, C) -> (B, R1+R2, C); what is (R, C) is shared by all B, and its
+ * gradient is the sum over them. Two of (R, C) give (R1+R2, C). */
+ts_tensor *ts_concat(ts_graph *g, ts_tensor *a, ts_tensor *b);
+/* x (B, R, C) or (R, C) -> the `count` rows from `first` on of each B. */
+ts_tensor *ts_slice(ts_graph *g, ts_tensor *x, int64_t first, int64_t count);
 /* Elementwise. b has a's shape, or the trailing part of it (a vector over the last dimension, a (T, C) over a batch). */
 ts_tensor *ts_add(ts_graph *g, ts_tensor *a, ts_tensor *b);
 ts_tensor *ts_mul(ts_graph *g, ts_tensor *a, ts_tensor *b);

@@ -1,5 +1,5 @@
-/* test_grad_rows.c - gradients of what works on rows: softmax, cross entropy, gathering by index (with repeated indices and with
- * ones outside of the table), and of upsampling. */
+/* test_grad_rows.c - gradients of what works on rows: softmax, unit rows, cross entropy, gathering by index (with repeated
+ * indices and with ones outside of the table), and of upsampling. */
 #include "../support/support.h"
 
 #include <math.h>
@@ -18,6 +18,20 @@ static void softmax(void **state)
     (void)state;
     const int64_t shapes[][3] = {{1, 1, 1}, {2, 5, 7}, {3, 2, 1024}, {40, 3, 33}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_grad("softmax", build_softmax, shapes[i], i, 1e-5);
+}
+
+static ts_tensor *build_unit(op_case *c, ts_graph *g)
+{
+    const int64_t *shape = case_args(c);
+    ts_tensor *x = ts_scale(g, case_real(c, g, 3, shape), 3, 0.5F);
+    return ts_unit(g, ts_concat(g, ts_fill(g, 2, (int64_t[]){1, shape[2]}, 0), x));
+}
+
+static void unit(void **state)
+{
+    (void)state;
+    const int64_t shapes[][3] = {{2, 5, 7}, {3, 2, 1024}, {40, 3, 33}, {1, 1, 2}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_grad("unit", build_unit, shapes[i], i, 1e-5);
 }
 
 typedef struct {
@@ -156,12 +170,9 @@ static void same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(softmax),
-                                       cmocka_unit_test(cross_entropy),
-                                       cmocka_unit_test(cross_entropy_by_hand),
-                                       cmocka_unit_test(gather),
-                                       cmocka_unit_test(upsample),
-                                       cmocka_unit_test(same_bits),
-                                       cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(softmax),       cmocka_unit_test(unit),
+                                       cmocka_unit_test(cross_entropy), cmocka_unit_test(cross_entropy_by_hand),
+                                       cmocka_unit_test(gather),        cmocka_unit_test(upsample),
+                                       cmocka_unit_test(same_bits),     cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("gradients, rows", tests, NULL, NULL);
 }

@@ -1,4 +1,4 @@
-/* test_rows.c - the row-wise ops against the yardstick: layernorm, softmax, argmax, the nearest code. */
+/* test_rows.c - the row-wise ops against the yardstick: layernorm, softmax, unit rows, argmax, the nearest code. */
 #include "../support/support.h"
 
 #include <stdio.h>
@@ -30,6 +30,14 @@ static ts_tensor *build_softmax(op_case *c, ts_graph *g)
     return ts_softmax(g, ts_scale(g, case_real(c, g, 3, case_args(c)), 5, 0));
 }
 
+/* Small numbers, whose squares are smaller still, and rows of zeros. */
+static ts_tensor *build_unit(op_case *c, ts_graph *g)
+{
+    const int64_t *shape = case_args(c);
+    ts_tensor *x = ts_scale(g, case_real(c, g, 3, shape), 1e-4F, 0);
+    return ts_unit(g, ts_concat(g, x, ts_fill(g, 2, (int64_t[]){2, shape[2]}, 0)));
+}
+
 static ts_tensor *build_argmax(op_case *c, ts_graph *g)
 {
     return ts_argmax(g, case_real(c, g, 3, case_args(c)));
@@ -51,6 +59,12 @@ static void softmax(void **state)
 {
     (void)state;
     check_shapes("softmax", build_softmax, 1e-6);
+}
+
+static void unit(void **state)
+{
+    (void)state;
+    check_shapes("unit", build_unit, 1e-6);
 }
 
 static void argmax(void **state)
@@ -96,8 +110,12 @@ static void first_of_equals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(layernorm),       cmocka_unit_test(softmax),
-                                       cmocka_unit_test(argmax),          cmocka_unit_test(nearest_code),
-                                       cmocka_unit_test(first_of_equals), cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(layernorm),
+                                       cmocka_unit_test(softmax),
+                                       cmocka_unit_test(unit),
+                                       cmocka_unit_test(argmax),
+                                       cmocka_unit_test(nearest_code),
+                                       cmocka_unit_test(first_of_equals),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("rows", tests, NULL, NULL);
 }
