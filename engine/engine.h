@@ -320,6 +320,8 @@ ts_tensor *ts_fill(ts_graph *g, int ndim, const int64_t *shape, float value); /*
 ts_tensor *ts_sub(ts_graph *g, ts_tensor *a, ts_tensor *b);                   /* b broadcast as in ts_add */
 ts_tensor *ts_abs(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_square(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_relu(ts_graph *g, ts_tensor *x); /* max(x, 0) */
+ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
 ts_tensor *ts_mean(ts_graph *g, ts_tensor *x); /* (1) */
 /* (..., tail) -> tail: the sum over what stands before the last `ndim` dimensions; the gradient of a broadcast. */

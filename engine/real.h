@@ -12,6 +12,7 @@ typedef double real;
 #define REAL(name) name##_f64
 #define real_exp   exp
 #define real_erf   erf
+#define real_tanh  tanh
 #define real_sqrt  sqrt
 #define real_fabs  fabs
 #else
@@ -19,6 +20,7 @@ typedef float real;
 #define REAL(name) name##_f32
 #define real_exp   ts_expf
 #define real_erf   ts_erff
+#define real_tanh  ts_tanhf
 #define real_sqrt  sqrtf
 #define real_fabs  fabsf
 #endif

@@ -1,5 +1,6 @@
 // math.glsl - the activations. GLSL has no erf: two minimax polynomials, x + x P(x^2) in the middle and 1 - e^-Q(|x|) outside,
-// within 2e-7 (where the driver's exp is good to that). Each in a scalar and a vec4 form.
+// within 2e-7 (where the driver's exp is good to that); a driver's tanh may overflow: Cephes' polynomial, and exp outside. Each
+// in a scalar and a vec4 form.
 
 #define TS_MATH(T, B)                                                                                                            \
     T erf(T x)                                                                                                                   \
@@ -29,6 +30,16 @@
     T swish(T x)                                                                                                                 \
     {                                                                                                                            \
         return x / (1.0 + exp(-x));                                                                                              \
+    }                                                                                                                            \
+    T safe_tanh(T x)                                                                                                             \
+    {                                                                                                                            \
+        const T t = abs(x), s = x * x;                                                                                           \
+        T p = fma(T(-5.70498872745e-3), s, T(2.06390887954e-2));                                                                 \
+        p = fma(p, s, T(-5.37397155531e-2));                                                                                     \
+        p = fma(p, s, T(1.33314422036e-1));                                                                                      \
+        p = fma(p, s, T(-3.33332819422e-1));                                                                                     \
+        const T outside = sign(x) * (1.0 - 2.0 / (exp(2.0 * min(t, T(20.0))) + 1.0));                                            \
+        return mix(fma(x * s, p, x), outside, B(greater(t, T(0.625))));                                                          \
     }
 
 bool greater(float a, float b)

@@ -1,5 +1,6 @@
 #version 460
-// y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish, 5 |x|, 6 x^2.
+// y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish, 5 |x|, 6 x^2,
+// 7 max(x, 0), 8 tanh.
 // Push: x, y of count units; a, b. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -25,6 +26,8 @@ void main()
     else if (choice == 3) v = quick_gelu(v);
     else if (choice == 4) v = swish(v);
     else if (choice == 5) v = abs(v);
-    else v *= v;
+    else if (choice == 6) v *= v;
+    else if (choice == 7) v = max(v, 0.0);
+    else v = safe_tanh(v);
     store_unit(y, i, v);
 }

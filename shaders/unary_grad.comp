@@ -32,6 +32,11 @@ void main()
     else if (choice == 3) slope = swish_slope(v, 1.702);
     else if (choice == 4) slope = swish_slope(v, 1.0);
     else if (choice == 5) slope = sign(v);
-    else slope = 2.0 * v;
+    else if (choice == 6) slope = 2.0 * v;
+    else if (choice == 7) slope = vec4(greaterThan(v, vec4(0.0)));
+    else {
+        const vec4 y = safe_tanh(v);
+        slope = 1.0 - y * y;
+    }
     store_unit(dx, i, load_unit(dy, i) * slope);
 }

@@ -1,4 +1,4 @@
-/* unary.c - one element in, one element out: scale, clamp, absolute value, square, and the activations
+/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, tanh, and the activations
  *     gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x)
  * (Hendrycks and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the
  * activations by their op's name, so what runs here is what stood alone. */
@@ -72,6 +72,24 @@ TS_CLONES static void square_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = x[i] * x[i];
 }
 
+TS_CLONES static void relu_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = x[i] < 0 ? 0 : x[i];
+}
+
+TS_CLONES static void tanh_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = real_tanh(x[i]);
+}
+
 static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
 {
     unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
@@ -130,6 +148,20 @@ bool REAL(ts_host_square)(const ts_node *n, ts_host *h, ts_error *err)
     return unary_run(n, h, square_range, 0, 0);
 }
 
+TS_HOST_KERNEL(relu);
+bool REAL(ts_host_relu)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, relu_range, 0, 0);
+}
+
+TS_HOST_KERNEL(tanh);
+bool REAL(ts_host_tanh)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, tanh_range, 0, 0);
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
@@ -177,6 +209,10 @@ static const ts_op abs_op = {
     .name = "abs", .grad = unary_backward, .host = ts_host_abs_f32, .host_f64 = ts_host_abs_f64, .vulkan = unary_vulkan};
 static const ts_op square_op = {
     .name = "square", .grad = unary_backward, .host = ts_host_square_f32, .host_f64 = ts_host_square_f64, .vulkan = unary_vulkan};
+static const ts_op relu_op = {
+    .name = "relu", .grad = unary_backward, .host = ts_host_relu_f32, .host_f64 = ts_host_relu_f64, .vulkan = unary_vulkan};
+static const ts_op tanh_op = {
+    .name = "tanh", .grad = unary_backward, .host = ts_host_tanh_f32, .host_f64 = ts_host_tanh_f64, .vulkan = unary_vulkan};
 
 static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
@@ -222,5 +258,15 @@ ts_tensor *ts_abs(ts_graph *g, ts_tensor *x)
 ts_tensor *ts_square(ts_graph *g, ts_tensor *x)
 {
     return unary(g, &square_op, x, TS_SQUARE, 0, 0);
+}
+
+ts_tensor *ts_relu(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &relu_op, x, TS_RELU, 0, 0);
+}
+
+ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &tanh_op, x, TS_TANH, 0, 0);
 }
 #endif

@@ -33,7 +33,8 @@ static void unary(void **state)
         const char *name;
         ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
     } ops[] = {
-        {"scale", scale}, {"clamp", clamp}, {"gelu", ts_gelu}, {"quick_gelu", ts_quick_gelu}, {"swish", ts_swish},
+        {"scale", scale},    {"clamp", clamp},  {"gelu", ts_gelu}, {"quick_gelu", ts_quick_gelu},
+        {"swish", ts_swish}, {"relu", ts_relu}, {"tanh", ts_tanh},
     };
     const int64_t shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {3, 7, 64}, {1, 50, 1001}};
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++)

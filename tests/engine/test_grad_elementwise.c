@@ -75,8 +75,9 @@ static void unary(void **state)
     const struct {
         const char *name;
         ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
-    } ops[] = {{"scale", scale},    {"clamp", clamp}, {"gelu", ts_gelu},    {"quick_gelu", ts_quick_gelu},
-               {"swish", ts_swish}, {"abs", ts_abs},  {"square", ts_square}};
+    } ops[] = {{"scale", scale},    {"clamp", clamp}, {"gelu", ts_gelu},     {"quick_gelu", ts_quick_gelu},
+               {"swish", ts_swish}, {"abs", ts_abs},  {"square", ts_square}, {"relu", ts_relu},
+               {"tanh", ts_tanh}};
     const int64_t shapes[][2] = {{1, 1}, {3, 5}, {7, 143}, {64, 80}};
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
