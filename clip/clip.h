@@ -70,7 +70,7 @@ ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, ts_error *err);
 void ts_clip_free(ts_clip *c);
 const ts_clip_config *ts_clip_about(const ts_clip *c);
 ts_device *ts_clip_device(const ts_clip *c);
-double ts_clip_scale(const ts_clip *c); /* exp(logit_scale) */
+double ts_clip_logit_scale(const ts_clip *c); /* exp(logit_scale) */
 /* The device's copies, under the published names; `proj` and `text_projection` lie (embed, width), as ts_linear takes them. */
 ts_params *ts_clip_params(const ts_clip *c);
 /* Rows of token_embedding.weight: ids (count) -> out (count, text_width), floats on the host. */
