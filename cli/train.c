@@ -16,7 +16,7 @@ typedef struct {
     ts_words data, mix;
     int preset; /* -1: none said */
     const char *encoder, *decoder, *widths;
-    int patch, blocks, latent, codes;
+    int patch, blocks, latent, codes, groups;
     double base_lr;
     char *owned[OWNED]; /* whole paths */
     int owned_count;
@@ -96,7 +96,8 @@ static int parse(train *t, int argc, char **argv)
     const ts_option of_vqgan[] = {
         {0, "preset", "tiny|small|base", TS_OPT_CHOICE, &t->preset, 0, 0, "sizes; tiny. base is the published one"},
         {0, "widths", "A,B,...", TS_OPT_TEXT, &t->widths, 0, 0,
-         "channels of each level, multiples of 32; each but the first halves"},
+         "channels of each level, multiples of the groups; each but the first halves"},
+        {0, "groups", "N", TS_OPT_INT, &t->groups, 1, 1024, "groups of the GroupNorms; 32 as published, fewer for narrow levels"},
         {0, "blocks", "N", TS_OPT_INT, &t->blocks, 1, TS_VQGAN_MAX_BLOCKS - 1, "residual blocks of a level"},
         {0, "latent", "N", TS_OPT_INT, &t->latent, 1, 65536, "numbers of a code"},
         {0, "codes", "N", TS_OPT_INT, &t->codes, 2, 65536, "rows of the codebook"},
@@ -181,7 +182,7 @@ static bool read_widths(const char *text, ts_vqgan_config *v)
     v->levels = 0;
     for (const char *at = text; at; v->levels++) {
         int width, used = 0;
-        if (v->levels == TS_VQGAN_MAX_LEVELS || sscanf(at, "%5d%n", &width, &used) != 1 || width < 32 || width % 32 != 0)
+        if (v->levels == TS_VQGAN_MAX_LEVELS || sscanf(at, "%5d%n", &width, &used) != 1 || width < 1 || width % v->groups != 0)
             return false;
         if (at[used] != '\0' && at[used] != ',') return false;
         v->width[v->levels] = width;
@@ -195,9 +196,10 @@ static int choose_vqgan(train *t, const char *name)
     ts_train_config *c = &t->run.config;
     ts_vqgan_config *v = &c->vq;
     *v = VQGAN_PRESET[t->preset < 0 ? 0 : t->preset];
+    v->groups = t->groups ? t->groups : 32;
     if (t->widths && !read_widths(t->widths, v))
-        return ts_usage_error(name, "--widths %s is not a list of up to %d multiples of 32, such as 32,64,64,128", t->widths,
-                              TS_VQGAN_MAX_LEVELS);
+        return ts_usage_error(name, "--widths %s is not a list of up to %d multiples of the %d groups, such as %d,%d", t->widths,
+                              TS_VQGAN_MAX_LEVELS, v->groups, v->groups, 2 * v->groups);
     if (t->blocks) v->blocks = t->blocks;
     if (t->latent) v->latent = v->embed = t->latent;
     if (t->codes) v->codes = t->codes;

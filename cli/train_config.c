@@ -60,6 +60,7 @@ static const field fields[] = {
     {"embed", INT, VQGAN, AT(vq.embed)},
     {"codes", INT, VQGAN, AT(vq.codes)},
     {"factor", INT, VQGAN, AT(vq.factor)},
+    {"groups", INT, VQGAN, AT(vq.groups)},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 

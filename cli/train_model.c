@@ -166,6 +166,7 @@ static bool add_vqgan(const ts_train_model *m, ts_weights_writer *w, ts_error *e
     static const char *const parts[] = {"encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv."};
     const char *prefix = ts_vqgan_prefix(m->vqgan_file);
     size_t length = strlen(prefix);
+    if (!ts_vqgan_config_meta(&m->config->vq, w, err)) return false;
     for (int64_t i = 0; i < ts_weights_count(m->vqgan_file); i++) {
         const ts_weight *t = ts_weights_at(m->vqgan_file, i);
         if (strncmp(t->name, prefix, length) != 0) continue;

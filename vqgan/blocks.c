@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { GROUPS = 32 };
+enum { PUBLISHED_GROUPS = 32 };
 static const float EPS = 1e-6f;
 
 ts_vqgan_scope ts_vqgan_at(ts_graph *g, const ts_vqgan *v, const char *format, ...)
@@ -50,7 +50,8 @@ ts_tensor *ts_vqgan_conv1x1(const ts_vqgan_scope *s, const char *name, ts_tensor
 ts_tensor *ts_vqgan_norm(const ts_vqgan_scope *s, const char *name, ts_tensor *x)
 {
     ts_vqgan_pair p = ts_vqgan_weights(s, name, TS_LAYOUT_PLAIN, 1, (int64_t[]){channels(x)});
-    return ts_groupnorm(s->g, x, p.weight, p.bias, GROUPS, EPS);
+    const int groups = s->v->config.groups ? s->v->config.groups : PUBLISHED_GROUPS;
+    return ts_groupnorm(s->g, x, p.weight, p.bias, groups, EPS);
 }
 
 ts_tensor *ts_vqgan_resblock(const ts_vqgan_scope *s, ts_tensor *x, int64_t out)

@@ -4,9 +4,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { GROUPS = 32, MAX_WIDTH = 1 << 16 };
+enum { MAX_WIDTH = 1 << 16 };
 
 static bool has_some(const ts_weights *w, const char *prefix)
 {
@@ -43,11 +44,24 @@ static bool read_dim(const ts_weights *w, const char *prefix, const char *name, 
     return true;
 }
 
-static bool check_groups(const ts_weights *w, const char *what, int width, ts_error *err)
+/* Narrow models want fewer groups than the published 32, which no shape tells. */
+static bool read_groups(const ts_weights *w, int *out, ts_error *err)
 {
-    if (width % GROUPS == 0) return true;
+    const char *text = ts_weights_meta(w, "vqgan_groups");
+    char *end = NULL;
+    long groups = text ? strtol(text, &end, 10) : 32;
+    if (groups < 1 || groups > MAX_WIDTH || (text && (end == text || *end != '\0')))
+        return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says vqgan_groups = '%.40s', wanted a number from 1 to %d",
+                       ts_weights_path(w), text, MAX_WIDTH);
+    *out = (int)groups;
+    return true;
+}
+
+static bool check_groups(const ts_weights *w, const char *what, int width, int groups, ts_error *err)
+{
+    if (width % groups == 0) return true;
     return ts_fail(err, TS_ERR_SHAPE, "%s: %s has %d channels, which the VQGAN's GroupNorm cannot part into %d groups",
-                   ts_weights_path(w), what, width, GROUPS);
+                   ts_weights_path(w), what, width, groups);
 }
 
 static bool read_level(const ts_weights *w, const char *prefix, int level, ts_vqgan_config *c, ts_error *err)
@@ -56,7 +70,7 @@ static bool read_level(const ts_weights *w, const char *prefix, int level, ts_vq
     snprintf(name, sizeof name, "encoder.down.%d.block.0.conv1.weight", level);
     if (!read_dim(w, prefix, name, 4, 0, &c->width[level], err)) return false;
     snprintf(what, sizeof what, "level %d", level);
-    if (!check_groups(w, what, c->width[level], err)) return false;
+    if (!check_groups(w, what, c->width[level], c->groups, err)) return false;
     snprintf(name, sizeof name, "%sencoder.down.%d.attn.", prefix, level);
     snprintf(mirror, sizeof mirror, "%sdecoder.up.%d.attn.", prefix, level);
     c->attention[level] = has_some(w, name);
@@ -87,11 +101,19 @@ bool ts_vqgan_config_read(const ts_weights *w, const char *prefix, ts_vqgan_conf
     out->levels = (int)levels;
     out->blocks = (int)blocks;
     out->factor = 1 << (levels - 1);
+    if (!read_groups(w, &out->groups, err)) return false;
     for (int level = 0; level < out->levels; level++)
         if (!read_level(w, prefix, level, out, err)) return false;
     return read_dim(w, prefix, "encoder.conv_in.weight", 4, 0, &out->base, err) &&
-           check_groups(w, "encoder.conv_in", out->base, err) &&
+           check_groups(w, "encoder.conv_in", out->base, out->groups, err) &&
            read_dim(w, prefix, "encoder.conv_out.weight", 4, 0, &out->latent, err) &&
            read_dim(w, prefix, "quantize.embedding.weight", 2, 0, &out->codes, err) &&
            read_dim(w, prefix, "quantize.embedding.weight", 2, 1, &out->embed, err);
+}
+
+bool ts_vqgan_config_meta(const ts_vqgan_config *c, ts_weights_writer *w, ts_error *err)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", c->groups);
+    return c->groups == 0 || ts_weights_writer_meta(w, "vqgan_groups", text, err);
 }

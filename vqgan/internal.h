@@ -17,7 +17,7 @@ ts_vqgan_scope ts_vqgan_at(ts_graph *g, const ts_vqgan *v, const char *format, .
 ts_tensor *ts_vqgan_conv3x3(const ts_vqgan_scope *s, const char *name, ts_tensor *x, int64_t out);
 /* x (..., in) -> (..., out): a 1x1 convolution, which on NHWC is a linear layer. */
 ts_tensor *ts_vqgan_conv1x1(const ts_vqgan_scope *s, const char *name, ts_tensor *x, int64_t out);
-/* GroupNorm of 32 groups. */
+/* GroupNorm, in the configuration's groups. */
 ts_tensor *ts_vqgan_norm(const ts_vqgan_scope *s, const char *name, ts_tensor *x);
 /* A layer's weight and its bias; `shape` is the weight's, the bias has its first number. */
 typedef struct {

@@ -222,7 +222,7 @@ bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optim
     snprintf(step, sizeof step, "%lld", (long long)t->steps);
     free(t->saved);
     t->saved = NULL;
-    return ts_params_save(t->vqgan.params, w, &t->saved, err) &&
+    return ts_params_save(t->vqgan.params, w, &t->saved, err) && ts_vqgan_config_meta(&t->vqgan.config, w, err) &&
            (!optimizer || (ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) &&
                            ts_optimizer_save(t->optimizer, t->e, w, err)));
 }

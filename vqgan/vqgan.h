@@ -30,6 +30,7 @@ typedef struct {
     int embed;                           /* numbers of a code: 256 */
     int codes;                           /* rows of the codebook: 1024 */
     int factor;                          /* pixels a side that become one code: 2^(levels - 1) = 16 */
+    int groups; /* of every GroupNorm; zero: 32, as published. Narrow models have fewer: metadata "vqgan_groups" */
 } ts_vqgan_config;
 
 /* A VQGAN whose weights are on a device. `params` belongs to the caller. */
@@ -42,6 +43,9 @@ typedef struct {
 const char *ts_vqgan_prefix(const ts_weights *w);
 /* Reads the architecture. Fails, naming the tensor, where one that tells it is missing or of an impossible shape. */
 bool ts_vqgan_config_read(const ts_weights *w, const char *prefix, ts_vqgan_config *out, ts_error *err);
+
+/* Adds what no shape tells (vqgan_groups) to a file's metadata. */
+bool ts_vqgan_config_meta(const ts_vqgan_config *c, ts_weights_writer *w, ts_error *err);
 
 /* pixels (N, H, W, 3) in [-1, 1]; H, W multiples of `factor` -> latents (N, H/f, W/f, embed). */
 ts_tensor *ts_vqgan_encode(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels);

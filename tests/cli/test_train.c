@@ -262,9 +262,10 @@ static void vqgan_of_a_folder(void **state)
     for (int i = 0; i < 4; i++) write_picture(temp_path("photos/%d.jpg", i), 60, 50, (uint64_t)i);
     write_bytes(temp_path("photos/broken.png"), "x", 1);
     const char *out = temp_path("vqgan");
-    program_result r = program_run("train", "vqgan", "--data", temp_path("photos"), "--out", out, "--widths", "32,32", "--latent",
-                                   "8", "--codes", "16", "--canvas", "16", "--batch", "2", "--epochs", "2", "--lr", "1e-3",
-                                   "--save-every", "2", "--revive", "2", "--device", "cpu", "--threads", "1", "--json", NULL);
+    program_result r =
+        program_run("train", "vqgan", "--data", temp_path("photos"), "--out", out, "--widths", "8,16", "--groups", "4",
+                    "--latent", "8", "--codes", "16", "--canvas", "16", "--batch", "2", "--epochs", "2", "--lr", "1e-3",
+                    "--save-every", "2", "--revive", "2", "--device", "cpu", "--threads", "1", "--json", NULL);
     if (r.status != 0) fail_msg("%s", r.err);
     const char *complaint = strstr(r.err, "broken.png");
     assert_non_null(complaint);
