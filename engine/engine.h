@@ -304,6 +304,8 @@ ts_tensor *ts_clamp(ts_graph *g, ts_tensor *x, float low, float high);
 ts_tensor *ts_gelu(ts_graph *g, ts_tensor *x);       /* x/2 (1 + erf(x/sqrt 2)) */
 ts_tensor *ts_quick_gelu(ts_graph *g, ts_tensor *x); /* x sigmoid(1.702 x) */
 ts_tensor *ts_swish(ts_graph *g, ts_tensor *x);      /* x sigmoid(x) */
+/* x (out, in) as a weight of ts_linear: y = a x^T of two computed matrices is ts_linear(g, a, ts_as_weight(g, x), NULL). */
+ts_tensor *ts_as_weight(ts_graph *g, ts_tensor *x);
 /* The same elements under another shape; no copy. */
 ts_tensor *ts_reshape(ts_graph *g, ts_tensor *x, int ndim, const int64_t *shape);
 
@@ -322,6 +324,7 @@ ts_tensor *ts_abs(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_square(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_relu(ts_graph *g, ts_tensor *x); /* max(x, 0) */
 ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_exp(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
 ts_tensor *ts_mean(ts_graph *g, ts_tensor *x); /* (1) */
 /* (..., tail) -> tail: the sum over what stands before the last `ndim` dimensions; the gradient of a broadcast. */

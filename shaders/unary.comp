@@ -1,6 +1,6 @@
 #version 460
 // y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish, 5 |x|, 6 x^2,
-// 7 max(x, 0), 8 tanh.
+// 7 max(x, 0), 8 tanh, 9 e^x.
 // Push: x, y of count units; a, b. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -28,6 +28,7 @@ void main()
     else if (choice == 5) v = abs(v);
     else if (choice == 6) v *= v;
     else if (choice == 7) v = max(v, 0.0);
-    else v = safe_tanh(v);
+    else if (choice == 8) v = safe_tanh(v);
+    else v = exp(v);
     store_unit(y, i, v);
 }

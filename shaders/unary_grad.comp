@@ -34,9 +34,10 @@ void main()
     else if (choice == 5) slope = sign(v);
     else if (choice == 6) slope = 2.0 * v;
     else if (choice == 7) slope = vec4(greaterThan(v, vec4(0.0)));
-    else {
+    else if (choice == 8) {
         const vec4 y = safe_tanh(v);
         slope = 1.0 - y * y;
     }
+    else slope = exp(v);
     store_unit(dx, i, load_unit(dy, i) * slope);
 }

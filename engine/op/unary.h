@@ -4,7 +4,18 @@
 
 #include "engine/internal.h"
 
-typedef enum { TS_SCALE, TS_CLAMP, TS_GELU, TS_QUICK_GELU, TS_SWISH, TS_ABS, TS_SQUARE, TS_RELU, TS_TANH } ts_unary; /* as the shaders count */
+typedef enum {
+    TS_SCALE,
+    TS_CLAMP,
+    TS_GELU,
+    TS_QUICK_GELU,
+    TS_SWISH,
+    TS_ABS,
+    TS_SQUARE,
+    TS_RELU,
+    TS_TANH,
+    TS_EXP
+} ts_unary; /* as the shaders count */
 
 typedef struct {
     ts_unary function;

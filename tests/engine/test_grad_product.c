@@ -33,6 +33,31 @@ static void linear(void **state)
     }
 }
 
+/* Both sides computed: y = a x^T, as contrast multiplies features with features. */
+static ts_tensor *build_computed(op_case *c, ts_graph *g)
+{
+    const linear_case *l = case_args(c);
+    ts_tensor *a = case_real(c, g, 2, (int64_t[]){l->rows, l->in}), *x = case_real(c, g, 2, (int64_t[]){l->out, l->in});
+    return ts_linear(g, ts_square(g, a), ts_as_weight(g, ts_square(g, x)), NULL);
+}
+
+static void computed(void **state)
+{
+    (void)state;
+    const linear_case cases[] = {
+        {1, 1, 1, 1, false, false}, {1, 3, 5, 7, false, false}, {1, 33, 64, 33, false, false}, {1, 17, 20, 130, false, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "as_weight %d", (int)i);
+        check_op(label, build_computed, &cases[i], i, 1e-5);
+        check_grad(label, build_computed, &cases[i], i, 1e-5);
+    }
+    ts_graph *g = ts_graph_new();
+    assert_null(ts_as_weight(g, ts_input(g, "x", TS_REAL, 1, (int64_t[]){3})));
+    assert_non_null(ts_graph_error(g));
+    ts_graph_free(g);
+}
+
 typedef struct {
     int64_t images, height, width, in, out, kernel_h, kernel_w;
     ts_conv_desc desc;
@@ -157,7 +182,7 @@ static void adjoint(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(linear), cmocka_unit_test(conv), cmocka_unit_test(adjoint),
-                                       cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(linear), cmocka_unit_test(computed), cmocka_unit_test(conv),
+                                       cmocka_unit_test(adjoint), cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("grad_product", tests, NULL, NULL);
 }
