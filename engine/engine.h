@@ -249,11 +249,17 @@ ts_tensor *ts_output(ts_graph *g, ts_tensor *t);
 void ts_scope(ts_graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int64_t ts_count(const ts_tensor *t); /* elements; 0 for NULL */
 
+/* Fills `out` (plain order) for the named tensor; called in the order of the ts_param calls. */
+typedef bool (*ts_init_fn)(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+
 /* Parameters: named tensors in the memory of one device, loaded on first use from a weights file. `prefix` is put before each
  * name when looking into the file ("vae."). Several graphs may share one ts_params. On the host a plain fp32 tensor is used
  * where it lies in the mapped file. `w` must outlive the ts_params. */
 ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix, ts_error *err);
 void ts_params_free(ts_params *ps);
+/* The same, and what the file lacks under a name is made by `init`: a file that holds the model in another layout. */
+ts_params *ts_params_new_converted(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
+                                   ts_error *err);
 /* Missing tensors and wrong shapes are collected: after a model is described, this gives them all in one sentence. */
 bool ts_params_check(const ts_params *ps, ts_error *err);
 uint64_t ts_params_bytes(const ts_params *ps); /* in device memory, mapped ones included */
@@ -378,8 +384,7 @@ bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_err
 bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);
 
 /* Parameters that can be changed: a ts_params whose tensors are copies in device memory. Those that `w` (may be NULL) lacks are
- * made by `init`, which fills `out` (plain order) for the named tensor; it is called in the order of the ts_param calls. */
-typedef bool (*ts_init_fn)(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+ * made by `init`. */
 ts_params *ts_params_new_trainable(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
                                    ts_error *err);
 int64_t ts_params_count(const ts_params *ps);

@@ -160,8 +160,8 @@ struct ts_params {
     ts_device *dev;
     const ts_weights *weights;
     char *prefix;
-    bool trainable; /* copies that may be changed, made by `init` where the file lacks them */
-    ts_init_fn init;
+    bool trainable;  /* copies that may be changed */
+    ts_init_fn init; /* makes what the file lacks; NULL: nobody does */
     void *init_ctx;
     ts_param_entry **list;
     int64_t count, room;

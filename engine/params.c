@@ -33,6 +33,12 @@ ts_params *ts_params_new(ts_device *dev, const ts_weights *w, const char *prefix
     return make(&(ts_params){.dev = dev, .weights = w}, prefix, err);
 }
 
+ts_params *ts_params_new_converted(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
+                                   ts_error *err)
+{
+    return make(&(ts_params){.dev = dev, .weights = w, .init = init, .init_ctx = ctx}, prefix, err);
+}
+
 ts_params *ts_params_new_trainable(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
                                    ts_error *err)
 {

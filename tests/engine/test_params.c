@@ -168,6 +168,57 @@ static void layouts(void **state)
     ts_weights_free(w);
 }
 
+/* Element i of what the file lacks is i + 0.5 too. */
+static bool make_halves(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
+{
+    (void)err;
+    int64_t count = 1;
+    for (int i = 0; i < ndim; i++) count *= shape[i];
+    for (int64_t i = 0; i < count; i++) out[i] = (float)i + 0.5F;
+    ++*(int *)ctx;
+    return strcmp(name, "impossible") != 0;
+}
+
+/* What is made of another layout is frozen as what lies in the file is, and made once. */
+static void converted(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_weights *w = open_file();
+    ts_device *devices[] = {host, test_vulkan(TS_F32)};
+    for (int k = 0; k < 2; k++) {
+        if (!devices[k]) continue;
+        int calls = 0;
+        ts_params *ps = ts_params_new_converted(devices[k], w, "enc.", make_halves, &calls, &err);
+        if (!ps) fail_msg("%s", err.text);
+        for (int round = 0; round < 2; round++) {
+            ts_graph *g = ts_graph_new();
+            ts_tensor *x = ts_input(g, "x", TS_REAL, 2, (int64_t[]){1, 2});
+            ts_tensor *of_file = ts_linear(g, x, ts_param(g, ps, "linear", TS_LAYOUT_LINEAR, 2, (int64_t[]){3, 2}), NULL);
+            ts_tensor *made = ts_linear(g, x, ts_param(g, ps, "made", TS_LAYOUT_LINEAR, 2, (int64_t[]){3, 2}), NULL);
+            ts_tensor *difference = ts_output(g, ts_sub(g, made, of_file));
+            ts_output(g, made);
+            if (!ts_params_check(ps, &err)) fail_msg("%s", err.text);
+            ts_exec *e = ts_exec_new(g, devices[k], &err);
+            if (!e) fail_msg("%s", err.text);
+            float got[3] = {0}, gap[3] = {0};
+            assert_true(ts_write(e, x, (float[]){1, 100}, &err) && ts_run(e, &err));
+            assert_true(ts_read(e, made, got, &err) && ts_read(e, difference, gap, &err));
+            for (int i = 0; i < 3; i++) assert_true(gap[i] == 0 && got[i] == (2 * (float)i + 0.5F) + 100 * (2 * (float)i + 1.5F));
+            ts_exec_free(e);
+            ts_graph_free(g);
+        }
+        assert_int_equal(calls, 1);
+        assert_false(ts_params_write(ps, 0, (float[6]){0}, NULL));
+        ts_graph *g = ts_graph_new();
+        assert_null(plain(g, ps, "impossible", 3, 0));
+        assert_non_null(strstr(ts_graph_error(g)->text, "impossible"));
+        ts_graph_free(g);
+        ts_params_free(ps);
+    }
+    ts_weights_free(w);
+}
+
 static void all_that_is_wrong_is_listed(void **state)
 {
     (void)state;
@@ -229,6 +280,7 @@ int main(void)
                                        cmocka_unit_test(zero_copy),
                                        cmocka_unit_test(shared_by_graphs),
                                        cmocka_unit_test(layouts),
+                                       cmocka_unit_test(converted),
                                        cmocka_unit_test(all_that_is_wrong_is_listed),
                                        cmocka_unit_test(one_shape_for_one_name),
                                        cmocka_unit_test(check_validation_silent)};
