@@ -52,12 +52,14 @@ void ts_clip_denormalise(const float *in, int64_t pixels, uint8_t *rgb);
 
 /* ---- the model ------------------------------------------------------------------------------------------------- */
 
-/* Read off the tensors' shapes; heads are width / 64 unless the metadata says otherwise ("vision_heads", "text_heads"). */
+/* Read off the tensors' shapes. What stands in none: heads are width / 64 and the activation is QuickGELU, unless the metadata
+ * ("vision_heads", "text_heads", "hidden_act" = "gelu"), or the config.json beside a file of Hugging Face's, says otherwise. */
 typedef struct {
-    int image, patch;                        /* pixels a side */
-    int width, layers, heads;                /* vision tower */
-    int text_width, text_layers, text_heads; /* text tower */
-    int context, vocabulary, embed;          /* 77, 49408, joint width */
+    int image, patch;                                  /* pixels a side */
+    int width, layers, heads, mlp;                     /* vision tower; mlp: 4 width as published */
+    int text_width, text_layers, text_heads, text_mlp; /* text tower */
+    int context, vocabulary, embed;                    /* 77, 49408, joint width */
+    bool erf_gelu;                                     /* x/2 (1 + erf(x/sqrt 2)), as many of open_clip's models have it */
 } ts_clip_config;
 
 /* A ResNet tower, a missing or misshapen tensor, or another model is an error in one sentence. */
@@ -71,7 +73,8 @@ void ts_clip_free(ts_clip *c);
 const ts_clip_config *ts_clip_about(const ts_clip *c);
 ts_device *ts_clip_device(const ts_clip *c);
 double ts_clip_logit_scale(const ts_clip *c); /* exp(logit_scale) */
-/* The device's copies, under the published names; `proj` and `text_projection` lie (embed, width), as ts_linear takes them. */
+/* The device's copies, frozen, under the published names whatever the file; only visual.proj.weight and text_projection.weight,
+ * (embed, width) as ts_linear takes them, are the published visual.proj and text_projection turned. Loaded on first use. */
 ts_params *ts_clip_params(const ts_clip *c);
 /* Rows of token_embedding.weight: ids (count) -> out (count, text_width), floats on the host. */
 bool ts_clip_embedding(const ts_clip *c, const int32_t *ids, int count, float *out, ts_error *err);

@@ -1,0 +1,173 @@
+/* config.c - a CLIP's architecture, read off its tensors. Depths are told by the highest number in a name, so that a missing
+ * tensor gives an error with its name and not a smaller model. What stands in no shape, the heads and the activation, is taken as
+ * the published models have it unless the metadata, or the config.json beside a file of Hugging Face's, says otherwise. */
+#include "clip/internal.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_WIDTH = 1 << 14, MAX_LAYERS = 256, MAX_SIDE = 512, MAX_IMAGE = 8192, MAX_CONTEXT = 4096, MAX_VOCABULARY = 1 << 22 };
+enum { HEAD_WIDTH = 64 };
+
+typedef struct {
+    const ts_weights *w;
+    clip_layout layout;
+    ts_error *err;
+} reader;
+
+/* Dimension `dim` of a tensor of `ndim`, of at most `most`. */
+static bool read_dim(const reader *r, const char *name, int ndim, int dim, int most, int *out)
+{
+    clip_source source;
+    ts_clip_source(r->layout, name, &source);
+    const char *path = ts_weights_path(r->w);
+    const ts_weight *t = ts_weights_find(r->w, source.name[0]);
+    if (!t)
+        return ts_fail(r->err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the model's architecture", path,
+                       source.name[0]);
+    if (t->ndim != ndim)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: tensor %s has %d dimensions, a CLIP's has %d", path, source.name[0], t->ndim,
+                       ndim);
+    if (source.turned) dim = ndim - 1 - dim;
+    if (t->shape[dim] < 1 || t->shape[dim] > most)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: dimension %d of tensor %s is %" PRId64 ", 1 to %d are possible", path, dim,
+                       source.name[0], t->shape[dim], most);
+    *out = (int)t->shape[dim];
+    return true;
+}
+
+static bool read_depth(const reader *r, const char *prefix, int *out)
+{
+    clip_source source;
+    char first[64], number[] = ".0.ln_1.weight";
+    snprintf(first, sizeof first, "%s%s", prefix, number);
+    ts_clip_source(r->layout, first, &source);
+    char *at = strstr(source.name[0], ".0."); /* what stands before the number */
+    if (at) at[1] = '\0';
+    const int64_t depth = ts_weights_numbered(r->w, source.name[0]);
+    if (depth < 1 || depth > MAX_LAYERS)
+        return ts_fail(r->err, TS_ERR_FORMAT, "%s: the model has %" PRId64 " blocks (%s*), 1 to %d are possible",
+                       ts_weights_path(r->w), depth, source.name[0], MAX_LAYERS);
+    *out = (int)depth;
+    return true;
+}
+
+/* Pixels a side, from the number of positions: 1 + patches of a square. */
+static bool read_image(const reader *r, int patch, int *out)
+{
+    int places = 0, side;
+    if (!read_dim(r, "visual.positional_embedding", 2, 0, 1 + MAX_SIDE * MAX_SIDE, &places)) return false;
+    for (side = 1; side <= MAX_SIDE && side * side != places - 1; side++) {}
+    if (side > MAX_SIDE || side > MAX_IMAGE / patch)
+        return ts_fail(r->err, TS_ERR_SHAPE,
+                       "%s: there are %d positions for patches of %d pixels, wanted 1 + those of a square of at most %d pixels",
+                       ts_weights_path(r->w), places, patch, MAX_IMAGE);
+    *out = side * patch;
+    return true;
+}
+
+/* ---- what stands in no shape ---- */
+
+/* A file of Hugging Face's comes with a config.json; NULL where there is none, or where it is not such a one. */
+static cJSON *config_beside(const ts_weights *w)
+{
+    char path[4096];
+    const char *model = ts_weights_path(w), *slash = strrchr(model, '/');
+    const int folder = slash ? (int)(slash - model + 1) : 0;
+    if (snprintf(path, sizeof path, "%.*sconfig.json", folder, model) >= (int)sizeof path) return NULL;
+    FILE *f = fopen(path, "rb");
+    if (!f) return NULL;
+    enum { MOST = 1 << 18 };
+    char *text = malloc(MOST);
+    const size_t size = text ? fread(text, 1, MOST, f) : 0;
+    fclose(f);
+    cJSON *json = size > 0 && size < MOST ? cJSON_ParseWithLength(text, size) : NULL;
+    free(text);
+    return json;
+}
+
+static const cJSON *told(const cJSON *json, const char *tower, const char *key)
+{
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, tower), key);
+}
+
+static bool read_heads(const reader *r, const cJSON *json, const char *key, const char *tower, int width, int *out)
+{
+    const char *path = ts_weights_path(r->w), *meta = ts_weights_meta(r->w, key);
+    const cJSON *item = told(json, tower, "num_attention_heads");
+    double heads = 0;
+    if (meta) {
+        char *end;
+        heads = strtod(meta, &end);
+        if (end == meta || *end != '\0') heads = 0;
+    } else if (cJSON_IsNumber(item)) {
+        heads = item->valuedouble;
+    } else if (width % HEAD_WIDTH != 0) {
+        return ts_fail(r->err, TS_ERR_FORMAT,
+                       "%s: a tower is %d wide, which heads of %d do not divide, and the metadata has no %s", path, width,
+                       HEAD_WIDTH, key);
+    } else {
+        heads = (double)(width / HEAD_WIDTH); /* NOLINT(bugprone-integer-division): it divides */
+    }
+    if (!(heads >= 1 && heads <= width) || heads != (int)heads || width % (int)heads != 0)
+        return ts_fail(r->err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number that divides the width of %d",
+                       path, key, meta ? meta : "as in config.json", width);
+    *out = (int)heads;
+    return true;
+}
+
+static bool read_activation(const reader *r, const cJSON *json, bool *erf_gelu)
+{
+    const char *name = ts_weights_meta(r->w, "hidden_act");
+    if (!name) name = cJSON_GetStringValue(told(json, "vision_config", "hidden_act"));
+    *erf_gelu = name && strcmp(name, "gelu") == 0;
+    if (!name || *erf_gelu || strcmp(name, "quick_gelu") == 0) return true;
+    return ts_fail(r->err, TS_ERR_UNSUPPORTED, "%s: the model's activation is '%.40s', CLIP's are quick_gelu and gelu",
+                   ts_weights_path(r->w), name);
+}
+
+/* ---- the whole ---- */
+
+/* Whether it is a CLIP at all, and of a kind that we have. */
+static bool check_kind(const reader *r)
+{
+    const char *path = ts_weights_path(r->w);
+    if (ts_weights_find(r->w, "visual.attnpool.positional_embedding") || ts_weights_find(r->w, "visual.layer1.0.conv1.weight"))
+        return ts_fail(r->err, TS_ERR_UNSUPPORTED,
+                       "%s: this CLIP's image tower is a ResNet, wanted one with a vision transformer (ViT-...)", path);
+    if (r->layout == CLIP_HUGGING_FACE) return true;
+    for (int64_t i = 0; i < ts_weights_count(r->w); i++)
+        if (strncmp(ts_weights_at(r->w, i)->name, "visual.", 7) == 0) return true;
+    return ts_fail(r->err, TS_ERR_FORMAT, "%s holds no CLIP: it has no tensor visual.* or vision_model.*", path);
+}
+
+bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err)
+{
+    *out = (ts_clip_config){0};
+    const reader r = {w, ts_clip_layout_of(w), err};
+    int patch_rows = 0;
+    if (!check_kind(&r) || !read_dim(&r, "visual.conv1.weight", 4, 0, MAX_WIDTH, &out->width) ||
+        !read_dim(&r, "visual.conv1.weight", 4, 2, MAX_IMAGE, &patch_rows) ||
+        !read_dim(&r, "visual.conv1.weight", 4, 3, MAX_IMAGE, &out->patch) || !read_image(&r, out->patch, &out->image) ||
+        !read_depth(&r, "visual.transformer.resblocks", &out->layers) ||
+        !read_dim(&r, "visual.transformer.resblocks.0.mlp.c_fc.weight", 2, 0, 8 * MAX_WIDTH, &out->mlp) ||
+        !read_dim(&r, "positional_embedding", 2, 0, MAX_CONTEXT, &out->context) ||
+        !read_dim(&r, "positional_embedding", 2, 1, MAX_WIDTH, &out->text_width) ||
+        !read_depth(&r, "transformer.resblocks", &out->text_layers) ||
+        !read_dim(&r, "transformer.resblocks.0.mlp.c_fc.weight", 2, 0, 8 * MAX_WIDTH, &out->text_mlp) ||
+        !read_dim(&r, "token_embedding.weight", 2, 0, MAX_VOCABULARY, &out->vocabulary) ||
+        !read_dim(&r, "text_projection.weight", 2, 0, MAX_WIDTH, &out->embed))
+        return false;
+    if (patch_rows != out->patch)
+        return ts_fail(err, TS_ERR_SHAPE, "%s: patches of %d x %d pixels, wanted square ones", ts_weights_path(w), patch_rows,
+                       out->patch);
+    cJSON *json = r.layout == CLIP_HUGGING_FACE ? config_beside(w) : NULL;
+    const bool ok = read_heads(&r, json, "vision_heads", "vision_config", out->width, &out->heads) &&
+                    read_heads(&r, json, "text_heads", "text_config", out->text_width, &out->text_heads) &&
+                    read_activation(&r, json, &out->erf_gelu);
+    cJSON_Delete(json);
+    return ok && ts_clip_check(w, out, err);
+}

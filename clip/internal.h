@@ -1,0 +1,65 @@
+/* internal.h - what files of clip/ share of the model: where its tensors stand in a file, the towers' blocks, and the model
+ * itself. */
+#ifndef TESSERA_CLIP_INTERNAL_H
+#define TESSERA_CLIP_INTERNAL_H
+
+#include "clip/clip.h"
+
+/* ---- tensors of a file (weights.c) ---- */
+
+/* The layouts that a CLIP is found in. The names used inside are those of the published files but for two, which have another
+ * order there: visual.proj.weight and text_projection.weight are (out, in) as ts_linear wants them. */
+typedef enum { CLIP_PUBLISHED, CLIP_HUGGING_FACE } clip_layout;
+
+/* Hugging Face's names ("vision_model...") or the published ones. */
+clip_layout ts_clip_layout_of(const ts_weights *w);
+
+/* Where a tensor stands: in one piece, or in three that are put one below the other (q, k, v). */
+typedef struct {
+    char name[3][96];
+    int pieces;
+    bool turned; /* the file holds it (in, out) */
+} clip_source;
+void ts_clip_source(clip_layout layout, const char *name, clip_source *out);
+
+/* Looks for every tensor of the model and compares shapes; all that is wrong in one sentence. */
+bool ts_clip_check(const ts_weights *w, const ts_clip_config *c, ts_error *err);
+/* A ts_init_fn, ctx the ts_weights: makes a tensor that the file has in another layout. */
+bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+
+/* ---- the towers' blocks (block.c) ---- */
+
+/* A transformer of residual attention blocks. */
+typedef struct {
+    ts_graph *g;
+    const ts_clip *clip;
+    const char *prefix; /* "visual.transformer.resblocks", "transformer.resblocks" */
+    int width, layers, heads, mlp;
+    bool causal;
+    ts_tensor *end; /* (B, 1) I32: the row that the tower goes on with after its last block; NULL: the first one */
+} clip_tower;
+
+/* x (B, N, width) -> the same, but of the last block only the row that the tower goes on with, (B, 1, width): nothing else of
+ * its output is ever looked at. */
+ts_tensor *ts_clip_block(const clip_tower *t, int number, ts_tensor *x);
+ts_tensor *ts_clip_norm(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t width);
+/* x (B, 1, in) through a projection without bias -> unit rows (B, out). */
+ts_tensor *ts_clip_project(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t out);
+
+/* ---- the model (clip.c, encode.c) ---- */
+
+typedef struct clip_plans clip_plans;
+
+struct ts_clip {
+    ts_device *dev;
+    const ts_weights *weights;
+    ts_clip_config config;
+    ts_params *params;
+    const ts_weight *embedding; /* of the tokens, (vocabulary, text_width), in the file */
+    double scale;
+    clip_plans *plans; /* graphs of whole towers, by batch and length */
+};
+
+void ts_clip_plans_free(clip_plans *plans);
+
+#endif

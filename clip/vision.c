@@ -1,0 +1,51 @@
+/* vision.c - the image tower, a vision transformer (Dosovitskiy et al. 2020) with a norm before its blocks. Shapes: B images of S
+ * x S pixels, P patches, W the width, E the joint width. */
+#include "clip/internal.h"
+
+ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels)
+{
+    if (!pixels) return NULL;
+    const ts_clip_config *m = &c->config;
+    const int64_t width = m->width, patch = m->patch, side = m->image / m->patch, places = side * side;
+    ts_scope(g, "visual.conv1");
+    ts_tensor *w = ts_param(g, c->params, "visual.conv1.weight", TS_LAYOUT_CONV, 4, (int64_t[]){width, 3, patch, patch});
+    ts_tensor *x = ts_conv2d(g, pixels, w, NULL, &(ts_conv_desc){.stride = m->patch}); // (B, side, side, W)
+    x = ts_reshape(g, x, 3, (int64_t[]){pixels->shape[0], places, width});             // (B, P, W)
+    ts_scope(g, "visual.tokens");
+    ts_tensor *class = ts_param(g, c->params, "visual.class_embedding", TS_LAYOUT_PLAIN, 1, &width);
+    ts_tensor *place = ts_param(g, c->params, "visual.positional_embedding", TS_LAYOUT_PLAIN, 2, (int64_t[]){1 + places, width});
+    x = ts_concat(g, ts_reshape(g, class, 2, (int64_t[]){1, width}), x); // (B, 1+P, W)
+    return ts_add(g, x, place);
+}
+
+/* x (B, N, W), prompts (p, W): places 1 to p of every image are overwritten. */
+static ts_tensor *replace_prompts(ts_graph *g, ts_tensor *x, ts_tensor *prompts)
+{
+    if (!x) return NULL;
+    const int64_t count = prompts->shape[0], after = 1 + count;
+    ts_tensor *front = ts_concat(g, ts_slice(g, x, 0, 1), prompts); // (B, 1+p, W)
+    if (x->shape[1] == after) return front;
+    return ts_concat(g, front, ts_slice(g, x, after, x->shape[1] - after));
+}
+
+ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep)
+{
+    const ts_clip_config *m = &c->config;
+    const clip_tower tower = {.g = g,
+                              .clip = c,
+                              .prefix = "visual.transformer.resblocks",
+                              .width = m->width,
+                              .layers = m->layers,
+                              .heads = m->heads,
+                              .mlp = m->mlp};
+    ts_tensor *x = ts_clip_norm(g, c, "visual.ln_pre", tokens, m->width); // (B, N, W)
+    for (int i = 0; i < m->layers; i++) {
+        if (i > 0 && deep && deep[i]) {
+            ts_scope(g, "visual.prompts.%d", i);
+            x = replace_prompts(g, x, deep[i]);
+        }
+        x = ts_clip_block(&tower, i, x);
+    }
+    x = ts_clip_norm(g, c, "visual.ln_post", x, m->width); // (B, 1, W): the class token
+    return ts_clip_project(g, c, "visual.proj", x, m->embed);
+}
