@@ -15,7 +15,7 @@
  *        rows of the gradient of c; its gradients by the parameters are this chunk's share
  *     4  the gradients of 2 and 3 added up; one update
  * A method without `classes` needs 2 and 4 only. Rows beyond the last class in the last chunk are copies of that class: their
- * seed must be zero.
+ * seed must be zero. Where all classes fit into one chunk, one graph does: c by ts_as_weight of `classes`, which saves step 1.
  *
  * `per_image` (cocoop): the class features depend on the picture. `classes` then gets that picture's feature f (1, E), with
  * which 1 to 3 run for one picture at a time: a batch is the mean over its pictures' gradients.
@@ -37,9 +37,9 @@ typedef enum { TS_CLASS_END = 1, TS_CLASS_MIDDLE, TS_CLASS_FRONT } ts_class_posi
 
 /* Zero is "not said": the method's own value. A method takes only those in its `settings`. */
 typedef struct {
-    int context;                /* vectors before the class name, M */
-    int per_class;              /* 1: each class has context of its own (CSC); 2: said to be shared */
-    ts_class_position position; /* of the class name among the context */
+    int context;     /* vectors before the class name, M */
+    int per_class;   /* 1: each class has context of its own (CSC); 2: said to be shared */
+    int position;    /* of the class name among the context: ts_class_position */
     char words[256]; /* the context starts as these words ("a photo of a"); it has one vector for each of their tokens */
     int pixels;      /* of a frame's width or a patch's side; of the picture's side (reprogram) */
     int tokens;      /* prompt tokens, P */
@@ -248,6 +248,8 @@ ts_tensor *ts_prompt_insert(ts_prompt_graph *pg, ts_tensor *tokens, ts_tensor *p
 /* splitmix64: [0, 1), and normal(0, 1). */
 double ts_prompt_uniform(uint64_t *state);
 double ts_prompt_normal(uint64_t *state);
+/* A generator's start for what `name` needs of `seed`, apart from what other names get. */
+uint64_t ts_prompt_seed(uint64_t seed, const char *name);
 
 extern const ts_method ts_method_coop, ts_method_cocoop, ts_method_vp_padding, ts_method_vp_fixed, ts_method_vp_random,
     ts_method_reprogram, ts_method_vpt_shallow, ts_method_vpt_deep, ts_method_upt;
