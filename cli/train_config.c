@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/train.h"
+#include "cli/training.h"
 
 typedef enum { INT, REAL, TEXT, FLAG } field_type;
 typedef enum { BOTH, MAE, VQGAN } field_of;
@@ -180,35 +180,9 @@ static bool read_levels(const cJSON *o, ts_vqgan_config *v, const char *path, ts
     return true;
 }
 
-/* A whole text file. */
-static char *read_text(const char *path, ts_error *err)
-{
-    FILE *f = fopen(path, "rbe");
-    char *text = NULL;
-    size_t size = 0, room = 0;
-    bool ok = f != NULL;
-    while (ok && !feof(f)) {
-        if (size + 1 >= room) {
-            char *grown = room < 1 << 24 ? realloc(text, room = 2 * room + 4096) : NULL;
-            ok = grown != NULL;
-            if (grown) text = grown;
-        }
-        if (ok) size += fread(text + size, 1, room - size - 1, f);
-        if (ok && ferror(f)) ok = false;
-    }
-    if (f) fclose(f);
-    if (ok && text) {
-        text[size] = '\0';
-        return text;
-    }
-    free(text);
-    ts_fail(err, TS_ERR_IO, "%s cannot be read", path);
-    return NULL;
-}
-
 bool ts_train_config_read(ts_train_config *c, const char *path, ts_error *err)
 {
-    char *text = read_text(path, err);
+    char *text = ts_read_text(path, err);
     if (!text) return false;
     cJSON *o = cJSON_Parse(text);
     free(text);

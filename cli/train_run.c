@@ -5,16 +5,12 @@
  * and the optimizer's state, batch N of the loader is the same whenever it is asked for, and the log, cut back to the checkpoint,
  * tells the best validation so far. So the order at a checkpoint is: write it, validate, write the best model, and only then the
  * validation's line: a run killed in between does the rest when it is resumed. */
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "cli/train.h"
+#include "cli/training.h"
 
 typedef struct {
     ts_train_run *run;
@@ -26,133 +22,30 @@ typedef struct {
     ts_loader *loader;
     ts_train_log log;
     int64_t done, first; /* steps: all, and those before this process */
-    double start_ms, shown_ms, step_ms, waited_ms;
-    bool terminal, shown;
+    ts_training_console console;
+    double step_ms, waited_ms;
 } state;
-
-static volatile sig_atomic_t stopping;
-
-static void stop(int signal_number)
-{
-    (void)signal_number;
-    stopping = 1;
-}
-
-/* The first Ctrl-C asks for an orderly end, a second one ends at once. */
-static void watch_signals(void)
-{
-    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
 
-static void wipe(state *s)
-{
-    if (s->shown) fprintf(stderr, "\r\033[K");
-    s->shown = false;
-}
-
-static void say(state *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(state *s, const char *format, ...)
-{
-    if (s->run->common->quiet) return;
-    va_list args;
-    wipe(s);
-    va_start(args, format);
-    vfprintf(stderr, format, args);
-    va_end(args);
-    fputc('\n', stderr);
-}
-
-static const char *time_text(double seconds, char out[32])
-{
-    if (seconds < 90) snprintf(out, 32, "%.0f s", seconds);
-    else if (seconds < 5400) snprintf(out, 32, "%.0f min", seconds / 60);
-    else snprintf(out, 32, "%.1f h", seconds / 3600);
-    return out;
-}
-
 static void show_progress(state *s, const ts_train_entry *e)
 {
-    double now = ts_now_ms();
-    if (!s->terminal || now - s->start_ms < 1000 || now - s->shown_ms < 200) return;
     char left[32], accuracy[32] = "";
     if (isfinite(e->accuracy)) snprintf(accuracy, sizeof accuracy, ", accuracy %.3f", e->accuracy);
     else snprintf(accuracy, sizeof accuracy, ", %.0f codes", e->codes_used);
     double seconds = s->step_ms * 1e-3 * (double)(s->config->steps - s->done);
-    fprintf(stderr, "\r\033[Kstep %lld/%d, loss %.4f%s, %.3g images/s, %.0f %% waiting, %s left ", (long long)s->done,
-            s->config->steps, e->loss, accuracy, s->config->batch * 1e3 / s->step_ms, 100 * s->waited_ms / (now - s->start_ms),
-            time_text(seconds, left));
-    fflush(stderr);
-    s->shown_ms = now;
-    s->shown = true;
+    ts_training_show(&s->console, "step %lld/%d, loss %.4f%s, %.3g images/s, %.0f %% waiting, %s left ", (long long)s->done,
+                     s->config->steps, e->loss, accuracy, s->config->batch * 1e3 / s->step_ms,
+                     100 * s->waited_ms / (ts_now_ms() - s->console.start_ms), ts_time_text(seconds, left));
 }
 
 static void say_skipped(state *s)
 {
     ts_error complaint;
-    while (ts_loader_skipped(s->loader, &complaint)) say(s, "left out: %s", complaint.text);
+    while (ts_loader_skipped(s->loader, &complaint)) ts_training_say(&s->console, "left out: %s", complaint.text);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
-
-/* The newest checkpoint that can be opened. Opening one checks its size against its header: a copied folder may hold half a file.
- */
-static bool find_checkpoint(state *s, ts_error *err)
-{
-    int count;
-    int64_t *steps = ts_train_checkpoints(s->run->folder, &count);
-    bool ok = true;
-    for (int i = count - 1; ok && i >= 0 && !s->checkpoint; i--) {
-        ts_error why = {0};
-        char *path = ts_train_path(s->run->folder, "checkpoint-", steps[i], ".safetensors", err);
-        ok = path != NULL;
-        if (ok && !(s->checkpoint = ts_weights_open(path, &why))) say(s, "left out: %s", why.text);
-        free(path);
-    }
-    free(steps);
-    if (ok && count > 0 && !s->checkpoint)
-        return ts_fail(err, TS_ERR_FORMAT, "%s: none of its %d checkpoints can be read", s->run->folder, count);
-    return ok;
-}
-
-/* Fails with `why`, and says from where the run can go on. */
-static bool fail_with_checkpoint(const state *s, const ts_error *why, ts_error *err)
-{
-    int count;
-    int64_t *steps = ts_train_checkpoints(s->run->folder, &count);
-    char *path = count > 0 ? ts_train_path(s->run->folder, "checkpoint-", steps[count - 1], ".safetensors", NULL) : NULL;
-    if (path) ts_fail(err, why->code, "%s; the last good checkpoint is %s", why->text, path);
-    else ts_fail(err, why->code, "%s; there is no checkpoint yet", why->text);
-    free(path);
-    free(steps);
-    return false;
-}
-
-static bool draw_curve(state *s, ts_error *err)
-{
-    int64_t n = s->log.count, steps = 0, validations = n;
-    double *x = malloc((size_t)(n + 1) * sizeof *x), *y = malloc((size_t)(n + 1) * sizeof *y);
-    char *path = NULL;
-    bool ok = x && y && asprintf(&path, "%s/loss.png", s->run->folder) >= 0;
-    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    for (int64_t i = 0; ok && i < n; i++) {
-        const ts_train_entry *e = &s->log.list[i];
-        /* The steps from the front, the validations from the back. A VQGAN's validation is of the reconstruction alone. */
-        int64_t at = e->validation ? --validations : steps++;
-        x[at] = (double)e->step;
-        y[at] = !e->validation && s->config->kind == TS_TRAIN_VQGAN ? e->reconstruction : e->loss;
-    }
-    const ts_curve curves[] = {{x, y, steps, {70, 120, 200}, false},
-                               {x + validations, y + validations, n - validations, {220, 110, 40}, true}};
-    ok = ok && ts_plot_save(path, curves, 2, err);
-    free(path);
-    free(x);
-    free(y);
-    return ok;
-}
 
 static bool save_model(state *s, const char *file, ts_error *err)
 {
@@ -178,21 +71,21 @@ static bool due(const state *s, int every)
 static bool validate(state *s, const char *checkpoint, ts_error *err)
 {
     ts_train_entry entry;
-    wipe(s);
+    ts_training_wipe(&s->console);
     if (!ts_train_model_validate(s->model, checkpoint, &entry, err)) return false;
     const ts_train_entry *best = ts_train_log_best(&s->log);
     bool better = !best || entry.loss < best->loss;
     char *path = ts_train_path(s->run->folder, "step-", s->done, ".png", err);
     bool ok = path && (!better || save_model(s, "best.safetensors", err)) &&
               ts_train_model_picture(s->model, checkpoint, path, err) && ts_train_log_add(&s->log, &entry, err) &&
-              draw_curve(s, err);
+              ts_training_curve(&s->log, s->run->folder, s->config->kind == TS_TRAIN_VQGAN, err);
     free(path);
     if (ok && isfinite(entry.accuracy))
-        say(s, "step %lld: validation loss %.4f, accuracy %.4f%s", (long long)s->done, entry.loss, entry.accuracy,
-            better ? ", the best so far" : "");
+        ts_training_say(&s->console, "step %lld: validation loss %.4f, accuracy %.4f%s", (long long)s->done, entry.loss,
+                        entry.accuracy, better ? ", the best so far" : "");
     else if (ok)
-        say(s, "step %lld: validation |x - y| %.4f, %.0f codes used%s", (long long)s->done, entry.loss, entry.codes_used,
-            better ? ", the best so far" : "");
+        ts_training_say(&s->console, "step %lld: validation |x - y| %.4f, %.0f codes used%s", (long long)s->done, entry.loss,
+                        entry.codes_used, better ? ", the best so far" : "");
     return ok;
 }
 
@@ -208,7 +101,7 @@ static bool save(state *s, bool last, ts_error *err)
     if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
     if (ok && evaluate) ok = validate(s, path, &why);
     free(path);
-    return ok || fail_with_checkpoint(s, &why, err);
+    return ok || ts_training_fail(s->run->folder, &why, err);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -226,7 +119,7 @@ static bool step(state *s, ts_error *err)
         ts_error why = {0};
         ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: the training has gone wrong (a lower --lr or --clip may help)",
                 (long long)entry.step, entry.loss);
-        return fail_with_checkpoint(s, &why, err);
+        return ts_training_fail(s->run->folder, &why, err);
     }
     s->done++;
     s->waited_ms += waited;
@@ -240,12 +133,12 @@ static bool step(state *s, ts_error *err)
 
 static bool train(state *s, ts_error *err)
 {
-    s->start_ms = ts_now_ms();
+    s->console.start_ms = ts_now_ms();
     /* What a killed run had left to do at its last checkpoint. */
     if (!save(s, false, err)) return false;
-    while (s->done < s->config->steps && !stopping)
-        if (!step(s, err) || !save(s, stopping || s->done == s->config->steps, err)) return false;
-    wipe(s);
+    while (s->done < s->config->steps && !ts_training_stopping())
+        if (!step(s, err) || !save(s, ts_training_stopping() || s->done == s->config->steps, err)) return false;
+    ts_training_wipe(&s->console);
     return true;
 }
 
@@ -274,7 +167,9 @@ static bool start(state *s, ts_error *err)
     ts_train_run *r = s->run;
     if (!ts_check_folder(r->folder, err) || !ts_make_folder(r->folder, err)) return false;
     if (r->resume) ts_train_sweep(r->folder);
-    if (!find_checkpoint(s, err) || !(s->dev = ts_open_device(r->common, false, err))) return false;
+    if (!ts_training_find_checkpoint(r->folder, &s->console, &s->checkpoint, err) ||
+        !(s->dev = ts_open_device(r->common, false, err)))
+        return false;
     if (!(s->model = ts_train_model_new(c, s->dev, s->checkpoint, err))) return false;
     s->done = s->first = ts_train_model_steps(s->model);
     ts_loader_desc desc = {.sources = c->sources,
@@ -296,8 +191,7 @@ static bool start(state *s, ts_error *err)
     free(config);
     if (!ok) return false;
     ts_announce_device(r->common, s->dev);
-    if (s->done > 0) say(s, "going on after step %lld of %d", (long long)s->done, c->steps);
-    s->terminal = !r->common->quiet && isatty(STDERR_FILENO);
+    if (s->done > 0) ts_training_say(&s->console, "going on after step %lld of %d", (long long)s->done, c->steps);
     return true;
 }
 
@@ -307,13 +201,14 @@ static bool report(state *s, ts_error *err)
     char *path = NULL;
     if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", s->run->folder) < 0)
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (!complete) say(s, "stopped after step %lld of %d: --resume goes on", (long long)s->done, s->config->steps);
+    if (!complete)
+        ts_training_say(&s->console, "stopped after step %lld of %d: --resume goes on", (long long)s->done, s->config->steps);
     bool ok;
     if (s->run->common->json) {
         const ts_train_entry *best = ts_train_log_best(&s->log), *last = NULL;
         for (int64_t i = s->log.count - 1; i >= 0 && !last; i--)
             if (!s->log.list[i].validation) last = &s->log.list[i];
-        double ms = ts_now_ms() - s->start_ms;
+        double ms = ts_now_ms() - s->console.start_ms;
         cJSON *o = cJSON_CreateObject();
         ok = o && cJSON_AddStringToObject(o, "out", path) && cJSON_AddBoolToObject(o, "complete", complete) &&
              cJSON_AddNumberToObject(o, "step", (double)s->done) && cJSON_AddNumberToObject(o, "steps", s->config->steps) &&
@@ -338,11 +233,12 @@ int ts_train_go(ts_train_run *run)
 {
     state s = {.run = run, .config = &run->config, .name = run->config.kind == TS_TRAIN_MAE ? "train mae" : "train vqgan"};
     ts_error err = {0};
-    watch_signals();
+    ts_training_watch();
+    ts_training_console_begin(&s.console, run->common->quiet);
     bool ok = start(&s, &err) && train(&s, &err);
     if (ok && s.done >= s.config->steps) ok = save_model(&s, "model.safetensors", &err);
     ok = ok && report(&s, &err);
-    wipe(&s);
+    ts_training_wipe(&s.console);
     ts_loader_free(s.loader);
     ts_train_model_free(s.model);
     ts_train_log_close(&s.log);
