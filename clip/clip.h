@@ -20,10 +20,13 @@ extern "C" {
 
 /* ---- tokenizer ------------------------------------------------------------------------------------------------- */
 
-/* Byte-pair encoding as published with CLIP. Immutable once open: threads may share it. */
+/* Byte-pair encoding as published with CLIP, HTML's references and Unicode included; the repair of wrongly decoded text that the
+ * published code leaves to the package ftfy is left out, but for Unicode's normal form C. Immutable once open: threads may share
+ * it. */
 typedef struct ts_tokenizer ts_tokenizer;
 
-/* `path`: bpe_simple_vocab_16e6.txt.gz (or unpacked), or Hugging Face's vocab.json, merges.txt beside it; told by content. */
+/* `path`: bpe_simple_vocab_16e6.txt.gz (or unpacked), of which the first 48894 merges count, or any shorter list of its form (512
+ * bytes, the merges, start and end are the symbols then); or Hugging Face's vocab.json, merges.txt beside it; told by content. */
 ts_tokenizer *ts_tokenizer_open(const char *path, ts_error *err);
 /* Looks for a vocabulary in the folder of `model_path`; the error says which names were looked for. */
 ts_tokenizer *ts_tokenizer_find(const char *model_path, ts_error *err);
@@ -31,7 +34,8 @@ void ts_tokenizer_free(ts_tokenizer *t);
 int ts_tokenizer_count(const ts_tokenizer *t); /* symbols: 49408 as published; start and end are the last two */
 int ts_tokenizer_start(const ts_tokenizer *t);
 int ts_tokenizer_end(const ts_tokenizer *t);
-/* The ids of a UTF-8 text, without start and end; `*ids` is the caller's (free()). Returns their number, or -1. */
+/* The ids of a text, without start and end; `*ids` is the caller's (free(); NULL where there are none). Returns their number, or
+ * -1: the text is not UTF-8. */
 int ts_tokenizer_encode(const ts_tokenizer *t, const char *text, int32_t **ids, ts_error *err);
 /* start, ids, end, then zeros up to `context` places of `out`. A longer text is an error that names it, or with `cut` loses what
  * is too much, end last. Returns the number of places up to and with end, or -1. */
@@ -41,7 +45,8 @@ const char *ts_tokenizer_symbol(const ts_tokenizer *t, int id);
 
 /* ---- pictures -------------------------------------------------------------------------------------------------- */
 
-/* Shorter side to `side` (bicubic, antialiased, as Pillow), centre crop, (x/255 - mean) / std -> out (side, side, 3). */
+/* Shorter side to `side` (bicubic, antialiased, as Pillow), centre crop, (x/255 - mean) / std -> out (side, side, 3). A picture so
+ * long that its resized form is larger than any picture may be is an error. */
 bool ts_clip_preprocess(const ts_image *img, int side, float *out, ts_error *err);
 /* The published training crop: a random part of 8 to 100 % of the area and ratio 3/4 to 4/3, resized bicubic, flipped by a coin.
  * The same seed gives the same crop. out (side, side, 3), normalised. */

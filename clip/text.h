@@ -1,0 +1,71 @@
+/* text.h - what stands between a user's text and the tokenizer: files read whole, Unicode, and the vocabulary's tables. Private
+ * to clip/. */
+#ifndef TESSERA_CLIP_TEXT_H
+#define TESSERA_CLIP_TEXT_H
+
+#include "clip/clip.h"
+
+/* ---- file.c ------------------------------------------------------------------------------------------------- */
+
+/* The bytes of a plain file of at most `limit` bytes, with a 0 after the last; free(). `what` names it in errors ("vocabulary").
+ * A folder, a device or a pipe is refused: it might never end. NULL on failure. */
+char *ts_clip_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err);
+/* "folder/name", folder being that of `path`; free(). NULL: no memory. */
+char *ts_clip_beside(const char *path, const char *name, ts_error *err);
+
+/* ---- unicode.c, normal.c, entity.c -------------------------------------------------------------------------- */
+
+/* Code points, grown as need be. Zeros are an empty one. */
+typedef struct {
+    uint32_t *at;
+    size_t count, room;
+} ts_runes;
+
+bool ts_runes_push(ts_runes *r, uint32_t c, ts_error *err);
+/* Appends a UTF-8 text; what is not UTF-8 is an error that says where. */
+bool ts_runes_decode(ts_runes *r, const char *text, ts_error *err);
+/* UTF-8 of one code point in `out`; returns its bytes, 1 to 4. */
+int ts_rune_encode(uint32_t c, uint8_t out[4]);
+void ts_runes_clear(ts_runes *r);
+
+bool ts_rune_letter(uint32_t c);
+bool ts_rune_number(uint32_t c);
+bool ts_rune_space(uint32_t c); /* White_Space */
+
+/* `in` with the full lower case of each code point, and Greek's other sigma at the ends of words, appended to `out`. */
+bool ts_runes_lower(const ts_runes *in, ts_runes *out, ts_error *err);
+/* Normal form C (Unicode Standard Annex 15), in place. */
+bool ts_runes_compose(ts_runes *r, ts_error *err);
+/* HTML's character references undone once, as Python's html.unescape (the HTML5 standard, 13.2.5.72 on), in place: the text never
+ * grows. */
+void ts_runes_unescape(ts_runes *r);
+
+/* ---- tokenizer.c -------------------------------------------------------------------------------------------- */
+
+/* Cleans a text as published: normal form C, references undone twice, trimmed, lower case. `out` is the caller's. */
+bool ts_text_clean(const char *text, ts_runes *out, ts_error *err);
+/* The next word of a cleaned text, from *at on: [*from, *at). False: there is none. */
+bool ts_text_word(const ts_runes *r, size_t *from, size_t *at);
+
+/* ---- vocabulary.c ------------------------------------------------------------------------------------------- */
+
+/* One pair of symbols that merges. */
+typedef struct {
+    uint64_t pair; /* first << 32 | second */
+    int32_t rank;  /* the lower merges sooner; -1: an empty place of the table */
+    int32_t result;
+} ts_merge;
+
+struct ts_tokenizer {
+    int count, start, end;
+    char *text;                   /* all symbols, each with its 0 */
+    uint32_t *place;              /* (count) where they lie in `text` */
+    int32_t byte[256], last[256]; /* the symbol of a byte, inside a word and at its end */
+    ts_merge *merge;              /* (mask + 1), open addressing */
+    uint32_t mask;
+};
+
+/* NULL: they do not merge. */
+const ts_merge *ts_tokenizer_merge(const ts_tokenizer *t, int32_t first, int32_t second);
+
+#endif
