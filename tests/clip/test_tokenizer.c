@@ -119,10 +119,11 @@ static void ids(void **state)
     ts_tokenizer_free(t);
 }
 
+/* Of the processor: a busy machine does not count. */
 static double now_ms(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
