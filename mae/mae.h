@@ -87,7 +87,8 @@ typedef struct {
 ts_mae_trainer *ts_mae_trainer_new(ts_device *dev, const ts_mae_trainer_desc *desc, ts_error *err);
 void ts_mae_trainer_free(ts_mae_trainer *t);
 const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t);
-int64_t ts_mae_trainer_steps(const ts_mae_trainer *t); /* done so far, those before a resume included */
+ts_exec_info ts_mae_trainer_about(const ts_mae_trainer *t); /* memory and work of a step */
+int64_t ts_mae_trainer_steps(const ts_mae_trainer *t);      /* done so far, those before a resume included */
 /* One step. pixels (batch, H, W, 3) normalised (ts_mae_normalise), keep (batch, visible) patches, ascending or not, codes (batch,
  * side^2) labels of all places. loss and accuracy (share of argmax = label) are over the hidden places, before the update. */
 bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double lr,

@@ -166,6 +166,11 @@ const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t)
     return &t->mae.config;
 }
 
+ts_exec_info ts_mae_trainer_about(const ts_mae_trainer *t)
+{
+    return ts_exec_about(t->train.e);
+}
+
 int64_t ts_mae_trainer_steps(const ts_mae_trainer *t)
 {
     return t->steps;
