@@ -45,11 +45,12 @@ const char *ts_tokenizer_symbol(const ts_tokenizer *t, int id);
 
 /* ---- pictures -------------------------------------------------------------------------------------------------- */
 
-/* Shorter side to `side` (bicubic, antialiased, as Pillow), centre crop, (x/255 - mean) / std -> out (side, side, 3). A picture so
- * long that its resized form is larger than any picture may be is an error. */
+/* Shorter side to `side` (bicubic, antialiased, as Pillow), centre crop, (x/255 - mean) / std -> out (side, side, 3). A picture
+ * so long that its resized form is larger than any picture may be is an error. */
 bool ts_clip_preprocess(const ts_image *img, int side, float *out, ts_error *err);
-/* The published training crop: a random part of 8 to 100 % of the area and ratio 3/4 to 4/3, resized bicubic, flipped by a coin.
- * The same seed gives the same crop. out (side, side, 3), normalised. */
+/* The published training crop (torchvision's RandomResizedCrop and RandomHorizontalFlip): a random part of 8 to 100 % of the area
+ * and ratio 3/4 to 4/3, resized bicubic, flipped by a coin. The same seed gives the same crop. out (side, side, 3), normalised.
+ */
 bool ts_clip_random_crop(const ts_image *img, int side, uint64_t seed, float *out, ts_error *err);
 /* 8-bit RGB of side x side to what the model takes, and back (rounded and clamped). */
 void ts_clip_normalise(const uint8_t *rgb, int64_t pixels, float *out);
@@ -130,19 +131,22 @@ typedef struct {
     ts_clip_split train, val, test;
 } ts_clip_data;
 
-/* `path`: a folder with a folder a class (classes sorted by name); or with train/ and test/ (val/ optional) of such folders; or a
- * split_*.json as CoOp's ({"train": [[path, label, name], ...], "val", "test"}), its paths below `root` (NULL: the folder of the
- * file). One folder without parts is parted 50/20/30 for each class by `seed`. An empty class, a name that stands twice, a folder
- * without pictures are errors that name it. */
+/* `path`: a folder with a folder a class (classes sorted by the bytes of the folder's name); or with train/ and test/ (val/
+ * optional, or val/ alone as the test) of such folders; or a split_*.json as CoOp's ({"train": [[path, label, name], ...], "val",
+ * "test"}), its paths below `root` (NULL: the folder of the file). One folder without parts is parted 50/20/30 for each class by
+ * `seed`. Pictures are told by their names' endings (png, jpg, jpeg, bmp) and stand in the class's folder itself, not deeper. A
+ * class without pictures to train or to test on, a name that stands twice, a picture that is not there are errors that name it.
+ * `out` is the caller's (ts_clip_data_clear), and empty on failure. */
 bool ts_clip_data_open(const char *path, const char *root, uint64_t seed, ts_clip_data *out, ts_error *err);
 void ts_clip_data_clear(ts_clip_data *d);
-/* Leaves `shots` training pictures (and min(shots, 4) of val) of each class, drawn by seed; fewer where there are fewer. */
+/* Leaves `shots` training pictures (and min(shots, 4) of val) of each class, drawn by seed and the class's name, so that a class
+ * has the same ones in half of the classes; fewer where there are fewer. Fails for `shots` below 1. */
 bool ts_clip_data_few(ts_clip_data *d, int shots, uint64_t seed, ts_error *err);
-/* The first ceil(classes/2) classes (base), or the rest (new), labels counted anew. */
+/* A copy with the first ceil(classes/2) classes (base), or the rest (new), labels counted anew. Fails where no class is left. */
 typedef enum { TS_CLIP_ALL, TS_CLIP_BASE, TS_CLIP_NEW } ts_clip_half;
 bool ts_clip_data_half(const ts_clip_data *d, ts_clip_half half, ts_clip_data *out, ts_error *err);
-/* Lines of a text file, without empty ones and those that begin with '#'; class names or templates. Owned by the caller
- * (ts_clip_lines_free). Returns their number, or -1. */
+/* Lines of a text file, without blanks around them, empty ones and those that begin with '#'; class names or templates. Owned by
+ * the caller (ts_clip_lines_free). Returns their number, or -1: there is none, or the file is no text. */
 int ts_clip_lines(const char *path, char ***lines, ts_error *err);
 void ts_clip_lines_free(char **lines, int count);
 /* Names that are empty or stand twice are an error that says which. */

@@ -2,7 +2,7 @@
  * names of HTML5, numbers, and the standard's rules for the broken ones, as Python's html.unescape has them. */
 #include <string.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 typedef struct {
     const char *name, *text;

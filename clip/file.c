@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 static char *read_open(int fd, const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
 {

@@ -2,7 +2,7 @@
  * of files come apart on some systems, and then "café" would be other tokens than the same word typed. */
 #include <stdlib.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 typedef struct {
     uint32_t whole, first, second;

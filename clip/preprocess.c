@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "clip/clip.h"
+#include "clip/method.h"
 
 static const float MEAN[3] = {0.48145466f, 0.4578275f, 0.40821073f}, DEVIATION[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 
@@ -72,24 +72,9 @@ bool ts_clip_preprocess(const ts_image *img, int side, float *out, ts_error *err
 
 /* ---- random crops ----------------------------------------------------------------------------------------------- */
 
-/* splitmix64: what a seed means here is nobody else's affair. */
-static uint64_t next(uint64_t *state)
+static double between(uint64_t *state, double low, double high)
 {
-    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
-}
-
-static double uniform(uint64_t *state, double low, double high)
-{
-    return low + (high - low) * ((double)(next(state) >> 11) * 0x1p-53);
-}
-
-/* low ... high; the bias is below 2^-32 */
-static int integer(uint64_t *state, int low, int high)
-{
-    return low + (int)(((next(state) >> 32) * (uint64_t)(high - low + 1)) >> 32);
+    return low + (high - low) * ts_prompt_uniform(state);
 }
 
 /* torchvision's RandomResizedCrop: ten tries, then the largest central part of a ratio in range. */
@@ -98,10 +83,11 @@ static box random_part(const ts_image *img, uint64_t *state)
     const double least_area = 0.08, least_ratio = 3.0 / 4, most_ratio = 4.0 / 3;
     double area = (double)img->width * img->height;
     for (int tries = 0; tries < 10; tries++) {
-        double wanted = area * uniform(state, least_area, 1), ratio = exp(uniform(state, log(least_ratio), log(most_ratio)));
+        double wanted = area * between(state, least_area, 1), ratio = exp(between(state, log(least_ratio), log(most_ratio)));
         double w = rint(sqrt(wanted * ratio)), h = rint(sqrt(wanted / ratio)); /* to even, as Python rounds */
         if (w < 1 || h < 1 || w > img->width || h > img->height) continue;
-        int y = integer(state, 0, img->height - (int)h), x = integer(state, 0, img->width - (int)w);
+        int y = (int)(ts_prompt_uniform(state) * (img->height - h + 1)),
+            x = (int)(ts_prompt_uniform(state) * (img->width - w + 1));
         return (box){x, y, (int)w, (int)h};
     }
     double ratio = (double)img->width / img->height;
@@ -129,7 +115,7 @@ bool ts_clip_random_crop(const ts_image *img, int side, uint64_t seed, float *ou
     ts_image part, sized;
     if (!check(img, side, err)) return false;
     uint64_t state = seed;
-    bool flipped = next(&state) & 1;
+    bool flipped = ts_prompt_uniform(&state) < 0.5;
     if (!cut(img, random_part(img, &state), &part, err)) return false;
     bool ok = ts_image_resize(&part, side, side, TS_RESIZE_BICUBIC, &sized, err);
     ts_image_clear(&part);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 /* Bytes of a text: a book is no prompt, and everything counted here stays far inside 32 bits. */
 enum { LONGEST = 16 << 20 };

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 typedef struct {
     uint32_t first, last;

@@ -12,7 +12,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 /* MERGES are taken of the published list, which goes on for longer: 49152 - 256 - 2. LIMIT is five times its bytes. */
 enum { BYTES = 256, MERGES = 48894, LIMIT = 16 << 20 };

@@ -2,7 +2,7 @@
  * it), small vocabularies made here, and files that are none. */
 #include "../support/program.h"
 
-#include "clip/text.h"
+#include "clip/tokenizer.h"
 
 #include <cjson/cJSON.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
-/* text.h - what stands between a user's text and the tokenizer: files read whole, Unicode, and the vocabulary's tables. Private
- * to clip/. */
-#ifndef TESSERA_CLIP_TEXT_H
-#define TESSERA_CLIP_TEXT_H
+/* tokenizer.h - what stands between a user's text and the tokenizer: files read whole, Unicode, and the vocabulary's tables.
+ * Private to clip/. */
+#ifndef TESSERA_CLIP_TOKENIZER_H
+#define TESSERA_CLIP_TOKENIZER_H
 
 #include "clip/clip.h"
 
