@@ -99,6 +99,7 @@ typedef struct {
     int canvas, patch;             /* pixels; zero: 224 and 16 */
     int least, most;               /* example pairs, up to 3; zero: 1 and 3 */
     float free_share;              /* of pages in free layouts (other cell sizes, gaps, orders); zero: 0.25, negative: none */
+    bool published;                /* layouts as the papers': black between the cells, outputs at the right; none is free */
     bool held_out;                 /* shapes, colours and sizes of which the other pages have none */
     float weight[TS_FIGURE_TASKS]; /* how often each task comes; all zero: as we found best */
 } ts_figure_desc;
@@ -179,8 +180,8 @@ bool ts_trial_baseline(const ts_trial *trial, ts_baseline baseline, int width, i
 /* ---- loader: what training sees, ahead of the device ---------------------------------------------------------- */
 
 typedef struct {
-    const char *path; /* a folder: the pictures in it and below; "figures:" for pages drawn on the fly, "figures:flip,box" for
-                         these tasks only */
+    const char *path; /* a folder: the pictures in it and below; "figures:" for pages drawn on the fly, "figures:flip,box,box" for
+                         these tasks only, each as often as it is named; the word "published" leaves out free layouts */
     double share;     /* of the canvases, in proportion to the other sources'; zero: 1 */
 } ts_loader_source;
 

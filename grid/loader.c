@@ -202,7 +202,7 @@ static bool check_desc(const ts_loader_desc *d, ts_error *err)
     return true;
 }
 
-/* The tasks after "figures:", all of the same weight. */
+/* The words after "figures:": tasks, each as often as it is named, and "published" for the papers' layouts only. */
 static bool read_tasks(const char *words, ts_figure_desc *out, ts_error *err)
 {
     for (const char *at = *words ? words : NULL; at;) {
@@ -210,10 +210,11 @@ static bool read_tasks(const char *words, ts_figure_desc *out, ts_error *err)
         char word[32] = {0};
         ts_figure_task task;
         if (length < sizeof word) memcpy(word, at, length);
-        if (!ts_figure_task_find(word, &task))
+        if (strcmp(word, "published") == 0) out->published = true;
+        else if (ts_figure_task_find(word, &task)) out->weight[task] += 1;
+        else
             return ts_fail(err, TS_ERR_ARGUMENT, "%s%s: there is no task %.*s: tessera figures --list tells them", FIGURES, words,
                            (int)length, at);
-        out->weight[task] = 1;
         at = at[length] ? at + length + 1 : NULL;
     }
     return true;

@@ -157,12 +157,12 @@ bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, t
     ts_random r;
     ts_random_seed(&r, seed);
     int least = desc->least ? desc->least : 1, most = desc->most ? desc->most : MOST_EXAMPLES;
-    float free_share = desc->free_share == 0 ? 0.25f : desc->free_share;
+    float free_share = desc->published ? 0 : desc->free_share == 0 ? 0.25f : desc->free_share;
     ts_grid_desc layout = {.canvas = desc->canvas, .patch = desc->patch, .examples = random_examples(&r, least, most)};
-    ts_colour background = random_background(&r);
+    ts_colour background = desc->published ? (ts_colour){{0, 0, 0}} : random_background(&r);
     memcpy(layout.background, background.v, 3);
-    layout.side = ts_random_chance(&r, 0.15f) ? TS_SIDE_LEFT : TS_SIDE_RIGHT;
-    layout.transposed = ts_random_chance(&r, 0.15f);
+    layout.side = !desc->published && ts_random_chance(&r, 0.15f) ? TS_SIDE_LEFT : TS_SIDE_RIGHT;
+    layout.transposed = !desc->published && ts_random_chance(&r, 0.15f);
     if (!ts_grid_plan(&layout, &out->grid, err)) return false;
     out->task = random_task(&r, desc->weight);
     bool framed = false, is_free = ts_random_chance(&r, free_share);
