@@ -29,7 +29,7 @@ typedef struct {
     int heads, decoder_heads;          /* of --init, where nothing tells them */
     ts_mae_config mae;
     ts_vqgan_config vq;
-    int canvas, batch, steps, warmup, save_every, eval_every, eval_batches, keep, revive, workers, threads;
+    int canvas, batch, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers, threads;
     double lr, weight_decay, clip, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */

@@ -78,6 +78,7 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .batch = c->batch,
                                   .side = c->canvas,
                                   .revive = c->revive,
+                                  .continuous = c->continuous,
                                   .seed = c->seed};
     m->vqgan = ts_vqgan_trainer_new(m->dev, &desc, err);
     if (!m->vqgan || (checkpoint && !ts_vqgan_trainer_resume(m->vqgan, checkpoint, err))) return false;

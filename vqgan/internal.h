@@ -30,4 +30,10 @@ ts_tensor *ts_vqgan_resblock(const ts_vqgan_scope *s, ts_tensor *x, int64_t out)
 /* x (N, H, W, C) -> the same: every place looks at every other, one head. */
 ts_tensor *ts_vqgan_attnblock(const ts_vqgan_scope *s, ts_tensor *x);
 
+/* Sets the codes (codes, width) that are not `used` to latents (places, width) that lie far from all others. */
+bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, const float *latents, int64_t places, uint64_t *seed,
+                     ts_error *err);
+/* The next of [0, 1). */
+double ts_vqgan_uniform(uint64_t *state);
+
 #endif

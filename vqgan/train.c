@@ -24,15 +24,6 @@ struct ts_vqgan_trainer {
     float *saved;
 };
 
-/* splitmix64: the next of [0, 1). */
-static double uniform(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 /* As PyTorch's layers begin: even over +-1/sqrt(fan in) for weights, zeros for biases; the codebook over +-1/codes, as published.
  */
 static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
@@ -45,7 +36,7 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
         const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
         const int64_t fan_in = count / shape[0];
         const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)fan_in);
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * uniform(&t->random) - 1));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_vqgan_uniform(&t->random) - 1));
         return true;
     }
     /* One dimension: a norm's weight is one, all biases are zero. */
@@ -54,20 +45,27 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     return true;
 }
 
-ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels)
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, bool switched)
 {
     ts_vqgan_objective o = {.latents = ts_vqgan_encode(g, v, pixels)}; /* (N, h, w, embed) */
     ts_tensor *z = o.latents;
     o.codes = ts_vqgan_codes(g, v, z);
     if (!z || !o.codes) return o;
     ts_tensor *e = ts_vqgan_lookup(g, v, o.codes, z->shape[1], z->shape[2]); /* (N, h, w, embed) */
-    ts_tensor *through = ts_add(g, z, ts_stop_gradient(g, ts_sub(g, e, z)));
+    ts_tensor *change = ts_stop_gradient(g, ts_sub(g, e, z));
+    if (switched) {
+        o.quantise = ts_input(g, "quantise", TS_REAL, 1, &z->shape[3]);
+        o.codebook_share = ts_input(g, "codebook_share", TS_REAL, 1, (int64_t[]){1});
+        change = ts_mul(g, change, o.quantise);
+    }
+    ts_tensor *through = ts_add(g, z, change);
     o.painted = ts_vqgan_decode(g, v, through);
     o.reconstruction = ts_mean(g, ts_abs(g, ts_sub(g, o.painted, pixels)));
     /* The published code has 0.25 on the term that moves the codebook, not on the commitment. */
     ts_tensor *commit = ts_mean(g, ts_square(g, ts_sub(g, ts_stop_gradient(g, e), z)));
     ts_tensor *move = ts_mean(g, ts_square(g, ts_sub(g, e, ts_stop_gradient(g, z))));
     o.codebook = ts_add(g, commit, ts_scale(g, move, 0.25F, 0));
+    if (switched) o.codebook = ts_mul(g, o.codebook, o.codebook_share);
     o.loss = ts_add(g, o.reconstruction, o.codebook);
     return o;
 }
@@ -91,7 +89,7 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
     t->vqgan.params = ts_params_new_trainable(t->dev, d->weights, prefix, d->weights ? NULL : fresh, t, err);
     if (!t->vqgan.params) return false;
     t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
-    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels);
+    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels, d->continuous > 0);
     if (!ts_params_check(t->vqgan.params, err)) return false;
     ts_output(t->g, t->objective.latents);
     ts_output(t->g, t->objective.codes);
@@ -159,10 +157,7 @@ static bool revive(ts_vqgan_trainer *t, ts_error *err)
     if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ok = ok && ts_params_read(t->vqgan.params, at, book, err) && ts_read(t->e, t->objective.latents, latents, err);
     uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
-    for (int64_t k = 0; ok && k < c->codes; k++) {
-        const int64_t from = (int64_t)(uniform(&seed) * (double)t->places);
-        if (!t->used[k]) memcpy(book + (size_t)k * row, latents + (size_t)from * row, row * sizeof *book);
-    }
+    ok = ok && ts_vqgan_revive(book, c->codes, c->embed, t->used, latents, t->places, &seed, err);
     ok = ok && ts_params_write(t->vqgan.params, at, book, err);
     memset(t->used, 0, (size_t)c->codes);
     free(book);
@@ -183,17 +178,35 @@ static int count_codes(ts_vqgan_trainer *t)
     return different;
 }
 
+/* Off in the first steps, on afterwards. */
+static bool set_quantise(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_objective *o = &t->objective;
+    const int64_t width = ts_count(o->quantise);
+    if (width == 0) return true;
+    float *on = malloc((size_t)width * sizeof *on);
+    if (!on) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int64_t i = 0; i < width; i++) on[i] = t->steps >= t->desc.continuous ? 1 : 0;
+    const bool ok = ts_write(t->e, o->quantise, on, err) && ts_write(t->e, o->codebook_share, on, err);
+    free(on);
+    return ok;
+}
+
 bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, ts_vqgan_losses *losses, ts_error *err)
 {
     float reconstruction, codebook;
-    if (!ts_optimizer_set(t->optimizer, t->e, t->steps + 1, lr, err) || !ts_write(t->e, t->pixels, pixels, err) ||
-        !ts_run(t->e, err) || !ts_read(t->e, t->objective.reconstruction, &reconstruction, err) ||
+    if (!set_quantise(t, err) || !ts_optimizer_set(t->optimizer, t->e, t->steps + 1, lr, err) ||
+        !ts_write(t->e, t->pixels, pixels, err) || !ts_run(t->e, err) ||
+        !ts_read(t->e, t->objective.reconstruction, &reconstruction, err) ||
         !ts_read(t->e, t->objective.codebook, &codebook, err) || !ts_read(t->e, t->objective.codes, t->codes, err))
         return false;
     t->steps++;
     *losses =
         (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = count_codes(t)};
-    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
+    const bool begins = t->steps == t->desc.continuous; /* every code begins anew, at a latent */
+    if (begins) memset(t->used, 0, (size_t)t->vqgan.config.codes);
+    const bool due = t->desc.revive > 0 && t->steps > t->desc.continuous && t->steps % t->desc.revive == 0;
+    return (!begins && !due) || revive(t, err);
 }
 
 bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err)

@@ -82,6 +82,7 @@ typedef struct {
     int batch, side;           /* pictures in a step; pixels a side, a multiple of the factor */
     double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
+    int continuous;            /* steps at the beginning that do not quantise; then every code starts at a latent; 0: none */
     uint64_t seed;
 } ts_vqgan_trainer_desc;
 
@@ -111,8 +112,10 @@ typedef struct {
     ts_tensor *reconstruction; /* (1) */
     ts_tensor *codebook;       /* (1) */
     ts_tensor *loss;           /* (1), their sum */
+    ts_tensor *quantise;       /* input (embed): ones, or zeros to paint from the latents themselves; where `switched` */
+    ts_tensor *codebook_share; /* input (1): of the codebook's loss; where `switched` */
 } ts_vqgan_objective;
-ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels);
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, bool switched);
 
 #ifdef __cplusplus
 }

@@ -44,7 +44,7 @@ static void check_objective(ts_device *dev)
     if (!v.params || !ts_vqgan_config_read(model, ts_vqgan_prefix(model), &v.config, &err)) fail_msg("%s", err.text);
     ts_graph *g = ts_graph_new();
     ts_tensor *pixels = ts_input(g, "pixels", TS_REAL, 4, (int64_t[]){BATCH, SIDE, SIDE, 3});
-    ts_vqgan_objective o = ts_vqgan_objective_new(g, &v, pixels);
+    ts_vqgan_objective o = ts_vqgan_objective_new(g, &v, pixels, false);
     ts_output(g, o.codes), ts_output(g, o.painted), ts_output(g, o.loss), ts_output(g, o.codebook);
     ts_optimizer *optimizer = ts_optimizer_new(g, v.params, o.loss, &(ts_optimizer_desc){0}, &err);
     if (!optimizer) fail_msg("%s", err.text);
@@ -130,6 +130,7 @@ static const ts_vqgan_trainer_desc small = {.config = {.base = 32,
                                             .batch = 2,
                                             .side = 16,
                                             .revive = 4,
+                                            .continuous = 2,
                                             .seed = 7};
 
 static void steps(ts_vqgan_trainer *t, int count, ts_vqgan_losses *losses)
@@ -162,7 +163,7 @@ static void learns_and_resumes(void **state)
     steps(second, 12, &again);
     assert_true(last.reconstruction == again.reconstruction && last.codebook == again.codebook &&
                 last.codes_used == again.codes_used);
-    assert_true(last.reconstruction < 0.7 * first.reconstruction);
+    assert_true(last.reconstruction < 0.8 * first.reconstruction);
     assert_true(last.codes_used > 1);
     ts_weights_free(checkpoint);
     ts_vqgan_trainer_free(whole);
