@@ -103,6 +103,8 @@ static int parse(train *t, int argc, char **argv)
         {0, "latent", "N", TS_OPT_INT, &t->latent, 1, 65536, "numbers of a code"},
         {0, "codes", "N", TS_OPT_INT, &t->codes, 2, 65536, "rows of the codebook"},
         {0, "canvas", "PX", TS_OPT_INT, &c->canvas, 16, 8192, "pixels a side of a crop; 224"},
+        {0, "recolour", "X", TS_OPT_REAL, &c->recolour, 0, 1,
+         "share of the pictures of which each channel is inverted by a coin; 0"},
         {0, "continuous", "N", TS_OPT_INT, &c->continuous, 0, 1e9, "steps at the beginning that do not quantise; 0"},
         {0, "revive", "N", TS_OPT_INT, &c->revive, 0, 1e9, "steps after which unused codes start anew; 100, 0: never"},
     };

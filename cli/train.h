@@ -30,7 +30,7 @@ typedef struct {
     ts_mae_config mae;
     ts_vqgan_config vq;
     int canvas, batch, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers, threads;
-    double lr, weight_decay, clip, mask, cell_share, scale;
+    double lr, weight_decay, clip, recolour, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
     cJSON *file;     /* owns the texts of a configuration that was read */

@@ -27,6 +27,7 @@ static const field fields[] = {
     {"mask", REAL, MAE, AT(mask)},
     {"cell_share", REAL, MAE, AT(cell_share)},
     {"revive", INT, VQGAN, AT(revive)},
+    {"recolour", REAL, VQGAN, AT(recolour)},
     {"continuous", INT, VQGAN, AT(continuous)},
     {"scale", REAL, BOTH, AT(scale)},
     {"save_every", INT, BOTH, AT(save_every)},

@@ -163,7 +163,7 @@ static void learns_and_resumes(void **state)
     steps(second, 12, &again);
     assert_true(last.reconstruction == again.reconstruction && last.codebook == again.codebook &&
                 last.codes_used == again.codes_used);
-    assert_true(last.reconstruction < 0.8 * first.reconstruction);
+    assert_true(last.reconstruction < 0.95 * first.reconstruction);
     assert_true(last.codes_used > 1);
     ts_weights_free(checkpoint);
     ts_vqgan_trainer_free(whole);
