@@ -148,4 +148,9 @@ int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_train(int argc, char **argv);
 
+/* ---- default_model.c ---------------------------------------------------------------------------------------- */
+
+/* The path of the model that is used when none is named. */
+bool ts_default_model(char *out, size_t size, ts_error *err);
+
 #endif

@@ -16,6 +16,7 @@ static const char *const who_names[WHO] = {"model", "copy_query", "copy_example"
 typedef struct {
     ts_common common;
     const char *model, *vqgan, *sheet;
+    char default_model[4096];
     int heads, decoder_heads, trials, examples, batch, shown;
     bool keep_codes;
     ts_words rest;
@@ -31,7 +32,8 @@ typedef struct {
 static int parse(eval *v, int argc, char **argv)
 {
     const ts_option options[] = {
-        {'m', "model", "FILE", TS_OPT_TEXT, &v->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
+        {'m', "model", "FILE", TS_OPT_TEXT, &v->model, 0, 0,
+         "an MAE-VQGAN: safetensors or a PyTorch checkpoint; the default model"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &v->vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &v->heads, 1, 65536, "attention heads of the encoder, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &v->decoder_heads, 1, 65536, "attention heads of the decoder, likewise"},
@@ -44,7 +46,7 @@ static int parse(eval *v, int argc, char **argv)
         {0, "shown", "N", TS_OPT_INT, &v->shown, 1, 64, "canvases of a task on the sheet; 6"},
     };
     return ts_options_parse(&(ts_command){.name = name,
-                                          .usage = "synthetic --model FILE [options]",
+                                          .usage = "synthetic [--model FILE] [options]",
                                           .summary = "measures a model on tasks with known answers",
                                           .example = "  tessera eval synthetic --model model.safetensors --sheet sheet.png\n"
                                                      "  tessera eval synthetic --model model.safetensors --trials 20 --json\n",
@@ -60,6 +62,8 @@ static int parse(eval *v, int argc, char **argv)
 
 static bool open_model(eval *v, ts_error *err)
 {
+    if (!v->model && !ts_default_model(v->default_model, sizeof v->default_model, err)) return false;
+    if (!v->model) v->model = v->default_model;
     if (!(v->weights = ts_weights_open(v->model, err))) return false;
     if (v->vqgan && !(v->vqgan_weights = ts_weights_open(v->vqgan, err))) return false;
     if (!(v->dev = ts_open_device(&v->common, false, err))) return false;
@@ -242,7 +246,6 @@ int ts_cmd_eval(int argc, char **argv)
     int status = parse(&v, argc, argv);
     if (status < 0 && strcmp(v.rest.items[0], "synthetic") != 0)
         status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);
-    if (status < 0 && !v.model) status = ts_usage_error(name, "--model FILE is missing: the model to measure");
     if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
     if (status < 0) status = run(&v);

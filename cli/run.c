@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
 #include "mae/mae.h"
@@ -99,26 +98,6 @@ static int check_usage(const run *r, uint8_t background[3])
     if (r->background && !parse_colour(r->background, background))
         return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->background);
     return -1;
-}
-
-/* The default model stands beside the installed program (share/tessera/) or in the source tree (assets/). */
-static bool find_default_model(run *r, ts_error *err)
-{
-    static const char *const places[] = {"../share/tessera/default.safetensors", "../assets/default.safetensors"};
-    char program[2048];
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(program, '/');
-    if (slash) *slash = '\0';
-    for (size_t i = 0; slash && i < sizeof places / sizeof *places; i++) {
-        snprintf(r->default_model, sizeof r->default_model, "%s/%s", program, places[i]);
-        if (access(r->default_model, R_OK) == 0) {
-            r->model = r->default_model;
-            return true;
-        }
-    }
-    return ts_fail(err, TS_ERR_IO,
-                   "no default model is installed: name one with --model FILE (a published checkpoint-*.pth, or safetensors)");
 }
 
 static bool list_inputs(run *r, ts_error *err)
@@ -313,7 +292,8 @@ static int work(run *r, int argc, char **argv)
     int status = parse(r, argc, argv);
     if (status < 0) status = check_usage(r, background);
     if (status >= 0) return status;
-    if (!r->model && !find_default_model(r, &err)) return ts_report("run", &err);
+    if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, &err)) return ts_report("run", &err);
+    if (!r->model) r->model = r->default_model;
     if (!list_inputs(r, &err)) return ts_report("run", &err);
     status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->jobs);
     if (status >= 0) return status;
