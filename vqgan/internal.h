@@ -33,6 +33,8 @@ ts_tensor *ts_vqgan_attnblock(const ts_vqgan_scope *s, ts_tensor *x);
 /* Sets the codes (codes, width) that are not `used` to latents (places, width) that lie far from all others. */
 bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, const float *latents, int64_t places, uint64_t *seed,
                      ts_error *err);
+/* Places all codes by k-means over latents (places, width). */
+bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err);
 /* The next of [0, 1). */
 double ts_vqgan_uniform(uint64_t *state);
 

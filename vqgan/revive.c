@@ -1,6 +1,6 @@
-/* revive.c - new places for codes that nothing uses. A latent is drawn with a chance in proportion to its squared distance to the
- * nearest code that has a place (k-means++, Arthur & Vassilvitskii 2007): what the codebook renders worst, a rare colour among
- * much white, gets a code first. */
+/* revive.c - places for codes: for those that nothing uses, and for a whole codebook that begins. A latent is drawn with a chance
+ * in proportion to its squared distance to the nearest code that has a place (k-means++, Arthur & Vassilvitskii 2007): what the
+ * codebook renders worst, a rare colour among much white, gets a code first. */
 #include "vqgan/internal.h"
 
 #include <math.h>
@@ -61,4 +61,47 @@ bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, con
     }
     free(distance);
     return true;
+}
+
+/* Sums the latents of each code and counts them. */
+static void assign(const float *book, int codes, int width, const float *latents, int64_t places, double *sum, int64_t *count)
+{
+    for (int64_t i = 0; i < places; i++) {
+        const float *z = latents + i * width;
+        float best = INFINITY;
+        int at = 0;
+        for (int k = 0; k < codes; k++) {
+            const float *e = book + (size_t)k * (size_t)width;
+            float distance = 0;
+            for (int j = 0; j < width; j++) distance += (z[j] - e[j]) * (z[j] - e[j]);
+            if (distance < best) {
+                best = distance;
+                at = k;
+            }
+        }
+        count[at]++;
+        for (int j = 0; j < width; j++) sum[(size_t)at * (size_t)width + (size_t)j] += (double)z[j];
+    }
+}
+
+bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err)
+{
+    enum { ROUNDS = 10 };
+    const size_t values = (size_t)codes * (size_t)width;
+    uint8_t *none = calloc((size_t)codes, 1);
+    double *sum = malloc(values * sizeof *sum);
+    int64_t *count = malloc((size_t)codes * sizeof *count);
+    bool ok = (none && sum && count) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && ts_vqgan_revive(book, codes, width, none, latents, places, seed, err);
+    for (int round = 0; ok && round < ROUNDS; round++) {
+        memset(sum, 0, values * sizeof *sum);
+        memset(count, 0, (size_t)codes * sizeof *count);
+        assign(book, codes, width, latents, places, sum, count);
+        for (size_t i = 0; i < values; i++)
+            if (count[i / (size_t)width] > 0) book[i] = (float)(sum[i] / (double)count[i / (size_t)width]);
+    }
+    free(none);
+    free(sum);
+    free(count);
+    return ok;
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { POOL_STEPS = 64, POOL_EACH = 256 }; /* latents that a codebook begins from: of so many steps, so many of each */
+
 struct ts_vqgan_trainer {
     ts_vqgan vqgan;
     ts_vqgan_trainer_desc desc;
@@ -20,6 +22,7 @@ struct ts_vqgan_trainer {
     int64_t steps, places; /* places of codes in a batch */
     int32_t *codes;        /* of the last batch */
     uint8_t *used;         /* by code, since the last revival */
+    float *pool;           /* (POOL_STEPS, POOL_EACH, embed), where the first steps do not quantise */
     uint64_t random;
     float *saved;
 };
@@ -84,8 +87,9 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
     t->places = (int64_t)d->batch * (d->side / c->factor) * (d->side / c->factor);
     t->codes = malloc((size_t)t->places * sizeof *t->codes);
     t->used = calloc((size_t)c->codes + 1, 1);
+    if (d->continuous > 0) t->pool = calloc((size_t)POOL_STEPS * POOL_EACH * (size_t)c->embed, sizeof *t->pool);
     t->g = ts_graph_new();
-    if (!t->codes || !t->used || !t->g) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!t->codes || !t->used || !t->g || (d->continuous > 0 && !t->pool)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     t->vqgan.params = ts_params_new_trainable(t->dev, d->weights, prefix, d->weights ? NULL : fresh, t, err);
     if (!t->vqgan.params) return false;
     t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
@@ -129,6 +133,7 @@ void ts_vqgan_trainer_free(ts_vqgan_trainer *t)
     ts_params_free(t->vqgan.params);
     free(t->codes);
     free(t->used);
+    free(t->pool);
     free(t->saved);
     free(t);
 }
@@ -143,14 +148,46 @@ int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t)
     return t->steps;
 }
 
+static int64_t codebook_at(const ts_vqgan_trainer *t)
+{
+    int64_t at = 0;
+    while (at < ts_params_count(t->vqgan.params) && strcmp(ts_params_name(t->vqgan.params, at), "quantize.embedding.weight") != 0)
+        at++;
+    return at;
+}
+
+/* A step that did not quantise leaves some of its latents; the last of them makes the codebook of all that were left. */
+static bool gather_latents(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_config *c = &t->vqgan.config;
+    const size_t row = (size_t)c->embed;
+    float *latents = malloc((size_t)t->places * row * sizeof *latents), *book = malloc((size_t)c->codes * row * sizeof *book);
+    bool ok = (latents && book) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && ts_read(t->e, t->objective.latents, latents, err);
+    uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
+    float *to = t->pool + (size_t)(t->steps % POOL_STEPS) * POOL_EACH * row;
+    for (int i = 0; ok && i < POOL_EACH; i++) {
+        const int64_t from = (int64_t)(ts_vqgan_uniform(&seed) * (double)t->places);
+        memcpy(to + (size_t)i * row, latents + (size_t)from * row, row * sizeof *to);
+    }
+    if (ok && t->steps == t->desc.continuous) {
+        const bool all = t->steps >= POOL_STEPS;
+        const float *first = all ? t->pool : t->pool + POOL_EACH * row; /* slot 0 is the last to be filled */
+        ok = ts_vqgan_fit(book, c->codes, c->embed, first, (all ? POOL_STEPS : t->steps) * POOL_EACH, &seed, err) &&
+             ts_params_write(t->vqgan.params, codebook_at(t), book, err);
+        memset(t->used, 0, (size_t)c->codes);
+    }
+    free(latents);
+    free(book);
+    return ok;
+}
+
 /* Gives each code that was not used since the last time a latent of the last batch, drawn by a seed that the step alone tells, so
  * that a resumed training does the same. */
 static bool revive(ts_vqgan_trainer *t, ts_error *err)
 {
     const ts_vqgan_config *c = &t->vqgan.config;
-    int64_t at = 0;
-    while (at < ts_params_count(t->vqgan.params) && strcmp(ts_params_name(t->vqgan.params, at), "quantize.embedding.weight") != 0)
-        at++;
+    const int64_t at = codebook_at(t);
     const size_t row = (size_t)c->embed;
     float *book = malloc((size_t)c->codes * row * sizeof *book), *latents = malloc((size_t)t->places * row * sizeof *latents);
     bool ok = book && latents;
@@ -203,10 +240,8 @@ bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, 
     t->steps++;
     *losses =
         (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = count_codes(t)};
-    const bool begins = t->steps == t->desc.continuous; /* every code begins anew, at a latent */
-    if (begins) memset(t->used, 0, (size_t)t->vqgan.config.codes);
-    const bool due = t->desc.revive > 0 && t->steps > t->desc.continuous && t->steps % t->desc.revive == 0;
-    return (!begins && !due) || revive(t, err);
+    if (t->steps <= t->desc.continuous) return gather_latents(t, err);
+    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }
 
 bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err)
@@ -229,6 +264,12 @@ static bool add_used(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
     return ok;
 }
 
+static bool add_pool(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
+{
+    const int64_t shape[] = {POOL_STEPS * POOL_EACH, t->vqgan.config.embed};
+    return !t->pool || ts_weights_writer_add(w, "trainer.latents", TS_DT_F32, 2, shape, t->pool, err);
+}
+
 bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err)
 {
     char step[32];
@@ -236,7 +277,7 @@ bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optim
     free(t->saved);
     t->saved = NULL;
     return ts_params_save(t->vqgan.params, w, &t->saved, err) && ts_vqgan_config_meta(&t->vqgan.config, w, err) &&
-           (!optimizer || (ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) &&
+           (!optimizer || (ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) && add_pool(t, w, err) &&
                            ts_optimizer_save(t->optimizer, t->e, w, err)));
 }
 
@@ -251,6 +292,10 @@ bool ts_vqgan_trainer_resume(ts_vqgan_trainer *t, const ts_weights *checkpoint, 
                        ts_weights_path(checkpoint));
     if (!ts_params_load(t->vqgan.params, checkpoint, err) || !ts_optimizer_load(t->optimizer, t->e, checkpoint, err))
         return false;
+    const ts_weight *pool = ts_weights_find(checkpoint, "trainer.latents");
+    if (t->pool && (!pool || pool->count != (int64_t)POOL_STEPS * POOL_EACH * t->vqgan.config.embed))
+        return ts_fail(err, TS_ERR_FORMAT, "%s holds no latents of the steps that did not quantise", ts_weights_path(checkpoint));
+    if (t->pool && !ts_weight_to_f32(pool, t->pool, err)) return false;
     for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] = used[i] == '1';
     t->steps = steps;
     return true;

@@ -82,7 +82,7 @@ typedef struct {
     int batch, side;           /* pictures in a step; pixels a side, a multiple of the factor */
     double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
-    int continuous;            /* steps at the beginning that do not quantise; then every code starts at a latent; 0: none */
+    int continuous; /* steps at the beginning that do not quantise; k-means of their latents then begins the codebook; 0: none */
     uint64_t seed;
 } ts_vqgan_trainer_desc;
 
