@@ -28,13 +28,18 @@ struct ts_vqgan_trainer {
 };
 
 /* As PyTorch's layers begin: even over +-1/sqrt(fan in) for weights, zeros for biases; the codebook over +-1/codes, as published.
- */
+ * But what a residual branch adds begins as zero (Goyal et al. 2017, section 5.1): the model starts shallow, and learns colours
+ * soon. */
 static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
 {
     (void)err;
     ts_vqgan_trainer *t = ctx;
     int64_t count = 1;
     for (int i = 0; i < ndim; i++) count *= shape[i];
+    if (strstr(name, "conv2.weight") || strstr(name, "proj_out.weight")) {
+        memset(out, 0, (size_t)count * sizeof *out);
+        return true;
+    }
     if (ndim >= 2) {
         const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
         const int64_t fan_in = count / shape[0];
