@@ -8,7 +8,7 @@
 
 static const ts_method *const methods[] = {
     &ts_method_coop,      &ts_method_cocoop,      &ts_method_vp_padding, &ts_method_vp_fixed, &ts_method_vp_random,
-    &ts_method_reprogram, &ts_method_vpt_shallow, &ts_method_vpt_deep,   &ts_method_upt,
+    &ts_method_reprogram, &ts_method_vpt_shallow, &ts_method_vpt_deep,   &ts_method_upt,      &ts_method_maple,
 };
 enum { METHODS = sizeof methods / sizeof *methods };
 

@@ -4,7 +4,7 @@
  * Every method has the same logits, exp(logit_scale) f . c^T, of unit image features f (B, E) and unit class features c (K, E).
  * What it changes is how one or the other comes about, so it describes at most two pieces of graph: images   pixels -> f     (vp,
  * reprogram, vpt, upt);  NULL: the frozen tower, so f may be computed once a picture classes  a chunk of class prompts -> their
- * rows of c     (coop, cocoop, upt);  NULL: constant, computed once
+ * rows of c     (coop, cocoop, upt, maple);  NULL: constant, computed once
  *
  * They are apart so that memory stays bounded. The activations of 1000 class prompts do not fit beside each other, but the
  * loss needs of them only c. So a step is
@@ -241,10 +241,14 @@ ts_tensor *ts_prompt_input(ts_prompt_graph *pg, const char *name, ts_type type, 
                            ts_prompt_fill fill, bool each_step);
 /* Declares "ctx" for settings.context, per_class and words, and completes those. */
 bool ts_prompt_declare_context(ts_prompt *p, ts_error *err);
-/* ctx (M, T) or (K, M, T) put into the chunk's prompts -> (N, E). */
+/* ctx (M, T) or (K, M, T) put into the chunk's prompts -> (N, L, T), without positions. */
+ts_tensor *ts_prompt_embedded(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx);
+/* The same through the text tower -> (N, E). */
 ts_tensor *ts_prompt_text_features(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx);
 /* tokens (B, 1+G, W), prompts (P, W) -> (B, 1+P+G, W): between class token and patches. */
 ts_tensor *ts_prompt_insert(ts_prompt_graph *pg, ts_tensor *tokens, ts_tensor *prompts);
+/* A tensor of a checkpoint; a whole model's state names its prompts under "prompt_learner.". NULL: it is not there. */
+const ts_weight *ts_prompt_in_file(const ts_weights *w, const char *name);
 /* splitmix64: [0, 1), and normal(0, 1). */
 double ts_prompt_uniform(uint64_t *state);
 double ts_prompt_normal(uint64_t *state);
@@ -252,6 +256,6 @@ double ts_prompt_normal(uint64_t *state);
 uint64_t ts_prompt_seed(uint64_t seed, const char *name);
 
 extern const ts_method ts_method_coop, ts_method_cocoop, ts_method_vp_padding, ts_method_vp_fixed, ts_method_vp_random,
-    ts_method_reprogram, ts_method_vpt_shallow, ts_method_vpt_deep, ts_method_upt;
+    ts_method_reprogram, ts_method_vpt_shallow, ts_method_vpt_deep, ts_method_upt, ts_method_maple;
 
 #endif

@@ -17,8 +17,10 @@ static ts_tensor *classes(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_
 
 static bool recognise(const ts_weights *w, ts_method_settings *s)
 {
-    const ts_weight *ctx = ts_weights_find(w, "ctx");
-    if (!ctx || ctx->ndim < 2 || ctx->ndim > 3 || ts_weights_find(w, "meta_net.linear1.weight")) return false;
+    const ts_weight *ctx = ts_prompt_in_file(w, "ctx");
+    if (!ctx || ctx->ndim < 2 || ctx->ndim > 3 || ts_prompt_in_file(w, "meta_net.linear1.weight") ||
+        ts_prompt_in_file(w, "proj.weight"))
+        return false;
     s->per_class = ctx->ndim == 3 ? 1 : 2;
     s->context = (int)ctx->shape[ctx->ndim - 2];
     return true;

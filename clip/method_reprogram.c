@@ -66,7 +66,7 @@ static ts_tensor *images(ts_prompt_graph *pg, ts_tensor *pixels)
 static bool recognise(const ts_weights *w, ts_method_settings *s)
 {
     (void)s; /* the picture's side stands in no shape */
-    return ts_weights_find(w, "program") != NULL;
+    return ts_prompt_in_file(w, "program") != NULL;
 }
 
 static bool picture(ts_prompt *p, uint8_t *rgb, ts_error *err)

@@ -113,7 +113,7 @@ static ts_tensor *classes(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_
 
 static bool recognise(const ts_weights *w, ts_method_settings *s)
 {
-    const ts_weight *u = ts_weights_find(w, "uni_ctx");
+    const ts_weight *u = ts_prompt_in_file(w, "uni_ctx");
     if (!u || u->ndim != 3 || u->shape[1] < 2) return false;
     s->tokens = (int)(u->shape[1] / 2);
     return true;

@@ -163,7 +163,7 @@ static bool picture_patch(ts_prompt *p, uint8_t *rgb, ts_error *err)
 /* The side that is the width: the first in ours, the third in the published order. */
 static bool recognise(const ts_weights *w, const char *name, ts_method_settings *s)
 {
-    const ts_weight *t = ts_weights_find(w, name);
+    const ts_weight *t = ts_prompt_in_file(w, name);
     if (!t || t->ndim < 3 || t->ndim > 4) return false;
     s->pixels = (int)(t->ndim == 4 ? t->shape[2] : t->shape[0]);
     return true;

@@ -19,7 +19,10 @@ static bool declare(ts_prompt *p, ts_error *err)
     const double bound = sqrt(6.0 / (3.0 * c->patch * c->patch + c->width)); /* Xavier, of a patch's projection */
     if (c->layers > MAX_LAYERS)
         return ts_fail(err, TS_ERR_UNSUPPORTED, "%s: a vision tower of %d blocks is too deep", p->method->name, c->layers);
-    if (p->settings.depth == 0 || p->settings.depth > c->layers) p->settings.depth = c->layers;
+    if (p->settings.depth == 0) p->settings.depth = c->layers;
+    if (p->settings.depth > c->layers)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s: depth is %d, and this model's vision tower has %d blocks", p->method->name,
+                       p->settings.depth, c->layers);
     const int64_t tokens = p->settings.tokens, deep = p->settings.depth - 1;
     return ts_prompt_declare(p, "prompt_embeddings", TS_LAYOUT_PLAIN, 3, (int64_t[]){1, tokens, c->width}, TS_START_UNIFORM,
                              bound, err) &&
@@ -45,7 +48,7 @@ static ts_tensor *images(ts_prompt_graph *pg, ts_tensor *pixels)
 
 static bool recognise(const ts_weights *w, bool deep, ts_method_settings *s)
 {
-    const ts_weight *first = ts_weights_find(w, "prompt_embeddings"), *others = ts_weights_find(w, "deep_prompt_embeddings");
+    const ts_weight *first = ts_prompt_in_file(w, "prompt_embeddings"), *others = ts_prompt_in_file(w, "deep_prompt_embeddings");
     if (!first || first->ndim != 3 || deep != (others != NULL) || (others && others->ndim != 3)) return false;
     s->tokens = (int)first->shape[1];
     s->depth = others ? (int)others->shape[0] + 1 : 1;

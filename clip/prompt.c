@@ -55,8 +55,7 @@ static const struct ts_prompt_declared *declared(const ts_prompt *p, const char 
     return NULL;
 }
 
-/* The whole model's state names its prompts under "prompt_learner.". */
-static const ts_weight *in_file(const ts_weights *w, const char *name)
+const ts_weight *ts_prompt_in_file(const ts_weights *w, const char *name)
 {
     char full[96];
     snprintf(full, sizeof full, "prompt_learner.%s", name);
@@ -73,7 +72,7 @@ static bool is_planes(const ts_weight *t, int ndim, const int64_t *shape)
 
 static bool from_file(const ts_prompt *p, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
 {
-    const ts_weight *t = in_file(p->weights, name);
+    const ts_weight *t = ts_prompt_in_file(p->weights, name);
     const char *path = ts_weights_path(p->weights);
     if (!t) return ts_fail(err, TS_ERR_FORMAT, "%s: has no %s, so it is no prompt of %s", path, name, p->method->name);
     bool same = t->ndim == ndim;
@@ -336,13 +335,17 @@ ts_tensor *ts_prompt_classes(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, 
     return pg->prompt->method->classes(pg, chunk, image);
 }
 
-ts_tensor *ts_prompt_text_features(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx)
+ts_tensor *ts_prompt_embedded(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx)
 {
     if (!ctx) return NULL;
     const int64_t width = pg->prompt->text.width;
     ts_tensor *rows = ts_reshape(pg->g, ctx, 2, (int64_t[]){ts_count(ctx) / width, width});
-    ts_tensor *embedded = ts_add(pg->g, ts_gather(pg->g, rows, chunk->slot, NULL), chunk->fixed); /* (N, L, T) */
-    return ts_clip_text(pg->g, pg->prompt->clip, embedded, chunk->end);
+    return ts_add(pg->g, ts_gather(pg->g, rows, chunk->slot, NULL), chunk->fixed);
+}
+
+ts_tensor *ts_prompt_text_features(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx)
+{
+    return ts_clip_text(pg->g, pg->prompt->clip, ts_prompt_embedded(pg, chunk, ctx), chunk->end);
 }
 
 ts_tensor *ts_prompt_insert(ts_prompt_graph *pg, ts_tensor *tokens, ts_tensor *prompts)

@@ -1,9 +1,9 @@
 """Writes prompts.expected.safetensors: loss, gradients and a few steps of the prompt methods that no published golden
-file covers (UPT with either attention, reprogramming), from PyTorch's own autograd on the small CLIP of the golden files.
+file covers (UPT with either attention, reprogramming, MaPLe), from PyTorch's own autograd on the small CLIP of the golden files.
 
     python3 make_prompt_golden.py ../../../shared/golden ../golden
 
-and small checkpoints as the published trainers of CoOp, CoCoOp and VP write them (the names and shapes, not their training).
+and small checkpoints as the published trainers of CoOp, CoCoOp, VP and MaPLe write them (the names and shapes, not their training).
 
 With --check it first repeats what that folder's clip_tiny.expected.safetensors holds for the other methods, so that the towers below
 are known to be right. The towers are written from the papers' equations; no published code is used."""
@@ -53,14 +53,15 @@ class Clip:
     def norm(self, x, name):
         return F.layer_norm(x, x.shape[-1:], self.w[name + ".weight"], self.w[name + ".bias"], 1e-5)
 
-    def blocks(self, x, prefix, causal, deep=None):
-        """deep[i], i >= 1: tokens that take places 1 ... at the input of block i."""
+    def blocks(self, x, prefix, causal, deep=None, last=False):
+        """deep[i], i >= 1: tokens that take places 1 ... at the input of block i, or the last places."""
         count = len([k for k in self.w if k.startswith(prefix) and k.endswith("in_proj_weight")])
         for i in range(count):
             b = "%s%d." % (prefix, i)
-            if deep is not None and i >= 1:
+            if deep is not None and 1 <= i < len(deep):
                 n = deep[i].shape[0]
-                x = torch.cat([x[:, :1], deep[i].expand(x.shape[0], -1, -1), x[:, 1 + n :]], 1)
+                at = x.shape[1] - n if last else 1
+                x = torch.cat([x[:, :at], deep[i].expand(x.shape[0], -1, -1), x[:, at + n :]], 1)
             width = x.shape[-1]
             heads = width // 64
             qkv = F.linear(self.norm(x, b + "ln_1"), self.w[b + "attn.in_proj_weight"], self.w[b + "attn.in_proj_bias"])
@@ -81,12 +82,12 @@ class Clip:
         first = self.w["visual.class_embedding"].expand(x.shape[0], 1, -1)
         return torch.cat([first, x], 1) + self.w["visual.positional_embedding"]
 
-    def vision(self, tokens, deep=None):
-        x = self.blocks(self.norm(tokens, "visual.ln_pre"), "visual.transformer.resblocks.", False, deep)
+    def vision(self, tokens, deep=None, last=False):
+        x = self.blocks(self.norm(tokens, "visual.ln_pre"), "visual.transformer.resblocks.", False, deep, last)
         return F.normalize(self.norm(x[:, 0], "visual.ln_post") @ self.w["visual.proj"], dim=-1)
 
-    def text(self, embedded, end):
-        x = self.blocks(embedded + self.w["positional_embedding"][: embedded.shape[1]], "transformer.resblocks.", True)
+    def text(self, embedded, end, deep=None):
+        x = self.blocks(embedded + self.w["positional_embedding"][: embedded.shape[1]], "transformer.resblocks.", True, deep)
         x = self.norm(x, "ln_final")[torch.arange(len(end)), end]
         return F.normalize(x @ self.w["text_projection"], dim=-1)
 
@@ -170,6 +171,23 @@ def upt(degenerate):
     return logits
 
 
+def maple(clip, data, p):
+    """The vision tokens behind the patches, as published."""
+    deep_text, deep_vision, i = [None], [None], 0
+    while "compound_prompts_text.%d" % i in p:
+        t, layer = p["compound_prompts_text.%d" % i], "compound_prompt_projections.%d." % i
+        deep_text.append(t)
+        deep_vision.append(F.linear(t, p[layer + "weight"], p[layer + "bias"]))
+        i += 1
+    e = clip.w["token_embedding.weight"][data.tokens]
+    n = p["ctx"].shape[0]
+    e = torch.cat([e[:, :1], p["ctx"].expand(e.shape[0], -1, -1), e[:, 1 + n :]], 1)
+    c = clip.text(e, data.end, deep_text)
+    first = F.linear(p["ctx"], p["proj.weight"], p["proj.bias"])
+    tokens = torch.cat([clip.patches(data.images), first.expand(len(data.images), -1, -1)], 1)
+    return clip.scale * clip.vision(tokens, deep_vision, last=True) @ c.T
+
+
 SIDE = 38  # of the picture within the program
 
 
@@ -238,7 +256,14 @@ UPT = [
     ("mlp.bias", (W,), 0, 0.125),
 ]
 REPROGRAM = [("program", (64, 64, 3), 0, 2.0)]
-STEP = 8  # of a gradient with more than one dimension, the file holds every eighth row
+MAPLE = [("ctx", (2, T), 0, 0.1), ("proj.weight", (W, T), 0, 0.125), ("proj.bias", (W,), 0, 0.125)]
+for i in range(2):
+    MAPLE += [
+        ("compound_prompts_text.%d" % i, (2, T), 0, 0.1),
+        ("compound_prompt_projections.%d.weight" % i, (W, T), 0, 0.125),
+        ("compound_prompt_projections.%d.bias" % i, (W,), 0, 0.125),
+    ]
+STEP = 8  # of a gradient with more than STEP rows, the file holds every eighth
 
 
 def checkpoints(folder):
@@ -257,10 +282,15 @@ def checkpoints(folder):
         "pad_left": start(2, (1, 3, 64 - 2 * frame, frame), 0, 1.0),
         "pad_right": start(3, (1, 3, 64 - 2 * frame, frame), 0, 1.0),
     }
+    # the whole model's state: its prompts under a prefix, and (here one tensor of) the towers
+    maple = {"prompt_learner." + key: start(i, shape, 0, 1.0) for i, (key, shape, _, _) in enumerate(MAPLE)}
+    maple["image_encoder.class_embedding"] = torch.zeros(W)
     optimizer = torch.optim.SGD([ctx.clone().requires_grad_()], lr=0.002, momentum=0.9).state_dict()
     around = {"epoch": 50, "optimizer": optimizer, "scheduler": None, "val_result": None}
     torch.save({"state_dict": {"ctx": ctx, **text}, **around}, folder + "/prompt_coop.pth.tar")
     torch.save({"state_dict": {"ctx": ctx, **text, **meta_net}, **around}, folder + "/prompt_cocoop.pth.tar")
+    small = {k: v.half() for k, v in maple.items()}
+    torch.save({"state_dict": small, **around}, folder + "/prompt_maple.pth.tar")
     torch.save({"epoch": 7, "state_dict": vp, "best_acc1": 50.0, "optimizer": optimizer}, folder + "/prompt_vp.pth.tar")
 
 
@@ -276,6 +306,7 @@ def main():
         ("upt", upt(False), UPT, 1e-4),
         ("upt_degenerate", upt(True), UPT, 1e-4),
         ("reprogram", reprogram, REPROGRAM, 0.3),
+        ("maple", maple, MAPLE, 1e-4),
     ]:
         p = {key: start(i, *rest) for i, (key, *rest) in enumerate(parameters)}
         losses, grads, _ = train(clip, data, method, p, lr)
@@ -283,8 +314,8 @@ def main():
         tensors[name + ".losses"] = losses
         for key, g in grads.items():
             g = g[0] if key == "uni_ctx" else g
-            tensors["%s.grad.%s" % (name, key)] = g[::STEP] if g.dim() > 1 and key != "uni_ctx" else g
-    meta = {"momentum": "0.9", "weight_decay": "0.0005", "lr": "upt 0.0001; reprogram 0.3", "picture": str(SIDE)}
+            tensors["%s.grad.%s" % (name, key)] = g[::STEP] if g.dim() > 1 and g.shape[0] > STEP else g
+    meta = {"momentum": "0.9", "weight_decay": "0.0005", "lr": "upt 0.0001; reprogram 0.3; maple 0.0001", "picture": str(SIDE)}
     write(out + "/prompts.expected.safetensors", tensors, meta)
     checkpoints(out)
 
