@@ -2,9 +2,9 @@
  * line in the table of method.c; CLIP itself stays frozen.
  *
  * Every method has the same logits, exp(logit_scale) f . c^T, of unit image features f (B, E) and unit class features c (K, E).
- * What it changes is how one or the other comes about, so it describes at most two pieces of graph: images   pixels -> f     (vp,
- * reprogram, vpt, upt);  NULL: the frozen tower, so f may be computed once a picture classes  a chunk of class prompts -> their
- * rows of c     (coop, cocoop, upt, maple);  NULL: constant, computed once
+ * What it changes is how one or the other comes about, so it describes at most two pieces of graph:
+ * - `images`: pixels -> f (vp, reprogram, vpt, upt, maple). NULL: the frozen tower, so f may be computed once a picture.
+ * - `classes`: a chunk of class prompts -> their rows of c (coop, cocoop, upt, maple). NULL: constant, computed once.
  *
  * They are apart so that memory stays bounded. The activations of 1000 class prompts do not fit beside each other, but the
  * loss needs of them only c. So a step is
