@@ -116,11 +116,19 @@ bool ts_make_folder(const char *path, ts_error *err);
 bool ts_same_file(const char *a, const char *b);
 /* Whether the name ends like a picture that can be written: .png, .jpg, .jpeg. */
 bool ts_is_output_picture(const char *path);
+/* Whether the name ends like a picture that can be read: .bmp too. */
+bool ts_is_picture(const char *path);
 /* "folder/STEM.ending" of a file's name; owned by the caller. */
 char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err);
 /* The pictures of a folder by name's ending (png, jpg, jpeg, bmp), sorted; owned by the caller: ts_paths_free. */
 char **ts_list_pictures(const char *folder, int *count, ts_error *err);
 void ts_paths_free(char **paths, int count);
+
+/* ---- plot.c ------------------------------------------------------------------------------------------------- */
+
+/* Writes a number (digits, sign, point, e, k, M) into a picture, 8 pixels a letter and 10 high, dark grey, its upper edge at y. `x`
+ * is the left edge or, with `right`, the right one. */
+void ts_plot_text(ts_image *img, int x, int y, bool right, const char *words);
 
 /* ---- jobs.c ------------------------------------------------------------------------------------------------- */
 
@@ -147,6 +155,7 @@ int ts_cmd_devices(int argc, char **argv);
 int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_train(int argc, char **argv);
+int ts_cmd_clip(int argc, char **argv);
 
 /* ---- default_model.c ---------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "clip/clip.h"
 #include "mae/mae.h"
 
 enum { MAX_TEXT = 64 };
@@ -35,8 +36,50 @@ static const char *shape_text(const ts_weight *t, char out[MAX_TEXT * 3])
 
 /* ---- info --------------------------------------------------------------------------------------------------- */
 
-static void print_info(const ts_weights *w, const ts_model_info *info, bool tensors)
+/* What the file says and, of a CLIP, its sizes, or why it cannot be run. */
+typedef struct {
+    ts_model_info model;
+    bool has_clip;
+    ts_clip_config clip;
+    ts_error problem;
+} about;
+
+/* "CLIP ViT-L/14@336" where the vision tower is one of those that have a name. */
+static void name_clip(const ts_clip_config *c, char *out, size_t room)
 {
+    static const struct {
+        int width, layers;
+        char letter;
+    } known[] = {{384, 12, 'S'}, {768, 12, 'B'}, {1024, 24, 'L'}, {1280, 32, 'H'}};
+    snprintf(out, room, "CLIP ViT");
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (known[i].width != c->width || known[i].layers != c->layers) continue;
+        const int used = snprintf(out, room, "CLIP ViT-%c/%d", known[i].letter, c->patch);
+        if (c->image != 224 && used > 0 && (size_t)used < room) snprintf(out + used, room - (size_t)used, "@%d", c->image);
+    }
+}
+
+static bool read_about(const ts_weights *w, about *a, ts_error *err)
+{
+    *a = (about){0};
+    if (!ts_model_about(w, &a->model, err)) return false;
+    if (a->model.kind != TS_MODEL_CLIP) return true;
+    const ts_clip_config *c = &a->clip;
+    a->has_clip = ts_clip_config_read(w, &a->clip, &a->problem);
+    if (!a->has_clip) return true;
+    name_clip(c, a->model.title, sizeof a->model.title);
+    snprintf(a->model.architecture, sizeof a->model.architecture,
+             "vision: %d wide, %d blocks, %d heads, patch %d, picture %d\n"
+             "text: %d wide, %d blocks, %d heads, context %d, %d symbols\n"
+             "features: %d wide",
+             c->width, c->layers, c->heads, c->patch, c->image, c->text_width, c->text_layers, c->text_heads, c->context,
+             c->vocabulary, c->embed);
+    return true;
+}
+
+static void print_info(const ts_weights *w, const about *a, bool tensors)
+{
+    const ts_model_info *info = &a->model;
     char count[32];
     printf("file          %s\ncontainer     %s\nmodel         %s\n", ts_weights_path(w), container_name(ts_weights_kind(w)),
            info->title);
@@ -45,6 +88,7 @@ static void print_info(const ts_weights *w, const ts_model_info *info, bool tens
         printf("              %.*s\n", length, line);
         line += length + (line[length] == '\n');
     }
+    if (a->problem.code) printf("problem       %s\n", a->problem.text);
     printf("parameters    %s in %" PRId64 " tensors", ts_count_text((double)info->parameters, count), info->tensors);
     if (info->kind != TS_MODEL_UNKNOWN && info->ours != info->tensors)
         printf(", of which the model uses %s in %" PRId64, ts_count_text((double)info->our_parameters, count), info->ours);
@@ -91,14 +135,37 @@ static void add_vqgan(cJSON *to, const ts_vqgan_config *c)
     cJSON_AddNumberToObject(o, "factor", c->factor);
 }
 
-static bool print_info_json(const ts_weights *w, const ts_model_info *info, bool tensors, ts_error *err)
+static void add_clip(cJSON *to, const ts_clip_config *c)
 {
+    const struct {
+        const char *name;
+        int value;
+    } sizes[] = {{"image", c->image},
+                 {"patch", c->patch},
+                 {"width", c->width},
+                 {"layers", c->layers},
+                 {"heads", c->heads},
+                 {"text_width", c->text_width},
+                 {"text_layers", c->text_layers},
+                 {"text_heads", c->text_heads},
+                 {"context", c->context},
+                 {"vocabulary", c->vocabulary},
+                 {"embed", c->embed}};
+    cJSON *o = cJSON_AddObjectToObject(to, "clip");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) cJSON_AddNumberToObject(o, sizes[i].name, sizes[i].value);
+}
+
+static bool print_info_json(const ts_weights *w, const about *a, bool tensors, ts_error *err)
+{
+    const ts_model_info *info = &a->model;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "file", ts_weights_path(w));
     cJSON_AddStringToObject(o, "container", container_name(ts_weights_kind(w)));
     cJSON_AddStringToObject(o, "model", info->title);
     if (info->has_mae) add_mae(o, &info->mae);
     if (info->has_vqgan) add_vqgan(o, &info->vqgan);
+    if (a->has_clip) add_clip(o, &a->clip);
+    if (a->problem.code) cJSON_AddStringToObject(o, "problem", a->problem.text);
     cJSON_AddNumberToObject(o, "tensors", (double)info->tensors);
     cJSON_AddNumberToObject(o, "parameters", (double)info->parameters);
     cJSON_AddNumberToObject(o, "used_tensors", (double)info->ours);
@@ -143,9 +210,9 @@ static int info_command(int argc, char **argv)
                                   argc, argv);
     if (status < 0) {
         ts_error err = {0};
-        ts_model_info info;
+        about info;
         ts_weights *w = ts_weights_open(files.items[0], &err);
-        bool ok = w && ts_model_about(w, &info, &err);
+        bool ok = w && read_about(w, &info, &err);
         if (ok && common.json) {
             ok = print_info_json(w, &info, tensors, &err);
         } else if (ok) {

@@ -119,6 +119,11 @@ bool ts_is_output_picture(const char *path)
     return is_picture(path, 3);
 }
 
+bool ts_is_picture(const char *path)
+{
+    return is_picture(path, 4);
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

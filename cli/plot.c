@@ -44,8 +44,7 @@ static void line(ts_image *img, double x0, double y0, double x1, double y1, cons
     }
 }
 
-/* `x` is the left edge or, with `right`, the right one. */
-static void text(ts_image *img, int x, int y, bool right, const char *words)
+void ts_plot_text(ts_image *img, int x, int y, bool right, const char *words)
 {
     if (right) x -= (int)strlen(words) * 4 * DOT;
     for (const char *c = words; *c; c++, x += 4 * DOT) {
@@ -135,7 +134,7 @@ static void axes(ts_image *img, const range *r)
         int at = (int)lround(to_y(r, y));
         box(img, LEFT, at, PLOT_WIDTH, 1, GREY);
         label(y, step, words);
-        text(img, LEFT - 8, at - 5, true, words);
+        ts_plot_text(img, LEFT - 8, at - 5, true, words);
     }
     step = step_of(r->x1 - r->x0, 8);
     for (int k = 0; (ceil(r->x0 / step) + k) * step <= r->x1; k++) {
@@ -143,7 +142,7 @@ static void axes(ts_image *img, const range *r)
         int at = (int)lround(to_x(r, x));
         box(img, at, TOP, 1, PLOT_HEIGHT, GREY);
         label(x, step, words);
-        text(img, at + (int)strlen(words) * 2 * DOT, TOP + PLOT_HEIGHT + 10, true, words);
+        ts_plot_text(img, at + (int)strlen(words) * 2 * DOT, TOP + PLOT_HEIGHT + 10, true, words);
     }
     box(img, LEFT, TOP, 1, PLOT_HEIGHT, BLACK);
     box(img, LEFT, TOP + PLOT_HEIGHT, PLOT_WIDTH, 1, BLACK);
