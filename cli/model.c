@@ -230,21 +230,24 @@ static int info_command(int argc, char **argv)
 
 static bool check_file(const char *path, bool json, ts_error *err)
 {
-    ts_model_info info = {0};
+    about info = {0};
     ts_weights *w = ts_weights_open(path, err);
-    bool ok = w && ts_model_about(w, &info, err) && ts_model_check(w, err);
+    bool ok = w && read_about(w, &info, err);
+    if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
+    ok = ok && (info.has_clip || ts_model_check(w, err)); /* reading a CLIP's sizes looks at every tensor */
     ts_weights_free(w);
     if (json) {
         ts_error broken = {0};
         cJSON *o = cJSON_CreateObject();
         cJSON_AddStringToObject(o, "file", path);
         cJSON_AddBoolToObject(o, "whole", ok);
-        if (ok) cJSON_AddStringToObject(o, "model", info.title);
+        if (ok) cJSON_AddStringToObject(o, "model", info.model.title);
         else cJSON_AddStringToObject(o, "problem", err->text);
         return ts_print_json(o, ok ? err : &broken) && ok;
     }
     if (!ok) return false;
-    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes\n", path, info.title, info.ours);
+    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes\n", path, info.model.title,
+           info.model.ours);
     return ts_flush_output(err);
 }
 

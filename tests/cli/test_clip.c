@@ -656,6 +656,10 @@ static void info(void **state)
     cJSON_Delete(o);
     ts_error err = {0};
     ts_weights *w = ts_weights_open(MODEL, &err), *less = altered_copy(w, "less.safetensors", "ln_final.weight", NULL);
+    r = program_run("model", "check", MODEL, NULL);
+    if (r.status != 0 || !strstr(r.out, "whole")) fail_msg("%s", r.err);
+    program_free(&r);
+    assert_refused(program_run("model", "check", ts_weights_path(less), NULL), 1, "ln_final.weight");
     r = program_run("model", "info", ts_weights_path(less), NULL);
     assert_non_null(strstr(r.out, "problem "));
     assert_non_null(strstr(r.out, "ln_final.weight"));
