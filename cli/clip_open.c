@@ -87,7 +87,8 @@ void ts_clip_use_identity(const ts_clip_use *u, char out[17])
 {
     static const char version[] = "tessera clip 1"; /* of how features are made: another number where they change */
     const ts_clip_config *c = &u->config;
-    const int64_t sizes[] = {c->image, c->patch, c->width, c->layers, c->heads, c->embed, (int64_t)u->common.precision};
+    const int64_t sizes[] = {c->image, c->patch,    c->width, c->layers,
+                             c->heads, c->erf_gelu, c->embed, (int64_t)u->common.precision};
     uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), version, sizeof version);
     hash = mix(hash, sizes, sizeof sizes);
     for (int64_t i = 0; i < ts_weights_count(u->weights); i++) hash = mix_weight(hash, ts_weights_at(u->weights, i));
