@@ -109,7 +109,6 @@ static bool add_file(classify *c, ts_error *err)
     const int count = ts_clip_lines(c->classes_file, &lines, err);
     bool ok = count >= 0;
     for (int i = 0; ok && i < count; i++) ok = add_class(c, lines[i], strlen(lines[i]), err);
-    if (ok && count == 0) ok = ts_fail(err, TS_ERR_FORMAT, "%s names no class: one a line", c->classes_file);
     if (count >= 0) ts_clip_lines_free(lines, count);
     return ok;
 }
@@ -142,8 +141,6 @@ static bool list_templates(classify *c, ts_error *err)
     if (c->templates_file) {
         c->template_line_count = ts_clip_lines(c->templates_file, &c->template_lines, err);
         if (c->template_line_count < 0) return false;
-        if (c->template_line_count == 0)
-            return ts_fail(err, TS_ERR_FORMAT, "%s holds no template: one a line", c->templates_file);
     }
     const int count = c->template.count + c->template_line_count;
     if (count == 0) return true;

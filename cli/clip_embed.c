@@ -84,9 +84,9 @@ static bool list_texts(embed *v, ts_error *err)
     }
     v->label = calloc((size_t)(v->text.count + v->line_count) + 1, sizeof *v->label);
     if (!v->label) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < v->text.count; i++) v->label[v->count++] = v->text.items[i];
-    for (int i = 0; i < v->line_count; i++) v->label[v->count++] = v->lines[i];
-    return v->count > 0 || ts_fail(err, TS_ERR_FORMAT, "%s holds no text", v->texts_file);
+    v->count = v->text.count + v->line_count;
+    for (int i = 0; i < v->count; i++) v->label[i] = i < v->text.count ? v->text.items[i] : v->lines[i - v->text.count];
+    return true;
 }
 
 static bool list_pictures(embed *v, ts_error *err)

@@ -626,11 +626,11 @@ static void wrong_words(void **state)
     assert_refused(program_run(CLASSIFY, "--classes", "cat,,dog", NULL), 1, "empty");
     assert_refused(program_run(CLASSIFY, "--classes", "", NULL), 1, "empty");
     assert_refused(program_run(CLASSIFY, "--classes", "cat,dog,cat", NULL), 1, "cat");
-    assert_refused(program_run(CLASSIFY, "--classes-file", empty, NULL), 1, "no class");
+    assert_refused(program_run(CLASSIFY, "--classes-file", empty, NULL), 1, "empty.txt");
     assert_refused(program_run(CLASSIFY, "--classes-file", "/nowhere/names", NULL), 1, "/nowhere/names");
     assert_refused(program_run(CLASSIFY, "--classes-from", "/nowhere/folder", NULL), 1, "/nowhere/folder");
     assert_refused(program_run(CLASSIFY, "--classes", "cat", "--template", "a photo", NULL), 1, "a photo");
-    assert_refused(program_run(CLASSIFY, "--classes", "cat", "--templates", empty, NULL), 1, "no template");
+    assert_refused(program_run(CLASSIFY, "--classes", "cat", "--templates", empty, NULL), 1, "empty.txt");
     assert_refused(program_run(CLASSIFY, "--classes", words, NULL), 1, "seven");
     program_result r = program_run(CLASSIFY, "--classes", words, "--cut", NULL);
     if (r.status != 0) fail_msg("%s", r.err);
