@@ -112,6 +112,43 @@ bool ts_clip_classifier(ts_clip *c, const ts_tokenizer *t, const char *const *na
 /* exp(logit_scale) * images (n, embed) . classes (k, embed)^T -> logits (n, k). */
 void ts_clip_logits(const ts_clip *c, const float *images, int64_t n, const float *classes, int k, float *logits);
 
+/* ---- contrastive training --------------------------------------------------------------------------------------- */
+
+/* A CLIP out of pictures and their captions (the paper, section 2.3 to 2.5): symmetric cross entropy of exp(logit_scale) *
+ * picture features . text features^T over the batch, the diagonal being right (figure 3), AdamW, logit_scale kept at or below ln
+ * 100. */
+typedef struct ts_clip_trainer ts_clip_trainer;
+
+typedef struct {
+    const ts_weights *weights; /* to start from, must outlive the trainer; NULL: fresh weights of `config` */
+    ts_clip_config config;     /* of fresh weights; heads zero: width / 64, mlp zero: 4 width */
+    int batch;                 /* pairs in a step, 2 or more */
+    int length;                /* places of the longest text, start and end included, which saves work; zero: context */
+    double weight_decay;       /* of tensors of two or more dimensions; zero: 0.2, as published; negative: none */
+    double beta1, beta2, eps;  /* zeros: 0.9, 0.98, 1e-6, as published */
+    double clip_norm;          /* zero: gradients are not clipped, as published */
+    uint64_t seed;             /* of fresh weights: normal, as published for the text tower, in both; logit_scale ln(1/0.07) */
+} ts_clip_trainer_desc;
+
+ts_clip_trainer *ts_clip_trainer_new(ts_device *dev, const ts_clip_trainer_desc *desc, ts_error *err);
+void ts_clip_trainer_free(ts_clip_trainer *t);
+const ts_clip_config *ts_clip_trainer_config(const ts_clip_trainer *t);
+ts_exec_info ts_clip_trainer_about(const ts_clip_trainer *t); /* memory and work of a step */
+int64_t ts_clip_trainer_steps(const ts_clip_trainer *t);      /* done so far, those before a resume included */
+double ts_clip_trainer_scale(const ts_clip_trainer *t);       /* exp(logit_scale), as it is now */
+/* One step. pixels (batch, S, S, 3), normalised; tokens (batch, context) as ts_tokenizer_tokens writes them, the text of each
+ * picture in its row. loss and accuracy (share of the pictures whose own text is the most like) are those before the update. */
+bool ts_clip_trainer_step(ts_clip_trainer *t, const float *pixels, const int32_t *tokens, double lr, double *loss,
+                          double *accuracy, ts_error *err);
+/* The same without an update. */
+bool ts_clip_trainer_evaluate(ts_clip_trainer *t, const float *pixels, const int32_t *tokens, double *loss, double *accuracy,
+                              ts_error *err);
+/* Adds the model to a file that ts_clip_new takes, names and shapes as published, and with `optimizer` the moments and the step;
+ * the data live until the trainer's next call. */
+bool ts_clip_trainer_save(ts_clip_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err);
+/* Goes on from a file that was saved with the optimizer, to the same bits. The description must be the same. */
+bool ts_clip_trainer_resume(ts_clip_trainer *t, const ts_weights *checkpoint, ts_error *err);
+
 /* ---- data ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {

@@ -133,7 +133,7 @@ bool ts_clip_encode_images(ts_clip *c, const float *pixels, int64_t count, float
 
 typedef struct {
     int64_t index; /* of the text */
-    int end;       /* place of its end token: the largest id, the first of them */
+    int end;       /* place of its end token */
 } text_place;
 
 static int by_end(const void *a, const void *b)
@@ -143,7 +143,7 @@ static int by_end(const void *a, const void *b)
     return x->index < y->index ? -1 : x->index > y->index;
 }
 
-static int end_of(const int32_t *tokens, int context)
+int ts_clip_end(const int32_t *tokens, int context)
 {
     int end = 0;
     for (int i = 1; i < context; i++)
@@ -206,7 +206,7 @@ bool ts_clip_encode_texts(ts_clip *c, const int32_t *tokens, int64_t count, floa
                     .end = malloc(MOST_TEXTS * sizeof(int32_t))};
     bool ok = list && b.embedded && b.features && b.end;
     if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld texts", (long long)count);
-    for (int64_t i = 0; ok && i < count; i++) list[i] = (text_place){i, end_of(tokens + i * m->context, m->context)};
+    for (int64_t i = 0; ok && i < count; i++) list[i] = (text_place){i, ts_clip_end(tokens + i * m->context, m->context)};
     if (ok) qsort(list, (size_t)count, sizeof *list, by_end);
     ok = ok && encode_sorted(c, list, count, tokens, &b, features, err);
     free(list);

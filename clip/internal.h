@@ -61,5 +61,7 @@ struct ts_clip {
 };
 
 void ts_clip_plans_free(clip_plans *plans);
+/* The place of a text's end: the largest of `context` ids, the first of them. */
+int ts_clip_end(const int32_t *tokens, int context);
 
 #endif
