@@ -25,7 +25,7 @@ bool ts_text_clean(const char *text, ts_runes *out, ts_error *err)
     if (strlen(text) > LONGEST)
         return ts_fail(err, TS_ERR_ARGUMENT, "a text of %zu bytes is too long: %d is the most", strlen(text), LONGEST);
     bool ok = ts_runes_decode(&r, text, err) && ts_runes_compose(&r, err);
-    if (ok) {
+    if (ok && r.count > 0) {
         ts_runes_unescape(&r);
         ts_runes_unescape(&r);
         size_t from = 0;
