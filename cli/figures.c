@@ -1,19 +1,19 @@
 /* figures.c - `tessera figures`: procedural figure pages as pictures in a folder, to look at or to train on. Page N of a seed is
- * the same picture whatever the number of pages asked for. */
+ * the same picture whatever the number of pages asked for. Pictures with words are drawn by figures_labelled.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/figures.h"
 #include "grid/grid.h"
 
 static const char name[] = "figures";
 
 typedef struct {
     ts_common common;
-    const char *out, *examples, *tasks;
-    int count, size, patch;
-    double free_share;
+    const char *out, *examples, *tasks, *classes, *captions;
+    int count, size, patch, tests;
+    double free_share, shift;
     bool list, held_out;
     ts_figure_desc desc;
     int drawn[TS_FIGURE_TASKS];
@@ -23,8 +23,9 @@ static int parse(figures *f, int argc, char **argv)
 {
     const ts_option options[] = {
         {'o', "out", "DIR", TS_OPT_TEXT, &f->out, 0, 0, "the folder for the pages, page-000000.png and on; made where absent"},
-        {'n', "count", "N", TS_OPT_INT, &f->count, 1, 100000000, "pages; 100"},
-        {0, "size", "PX", TS_OPT_INT, &f->size, 16, 4096, "pixels a side; 224"},
+        {'n', "count", "N", TS_OPT_INT, &f->count, 1, 100000000,
+         "pages; 100 (scenes: 1000; pictures to train on of each class: 32)"},
+        {0, "size", "PX", TS_OPT_INT, &f->size, 16, 4096, "pixels a side; 224 (scenes and classes: 64)"},
         {0, "patch", "PX", TS_OPT_INT, &f->patch, 1, 1024, "side of a patch of the model they are for: it divides the size; 16"},
         {0, "examples", "N[..M]", TS_OPT_TEXT, &f->examples, 0, 0, "example pairs on a page, 1 to 3; 1..3"},
         {0, "tasks", "A,B,...", TS_OPT_TEXT, &f->tasks, 0, 0, "only these tasks, each as often; all, as training takes them"},
@@ -32,12 +33,20 @@ static int parse(figures *f, int argc, char **argv)
         {0, "held-out", NULL, TS_OPT_FLAG, &f->held_out, 0, 0,
          "scenes of the shapes, colours and sizes that training never draws"},
         {0, "list", NULL, TS_OPT_FLAG, &f->list, 0, 0, "tell the tasks, and draw nothing"},
+        {0, "captions", "DIR", TS_OPT_TEXT, &f->captions, 0, 0,
+         "instead of pages: scenes, each with a sentence in captions.jsonl, to train a CLIP on"},
+        {0, "classes", "DIR", TS_OPT_TEXT, &f->classes, 0, 0,
+         "instead of pages: twelve classes, a folder each in train/ and test/, to tune its prompts on"},
+        {0, "tests", "N", TS_OPT_INT, &f->tests, 1, 1000000, "pictures to test on of each class; 50"},
+        {0, "shift", "SHARE", TS_OPT_REAL, &f->shift, 0, 1, "how far the classes are drawn from how the scenes are; 0.5"},
     };
     return ts_options_parse(&(ts_command){.name = name,
-                                          .usage = "--out DIR [options]",
+                                          .usage = "--out|--captions|--classes DIR [options]",
                                           .summary = "draws pages of example pairs and a query, as figures in papers have them",
                                           .example = "  tessera figures --out pages --count 50 --seed 1\n"
-                                                     "  tessera figures --out pages --tasks segment,outline --examples 2\n",
+                                                     "  tessera figures --out pages --tasks segment,outline --examples 2\n"
+                                                     "  tessera figures --captions scenes --count 20000\n"
+                                                     "  tessera figures --classes twelve --count 16 --shift 0.5\n",
                                           .options = options,
                                           .count = sizeof options / sizeof *options,
                                           .common = &f->common},
@@ -154,16 +163,33 @@ static bool draw(figures *f, ts_error *err)
     return false;
 }
 
+static bool draw_labelled(const figures *f, ts_error *err)
+{
+    ts_labelled l = {.common = &f->common,
+                     .folder = f->classes ? f->classes : f->captions,
+                     .count = f->count     ? f->count
+                              : f->classes ? 32
+                                           : 1000,
+                     .tests = f->tests,
+                     .size = f->size ? f->size : 64,
+                     .shift = f->shift};
+    return f->classes ? ts_draw_classes(&l, err) : ts_draw_captions(&l, err);
+}
+
 int ts_cmd_figures(int argc, char **argv)
 {
-    figures f = {.count = 100, .size = 224, .patch = 16, .free_share = 0.25};
+    figures f = {.patch = 16, .tests = 50, .free_share = 0.25, .shift = 0.5};
     ts_error err = {0};
     int status = parse(&f, argc, argv);
     if (status < 0) status = parse_examples(&f);
     if (status < 0) status = parse_tasks(&f);
     if (status >= 0) return status;
     if (f.list) return list_tasks(&f, &err) ? TS_EXIT_DONE : ts_report(name, &err);
+    if (!!f.out + !!f.classes + !!f.captions > 1) return ts_usage_error(name, "give one of --out, --captions and --classes");
+    if (f.classes || f.captions) return draw_labelled(&f, &err) ? TS_EXIT_DONE : ts_report(name, &err);
     if (!f.out) return ts_usage_error(name, "a folder is missing: --out DIR");
+    if (f.count == 0) f.count = 100;
+    if (f.size == 0) f.size = 224;
     if (f.size % f.patch != 0) return ts_usage_error(name, "--patch %d does not divide --size %d", f.patch, f.size);
     f.desc.canvas = f.size;
     f.desc.patch = f.patch;

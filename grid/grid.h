@@ -115,6 +115,20 @@ typedef struct {
 bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, ts_error *err);
 uint64_t ts_figure_seed(uint64_t seed, uint64_t page);
 
+/* ---- pictures with words: what a small CLIP learns, and what its prompts are tuned on --------------------------- */
+
+enum { TS_CAPTION_ROOM = 256, TS_FIGURE_CLASSES = 12 };
+
+/* A scene of one or two things, side x side, and a sentence that tells what is in it. The same seed gives the same bytes
+ * everywhere; for scene N of a run give ts_figure_seed(seed, N). */
+bool ts_caption_draw(int side, uint64_t seed, ts_image *out, char text[TS_CAPTION_ROOM], ts_error *err);
+
+/* Twelve classes, sorted by name: "red circle", "striped star"; NULL beyond. */
+const char *ts_figure_class_name(int number);
+/* A picture of a class. `shift`, 0 to 1, is how far its rendering is from that of the scenes with sentences (other light,
+ * clutter, noise, outlines, smaller); about 0.5 leaves a model trained on those half right. */
+bool ts_figure_class_draw(int number, int side, float shift, uint64_t seed, ts_image *out, ts_error *err);
+
 /* ---- metrics ------------------------------------------------------------------------------------------------ */
 
 /* What a metric does not apply to is left at 0. */

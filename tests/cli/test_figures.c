@@ -1,6 +1,8 @@
 /* test_figures.c - `tessera figures`: pages on disk, the report, and wrong usage. */
 #include "../support/program.h"
 
+#include "clip/clip.h"
+
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,8 +66,76 @@ static void refused(void **state)
     assert_false(file_exists(out));
 }
 
+/* Scenes with sentences: every line names a picture that is there, and the first ones do not depend on how many are asked for. */
+static void captions(void **state)
+{
+    (void)state;
+    program_result r =
+        program_run("figures", "--captions", temp_path("scenes"), "--count", "7", "--size", "32", "--seed", "3", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    assert_non_null(strstr(r.out, "7 scenes of 32 x 32"));
+    program_free(&r);
+    r = program_run("figures", "--captions", temp_path("fewer"), "--count", "3", "--size", "32", "--seed", "3", "--json", NULL);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "captions.jsonl"));
+    program_free(&r);
+    size_t size, fewer_size;
+    char *text = (char *)read_bytes(temp_path("scenes/captions.jsonl"), &size);
+    char *fewer = (char *)read_bytes(temp_path("fewer/captions.jsonl"), &fewer_size);
+    assert_true(fewer_size < size && memcmp(text, fewer, fewer_size) == 0);
+    int lines = 0;
+    for (char *at = text, *end; (end = strchr(at, '\n')); at = end + 1, lines++) {
+        ts_image img;
+        *end = '\0';
+        cJSON *line = cJSON_Parse(at);
+        const char *file = cJSON_GetObjectItem(line, "file")->valuestring;
+        assert_true(ts_image_load(temp_path("scenes/%s", file), &img, NULL));
+        assert_int_equal(img.width, 32);
+        assert_true(strlen(cJSON_GetObjectItem(line, "text")->valuestring) > 8);
+        ts_image_clear(&img);
+        cJSON_Delete(line);
+    }
+    assert_int_equal(lines, 7);
+    free(text);
+    free(fewer);
+}
+
+/* Twelve classes, which CLIP's data reader takes. */
+static void classes(void **state)
+{
+    (void)state;
+    const char *folder = temp_path("twelve");
+    program_result r = program_run("figures", "--classes", folder, "--count", "2", "--tests", "3", "--size", "32", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    assert_non_null(strstr(r.out, "12 classes of 2 pictures to train and 3 to test"));
+    program_free(&r);
+    ts_error err = {0};
+    ts_clip_data d;
+    if (!ts_clip_data_open(folder, NULL, 1, &d, &err)) fail_msg("%s", err.text);
+    assert_int_equal(d.classes, 12);
+    assert_string_equal(d.name[6], "red circle");
+    assert_int_equal(d.train.count, 24);
+    assert_int_equal(d.test.count, 36);
+    ts_clip_data_clear(&d);
+    assert_refused(program_run("figures", "--classes", folder, NULL), 1, "is there already");
+    r = program_run("figures", "--classes", temp_path("more"), "--count", "1", "--tests", "1", "--shift", "0", "--json", NULL);
+    assert_int_equal(r.status, 0);
+    cJSON *all = cJSON_Parse(r.out);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(all, "classes")), 12);
+    cJSON_Delete(all);
+    program_free(&r);
+    const char *none = temp_path("no_classes");
+    assert_refused(program_run("figures", "--classes", none, "--captions", none, NULL), 2, "one of");
+    assert_refused(program_run("figures", "--classes", none, "--out", none, NULL), 2, "one of");
+    assert_refused(program_run("figures", "--classes", none, "--shift", "2", NULL), 2, "shift");
+    assert_refused(program_run("figures", "--classes", "/nonexistent/twelve", NULL), 1, "/nonexistent");
+    assert_refused(program_run("figures", "--captions", "/nonexistent/scenes", NULL), 1, "/nonexistent");
+    assert_false(file_exists(none));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pages), cmocka_unit_test(list), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pages), cmocka_unit_test(list), cmocka_unit_test(captions),
+                                       cmocka_unit_test(classes), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("figures", tests, NULL, NULL);
 }
