@@ -64,12 +64,14 @@ static int parse(train *t, int argc, char **argv)
         {0, "mix", "PATH SHARE", TS_OPT_WORDS, &t->mix, 0, 0, "the same, and how often in proportion to others; repeated"},
         {0, "resume", NULL, TS_OPT_FLAG, &t->run.resume, 0, 0, "go on where the run in --out stopped, with its configuration"},
         {0, "init", "FILE", TS_OPT_TEXT, &c->init, 0, 0, "weights to start from, as published or ours; its sizes hold"},
-        {0, "steps", "N", TS_OPT_INT, &c->steps, 1, 1e9, "batches in all"},
+        {0, "steps", "N", TS_OPT_INT, &c->steps, 1, 1e9, "updates in all"},
         {0, "epochs", "X", TS_OPT_REAL, &t->run.epochs, 1e-6, 1e6, "the same in passes over the pictures"},
-        {0, "batch", "N", TS_OPT_INT, &c->batch, 1, 65536, mae ? "canvases in a step; 32" : "pictures in a step; 16"},
+        {0, "batch", "N", TS_OPT_INT, &c->batch, 1, 65536, mae ? "canvases at a time; 32" : "pictures at a time; 16"},
+        {0, "accumulate", "N", TS_OPT_INT, &c->accumulate, 1, 65536,
+         "batches whose gradients are averaged for a step, as one N times larger would give; 1"},
         {0, "lr", "X", TS_OPT_REAL, &c->lr, 0, 1e3,
-         mae ? "peak learning rate; 1e-4 x batch / 256" : "peak learning rate; 4.5e-6 x batch"},
-        {0, "base-lr", "X", TS_OPT_REAL, &t->base_lr, 0, 1e3, "the same for a batch of 256"},
+         mae ? "peak learning rate; 1e-4 x pictures of a step / 256" : "peak learning rate; 4.5e-6 x pictures of a step"},
+        {0, "base-lr", "X", TS_OPT_REAL, &t->base_lr, 0, 1e3, "the same for a step of 256 pictures"},
         {0, "warmup", "N", TS_OPT_INT, &c->warmup, 0, 1e9,
          "steps in which the rate rises; 1.5 % of all. Then half a cosine to 0"},
         {0, "scale", "X", TS_OPT_REAL, &c->scale, 0.001, 1, "least share of a picture's area in a crop; 0.2"},
@@ -134,6 +136,7 @@ static void set_defaults(train *t)
     t->run.config = (ts_train_config){.kind = t->run.config.kind,
                                       .canvas = 224,
                                       .batch = mae ? 32 : 16,
+                                      .accumulate = 1,
                                       .warmup = -1,
                                       .save_every = 1000,
                                       .eval_every = 1000,
@@ -260,8 +263,9 @@ static int complete(train *t, const char *name, bool resumed)
     if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");
     if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
     if (status >= 0) return status;
-    if (t->base_lr > 0) c->lr = t->base_lr * c->batch / 256;
-    if (c->lr < 0) c->lr = c->kind == TS_TRAIN_MAE ? 1e-4 * c->batch / 256 : 4.5e-6 * c->batch;
+    const double pictures = (double)c->batch * c->accumulate;
+    if (t->base_lr > 0) c->lr = t->base_lr * pictures / 256;
+    if (c->lr < 0) c->lr = c->kind == TS_TRAIN_MAE ? 1e-4 * pictures / 256 : 4.5e-6 * pictures;
     c->vqgan = whole_path(t, c->vqgan);
     c->init = whole_path(t, c->init);
     c->seed = t->common.seed;

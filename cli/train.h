@@ -29,7 +29,8 @@ typedef struct {
     int heads, decoder_heads;          /* of --init, where nothing tells them */
     ts_mae_config mae;
     ts_vqgan_config vq;
-    int canvas, batch, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers, threads;
+    int canvas, batch, accumulate, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers,
+        threads;
     double lr, weight_decay, clip, recolour, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
@@ -84,7 +85,7 @@ ts_train_model *ts_train_model_new(ts_train_config *config, ts_device *dev, cons
 void ts_train_model_free(ts_train_model *m);
 int64_t ts_train_model_steps(const ts_train_model *m);
 int ts_train_model_visible(const ts_train_config *config); /* patches; 0 for a VQGAN */
-/* One step; the entry's losses are set. */
+/* One step, or one of the `accumulate` parts of it; the entry's losses are set. */
 bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts_train_entry *entry, ts_error *err);
 /* With the optimizer as a checkpoint, else as a model that `tessera run` takes. Refuses what is not finite. */
 bool ts_train_model_save(ts_train_model *m, const char *path, bool checkpoint, ts_error *err);

@@ -6,7 +6,7 @@
 
 #include "cli/training.h"
 
-typedef enum { INT, REAL, TEXT, FLAG } field_type;
+typedef enum { INT, NEW_INT, REAL, TEXT, FLAG } field_type; /* NEW_INT: earlier versions wrote none, it keeps its default */
 typedef enum { BOTH, MAE, VQGAN } field_of;
 
 typedef struct {
@@ -19,6 +19,7 @@ typedef struct {
 #define AT(member) offsetof(ts_train_config, member)
 static const field fields[] = {
     {"batch", INT, BOTH, AT(batch)},
+    {"accumulate", NEW_INT, BOTH, AT(accumulate)},
     {"steps", INT, BOTH, AT(steps)},
     {"lr", REAL, BOTH, AT(lr)},
     {"warmup", INT, BOTH, AT(warmup)},
@@ -78,6 +79,7 @@ static bool add_field(cJSON *o, const field *f, const ts_train_config *c)
     const void *at = (const char *)c + f->offset;
     switch (f->type) {
     case INT:
+    case NEW_INT:
         return cJSON_AddNumberToObject(o, f->key, *(const int *)at);
     case REAL:
         return cJSON_AddNumberToObject(o, f->key, *(const double *)at);
@@ -136,6 +138,8 @@ static bool read_field(const cJSON *o, const field *f, ts_train_config *c, const
     void *at = (char *)c + f->offset;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, f->key);
     switch (f->type) {
+    case NEW_INT:
+        if (!item) return true; /* fall through */
     case INT:
         if (!cJSON_IsNumber(item) || item->valuedouble != item->valueint || item->valueint < 0) return bad(path, f->key, err);
         *(int *)at = item->valueint;

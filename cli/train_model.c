@@ -61,6 +61,7 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
                                 .config = c->mae,
                                 .batch = c->batch,
                                 .visible = (int)m->visible,
+                                .accumulate = c->accumulate,
                                 /* The trainer takes zero for the default; no decay is one too small to be felt. */
                                 .weight_decay = c->weight_decay > 0 ? c->weight_decay : 1e-30,
                                 .clip_norm = c->clip,
@@ -77,6 +78,7 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .config = c->vq,
                                   .batch = c->batch,
                                   .side = c->canvas,
+                                  .accumulate = c->accumulate,
                                   .revive = c->revive,
                                   .continuous = c->continuous,
                                   .seed = c->seed};

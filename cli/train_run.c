@@ -28,6 +28,11 @@ typedef struct {
 
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
 
+static double pictures_of_step(const ts_train_config *c)
+{
+    return (double)c->batch * c->accumulate;
+}
+
 static void show_progress(state *s, const ts_train_entry *e)
 {
     char left[32], accuracy[32] = "";
@@ -35,7 +40,7 @@ static void show_progress(state *s, const ts_train_entry *e)
     else snprintf(accuracy, sizeof accuracy, ", %.0f codes", e->codes_used);
     double seconds = s->step_ms * 1e-3 * (double)(s->config->steps - s->done);
     ts_training_show(&s->console, "step %lld/%d, loss %.4f%s, %.3g images/s, %.0f %% waiting, %s left ", (long long)s->done,
-                     s->config->steps, e->loss, accuracy, s->config->batch * 1e3 / s->step_ms,
+                     s->config->steps, e->loss, accuracy, pictures_of_step(s->config) * 1e3 / s->step_ms,
                      100 * s->waited_ms / (ts_now_ms() - s->console.start_ms), ts_time_text(seconds, left));
 }
 
@@ -106,13 +111,30 @@ static bool save(state *s, bool last, ts_error *err)
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
+/* The parts of a step; the entry gets their means, and of the codes used the number in all. */
+static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
+{
+    const int parts = s->config->accumulate;
+    for (int i = 0; i < parts; i++) {
+        ts_batch batch;
+        ts_train_entry part = *entry;
+        if (!ts_loader_next(s->loader, &batch, err) || !ts_train_model_step(s->model, &batch, entry->lr, &part, err))
+            return false;
+        entry->loss += part.loss / parts;
+        entry->accuracy += part.accuracy / parts;
+        entry->reconstruction += part.reconstruction / parts;
+        entry->codebook += part.codebook / parts;
+        entry->codes_used = part.codes_used;
+    }
+    return true;
+}
+
 static bool step(state *s, ts_error *err)
 {
     const ts_train_config *c = s->config;
     ts_train_entry entry = {.step = s->done + 1, .lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr)};
-    ts_batch batch;
     double start = ts_now_ms(), waited = ts_loader_waited_ms(s->loader);
-    if (!ts_loader_next(s->loader, &batch, err) || !ts_train_model_step(s->model, &batch, entry.lr, &entry, err)) return false;
+    if (!take_parts(s, &entry, err)) return false;
     double ms = ts_now_ms() - start;
     waited = ts_loader_waited_ms(s->loader) - waited;
     if (!isfinite(entry.loss)) {
@@ -124,7 +146,7 @@ static bool step(state *s, ts_error *err)
     s->done++;
     s->waited_ms += waited;
     s->step_ms = s->step_ms > 0 ? 0.95 * s->step_ms + 0.05 * ms : ms;
-    entry.images_per_s = c->batch * 1e3 / ms;
+    entry.images_per_s = pictures_of_step(c) * 1e3 / ms;
     entry.waiting = waited / ms;
     say_skipped(s);
     show_progress(s, &entry);
@@ -149,7 +171,7 @@ static bool resolve(state *s, ts_error *err)
     ts_train_config *c = s->config;
     int64_t pictures = ts_loader_pictures(s->loader);
     if (c->steps == 0) {
-        double steps = ceil(s->run->epochs * (double)pictures / c->batch);
+        double steps = ceil(s->run->epochs * (double)pictures / pictures_of_step(c));
         if (pictures == 0)
             return ts_fail(err, TS_ERR_ARGUMENT, "pages drawn on the fly have no epochs: say how many steps with --steps N");
         if (steps > 1e9)
@@ -181,7 +203,7 @@ static bool start(state *s, ts_error *err)
                            .cell_share = c->cell_share,
                            .least_scale = c->scale,
                            .seed = c->seed,
-                           .first = s->done,
+                           .first = s->done * c->accumulate,
                            .threads = c->workers};
     char *config = NULL;
     if (!(s->loader = ts_loader_new(&desc, err)) || !resolve(s, err)) return false;
@@ -216,7 +238,7 @@ static bool report(state *s, ts_error *err)
              (!best || cJSON_AddNumberToObject(o, "best_validation_loss", best->loss)) &&
              (!best || cJSON_AddNumberToObject(o, "best_step", (double)best->step)) &&
              cJSON_AddNumberToObject(o, "seconds", ms * 1e-3) &&
-             cJSON_AddNumberToObject(o, "images_per_s", (double)(s->done - s->first) * s->config->batch * 1e3 / ms) &&
+             cJSON_AddNumberToObject(o, "images_per_s", (double)(s->done - s->first) * pictures_of_step(s->config) * 1e3 / ms) &&
              cJSON_AddNumberToObject(o, "waiting", s->waited_ms / ms) &&
              cJSON_AddStringToObject(o, "device", ts_device_about(s->dev)->name);
         if (!ok) cJSON_Delete(o);

@@ -369,6 +369,7 @@ double ts_cosine_rate(int64_t step, int64_t steps, int64_t warmup, double peak);
 typedef struct {
     double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
     double clip_norm;                       /* of all gradients together; 0: not clipped */
+    int accumulate;                         /* runs whose gradients, averaged, make one update; zero: 1 */
     bool (*frozen)(const char *name);       /* parameters that do not train; NULL: none */
 } ts_optimizer_desc;
 typedef struct ts_optimizer ts_optimizer;
@@ -377,8 +378,11 @@ void ts_optimizer_free(ts_optimizer *o);
 int ts_optimizer_count(const ts_optimizer *o); /* parameters that train */
 /* The gradient of a parameter (mark it with ts_output before planning to read it); NULL: it does not train. */
 ts_tensor *ts_optimizer_grad(const ts_optimizer *o, const char *name);
-/* Before each run: the number of this step, from 1, and its learning rate. */
+/* Before the run of a step, or the last of its runs: the number of this step, from 1, and its learning rate. */
 bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err);
+/* After the last run of a step. Where several runs make a step they only add to the gradients' sums; this updates the parameters
+ * and empties the sums. Else the run itself has updated, and there is nothing to do. */
+bool ts_optimizer_update(ts_optimizer *o, ts_error *err);
 /* The moments, as "optimizer.m.NAME" and "optimizer.v.NAME"; saved ones live until the next call or ts_optimizer_free. */
 bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err);
 bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);

@@ -71,6 +71,11 @@ static void step(walk *w, ts_node *n)
 
 bool ts_grad(ts_graph *g, ts_tensor *loss, int count, ts_tensor *const *params, ts_tensor **grads)
 {
+    return ts_grad_seeded(g, loss, NULL, count, params, grads);
+}
+
+bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts_tensor *const *params, ts_tensor **grads)
+{
     for (int i = 0; i < count; i++) grads[i] = NULL;
     if (!loss || g->error.code != TS_OK) return false;
     for (int i = 0; i < count; i++)
@@ -85,7 +90,8 @@ bool ts_grad(ts_graph *g, ts_tensor *loss, int count, ts_tensor *const *params, 
     if (w.depends && w.grad) {
         mark(&w, count, params);
         ts_tensor *root = ts_root(loss);
-        w.grad[root->state->index] = ts_fill(g, root->ndim, root->shape, 1.0F);
+        w.grad[root->state->index] =
+            seed ? ts_reshape(g, seed, root->ndim, root->shape) : ts_fill(g, root->ndim, root->shape, 1.0F);
         for (int64_t i = w.nodes - 1; i >= 0 && g->error.code == TS_OK; i--) step(&w, g->nodes[i]);
         for (int i = 0; i < count; i++) grads[i] = w.grad[ts_root(params[i])->state->index];
     } else {

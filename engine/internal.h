@@ -103,6 +103,8 @@ struct ts_graph {
 /* A tensor is reached through its root: the one that owns the storage. */
 ts_tensor *ts_root(ts_tensor *t);
 const ts_tensor *ts_root_const(const ts_tensor *t);
+/* ts_grad of loss times `seed` (1); NULL: 1. */
+bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts_tensor *const *params, ts_tensor **grads);
 bool ts_graph_append_node(ts_graph *g, ts_node *n);
 ts_tensor *ts_tensor_new(ts_graph *g, ts_type type, int ndim, const int64_t *shape);
 

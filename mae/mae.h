@@ -77,7 +77,8 @@ typedef struct ts_mae_trainer ts_mae_trainer;
 typedef struct {
     const ts_weights *weights; /* to start from; NULL: fresh weights of `config` */
     ts_mae_config config;      /* of fresh weights; with `weights` only the heads count (0: see ts_mae_config_read) */
-    int batch, visible;        /* pictures in a step; visible patches of each */
+    int batch, visible;        /* pictures in a call of ts_mae_trainer_step; visible patches of each */
+    int accumulate;            /* calls that make one step; zero: 1 */
     double weight_decay;       /* zero: 0.05, as published */
     double beta1, beta2;       /* zeros: 0.9, 0.95, as published */
     double clip_norm;          /* zero: gradients are not clipped, as published */
@@ -89,8 +90,10 @@ void ts_mae_trainer_free(ts_mae_trainer *t);
 const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t);
 ts_exec_info ts_mae_trainer_about(const ts_mae_trainer *t); /* memory and work of a step */
 int64_t ts_mae_trainer_steps(const ts_mae_trainer *t);      /* done so far, those before a resume included */
-/* One step. pixels (batch, H, W, 3) normalised (ts_mae_normalise), keep (batch, visible) patches, ascending or not, codes (batch,
- * side^2) labels of all places. loss and accuracy (share of argmax = label) are over the hidden places, before the update. */
+/* One step, or with `accumulate` a part of one: the last of so many calls updates by the mean of their gradients, as a batch so
+ * many times larger would, and its `lr` counts. pixels (batch, H, W, 3) normalised (ts_mae_normalise), keep (batch, visible)
+ * patches, ascending or not, codes (batch, side^2) labels of all places. loss and accuracy (share of argmax = label) are over the
+ * hidden places, before the update. */
 bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double lr,
                          double *loss, double *accuracy, ts_error *err);
 /* The same without an update. */

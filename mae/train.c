@@ -22,6 +22,7 @@ struct ts_mae_trainer {
     pass train, check; /* `check` is planned when first asked for */
     ts_optimizer *optimizer;
     int64_t steps;
+    int part; /* calls of the step under way */
     int64_t patches, hidden;
     int32_t *predict, *target, *best; /* (batch, hidden) each */
     float *saved;
@@ -123,6 +124,7 @@ static bool make(ts_mae_trainer *t, ts_error *err)
                                                          .beta2 = d->beta2,
                                                          .weight_decay = d->weight_decay,
                                                          .clip_norm = d->clip_norm,
+                                                         .accumulate = d->accumulate,
                                                          .frozen = is_frozen},
                                     err);
     if (!t->optimizer) return false;
@@ -142,6 +144,7 @@ ts_mae_trainer *ts_mae_trainer_new(ts_device *dev, const ts_mae_trainer_desc *de
     if (t->desc.beta1 == 0) t->desc.beta1 = 0.9;
     if (t->desc.beta2 == 0) t->desc.beta2 = 0.95;
     if (t->desc.weight_decay == 0) t->desc.weight_decay = 0.05;
+    if (t->desc.accumulate < 1) t->desc.accumulate = 1;
     if (make(t, err)) return t;
     ts_mae_trainer_free(t);
     return NULL;
@@ -227,8 +230,10 @@ bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *
     if (!ts_optimizer_set(t->optimizer, t->train.e, t->steps + 1, lr, err) ||
         !run(t, &t->train, pixels, keep, codes, loss, accuracy, err))
         return false;
+    if (++t->part < t->desc.accumulate) return true;
+    t->part = 0;
     t->steps++;
-    return true;
+    return ts_optimizer_update(t->optimizer, err);
 }
 
 bool ts_mae_trainer_evaluate(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double *loss,

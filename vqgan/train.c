@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { POOL_STEPS = 64, POOL_EACH = 256 }; /* latents that a codebook begins from: of so many steps, so many of each */
+enum { EVER = 1, NOW = 2 };
 
 struct ts_vqgan_trainer {
     ts_vqgan vqgan;
@@ -20,8 +21,9 @@ struct ts_vqgan_trainer {
     ts_vqgan_objective objective;
     ts_optimizer *optimizer;
     int64_t steps, places; /* places of codes in a batch */
+    int part, different;   /* calls of the step under way, and the codes used in them */
     int32_t *codes;        /* of the last batch */
-    uint8_t *used;         /* by code, since the last revival */
+    uint8_t *used;         /* by code: EVER since the last revival, NOW in this step */
     float *pool;           /* (POOL_STEPS, POOL_EACH, embed), where the first steps do not quantise */
     uint64_t random;
     float *saved;
@@ -106,7 +108,7 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
     ts_output(t->g, t->objective.reconstruction);
     ts_output(t->g, t->objective.codebook);
     t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, t->objective.loss,
-                                    &(ts_optimizer_desc){.beta1 = d->beta1, .beta2 = d->beta2}, err);
+                                    &(ts_optimizer_desc){.beta1 = d->beta1, .beta2 = d->beta2, .accumulate = d->accumulate}, err);
     if (!t->optimizer) return false;
     t->e = ts_exec_new(t->g, t->dev, err);
     return t->e != NULL;
@@ -123,6 +125,7 @@ ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_de
     t->desc = *desc;
     if (t->desc.beta1 == 0) t->desc.beta1 = 0.5;
     if (t->desc.beta2 == 0) t->desc.beta2 = 0.9;
+    if (t->desc.accumulate < 1) t->desc.accumulate = 1;
     t->random = desc->seed;
     if (make(t, err)) return t;
     ts_vqgan_trainer_free(t);
@@ -207,17 +210,23 @@ static bool revive(ts_vqgan_trainer *t, ts_error *err)
     return ok;
 }
 
-static int count_codes(ts_vqgan_trainer *t)
+static void count_codes(ts_vqgan_trainer *t)
 {
-    enum { NOW = 2 };
-    int different = 0;
     for (int64_t i = 0; i < t->places; i++) {
         uint8_t *u = &t->used[t->codes[i]];
-        different += !(*u & NOW);
-        *u |= 1 | NOW;
+        t->different += !(*u & NOW);
+        *u |= EVER | NOW;
     }
-    for (int64_t i = 0; i < t->places; i++) t->used[t->codes[i]] &= (uint8_t)~NOW;
-    return different;
+}
+
+static bool end_step(ts_vqgan_trainer *t, ts_error *err)
+{
+    t->part = t->different = 0;
+    t->steps++;
+    for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] &= (uint8_t)~NOW;
+    if (!ts_optimizer_update(t->optimizer, err)) return false;
+    if (t->steps <= t->desc.continuous) return gather_latents(t, err);
+    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }
 
 /* Off in the first steps, on afterwards. */
@@ -242,11 +251,10 @@ bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, 
         !ts_read(t->e, t->objective.reconstruction, &reconstruction, err) ||
         !ts_read(t->e, t->objective.codebook, &codebook, err) || !ts_read(t->e, t->objective.codes, t->codes, err))
         return false;
-    t->steps++;
+    count_codes(t);
     *losses =
-        (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = count_codes(t)};
-    if (t->steps <= t->desc.continuous) return gather_latents(t, err);
-    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
+        (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = t->different};
+    return ++t->part < t->desc.accumulate || end_step(t, err);
 }
 
 bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err)
@@ -301,7 +309,7 @@ bool ts_vqgan_trainer_resume(ts_vqgan_trainer *t, const ts_weights *checkpoint, 
     if (t->pool && (!pool || pool->count != (int64_t)POOL_STEPS * POOL_EACH * t->vqgan.config.embed))
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no latents of the steps that did not quantise", ts_weights_path(checkpoint));
     if (t->pool && !ts_weight_to_f32(pool, t->pool, err)) return false;
-    for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] = used[i] == '1';
+    for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] = used[i] == '1' ? EVER : 0;
     t->steps = steps;
     return true;
 }

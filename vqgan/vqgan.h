@@ -79,7 +79,8 @@ typedef struct ts_vqgan_trainer ts_vqgan_trainer;
 typedef struct {
     const ts_weights *weights; /* to start from; NULL: fresh weights of `config` */
     ts_vqgan_config config;    /* of fresh weights */
-    int batch, side;           /* pictures in a step; pixels a side, a multiple of the factor */
+    int batch, side;           /* pictures in a call of ts_vqgan_trainer_step; pixels a side, a multiple of the factor */
+    int accumulate;            /* calls that make one step; zero: 1 */
     double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
     int continuous; /* steps at the beginning that do not quantise; k-means of their latents then begins the codebook; 0: none */
@@ -89,14 +90,15 @@ typedef struct {
 typedef struct {
     double reconstruction; /* mean |x - y|, pictures in [-1, 1] */
     double codebook;
-    int codes_used; /* different ones in this batch */
+    int codes_used; /* different ones in this step so far */
 } ts_vqgan_losses;
 
 ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err);
 void ts_vqgan_trainer_free(ts_vqgan_trainer *t);
 const ts_vqgan_config *ts_vqgan_trainer_config(const ts_vqgan_trainer *t);
 int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t);
-/* One step. pixels (batch, side, side, 3) in [-1, 1]; losses are those before the update. */
+/* One step, or with `accumulate` a part of one (see ts_mae_trainer_step). pixels (batch, side, side, 3) in [-1, 1]; losses are
+ * those before the update. */
 bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, ts_vqgan_losses *losses, ts_error *err);
 /* What the last step painted, (batch, side, side, 3), about [-1, 1]. */
 bool ts_vqgan_trainer_painted(ts_vqgan_trainer *t, float *out, ts_error *err);

@@ -182,6 +182,36 @@ static void stopped(void **state)
     assert_same_run(whole, out);
 }
 
+/* A step of three batches, stopped and resumed; and a configuration as versions wrote it that knew no such steps. */
+static void accumulated(void **state)
+{
+    (void)state;
+    const char *whole = temp_path("parts"), *out = temp_path("parts_stopped"), *args[MAX_WORDS];
+    const char *const more[] = {"--accumulate", "3", "--batch", "1", NULL};
+    succeed(train_mae(whole, more));
+    mae_args(args, out, more);
+    pid_t pid = spawn(args, 0);
+    const char *first = temp_path("parts_stopped/checkpoint-00000003.safetensors");
+    for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.005);
+    kill(pid, SIGINT);
+    assert_int_equal(wait_for(pid), 0);
+    succeed(resume(out));
+    assert_same_run(whole, out);
+    out = temp_path("earlier");
+    succeed(train_mae(out, (const char *const[]){"--steps", "1", NULL}));
+    size_t size;
+    char *text = (char *)read_bytes(temp_path("earlier/config.json"), &size);
+    cJSON *config = cJSON_Parse(text);
+    assert_int_equal(cJSON_GetObjectItem(config, "accumulate")->valueint, 1);
+    cJSON_DeleteItemFromObject(config, "accumulate");
+    char *shorter = cJSON_Print(config);
+    write_bytes(temp_path("earlier/config.json"), shorter, strlen(shorter));
+    succeed(resume(out));
+    cJSON_free(shorter);
+    cJSON_Delete(config);
+    free(text);
+}
+
 static void killed(void **state)
 {
     (void)state;
@@ -320,8 +350,13 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folder),     cmocka_unit_test(stopped),           cmocka_unit_test(killed), cmocka_unit_test(full_disk),
-        cmocka_unit_test(gone_wrong), cmocka_unit_test(vqgan_of_a_folder), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),
+                                       cmocka_unit_test(stopped),
+                                       cmocka_unit_test(accumulated),
+                                       cmocka_unit_test(killed),
+                                       cmocka_unit_test(full_disk),
+                                       cmocka_unit_test(gone_wrong),
+                                       cmocka_unit_test(vqgan_of_a_folder),
+                                       cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);
 }

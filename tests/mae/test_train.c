@@ -173,6 +173,122 @@ static void on_vulkan(void **state)
     close_case(&c);
 }
 
+/* ---- batches in parts ---- */
+
+static ts_mae_trainer *open_parted(ts_device *dev, const golden_case *c, int accumulate, double clip)
+{
+    ts_error err = {0};
+    ts_mae_trainer *t = ts_mae_trainer_new(dev,
+                                           &(ts_mae_trainer_desc){.weights = c->model,
+                                                                  .config = {.heads = 4, .decoder_heads = 4},
+                                                                  .batch = BATCH / accumulate,
+                                                                  .visible = VISIBLE,
+                                                                  .clip_norm = clip,
+                                                                  .accumulate = accumulate},
+                                           &err);
+    if (!t) fail_msg("%s", err.text);
+    return t;
+}
+
+/* One step over all of the case's pictures, in as many parts; returns the loss. */
+static double step_in_parts(ts_mae_trainer *t, const golden_case *c, int parts)
+{
+    ts_error err = {0};
+    const int part = BATCH / parts;
+    double sum = 0;
+    for (int i = 0; i < parts; i++) {
+        double loss, accuracy;
+        if (!ts_mae_trainer_step(t, c->pixels + (int64_t)i * part * CANVAS * CANVAS * 3, c->keep + i * part * VISIBLE,
+                                 c->codes + i * part * PLACES, 1e-3, &loss, &accuracy, &err))
+            fail_msg("%s", err.text);
+        sum += loss / parts;
+    }
+    return sum;
+}
+
+static ts_weights *saved(ts_mae_trainer *t, const char *name, bool optimizer)
+{
+    ts_error err = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s.safetensors", temp_dir(), name);
+    ts_weights_writer *w = ts_weights_writer_new();
+    if (!ts_mae_trainer_save(t, w, optimizer, &err) || !ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
+    ts_weights_writer_free(w);
+    ts_weights *back = ts_weights_open(path, &err);
+    if (!back) fail_msg("%s", err.text);
+    return back;
+}
+
+/* A few tensors after the same steps, of two trainers. */
+static void assert_near(ts_mae_trainer *a, ts_mae_trainer *b, double bound)
+{
+    static const char *const names[] = {"patch_embed.proj.weight", "blocks.0.attn.qkv.weight", "mask_token",
+                                        "decoder_blocks.1.mlp.fc1.weight", "decoder_pred.bias"};
+    ts_weights *x = saved(a, "near_a", false), *y = saved(b, "near_b", false);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        float *want = golden_f32(x, names[i]), *got = golden_f32(y, names[i]);
+        const double error = relative_error(got, want, ts_weights_find(x, names[i])->count);
+        if (!(error < bound)) fail_msg("%s: relative error %g", names[i], error);
+        free(want);
+        free(got);
+    }
+    ts_weights_free(x);
+    ts_weights_free(y);
+}
+
+/* Four pictures at once, and in two parts and in four, with and without clipping, come to the same. */
+static void check_parts(ts_device *dev)
+{
+    golden_case c = open_case();
+    for (int parts = 2; parts <= 4; parts += 2) {
+        const double clip = parts == 4 ? 0.2 : 0;
+        ts_mae_trainer *whole = open_parted(dev, &c, 1, clip), *parted = open_parted(dev, &c, parts, clip);
+        for (int i = 0; i < 3; i++) {
+            const double a = step_in_parts(whole, &c, 1), b = step_in_parts(parted, &c, parts);
+            if (!(fabs(a - b) < 1e-4)) fail_msg("loss of step %d is %.6f in %d parts, %.6f in one", i, b, parts, a);
+        }
+        assert_int_equal(ts_mae_trainer_steps(parted), 3);
+        assert_near(whole, parted, 1e-3);
+        ts_mae_trainer_free(whole);
+        ts_mae_trainer_free(parted);
+    }
+    close_case(&c);
+}
+
+static void parts_make_a_batch(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    check_parts(dev);
+    ts_device_free(dev);
+}
+
+static void parts_make_a_batch_on_vulkan(void **state)
+{
+    (void)state;
+    ts_device *dev = test_vulkan(TS_F32);
+    if (!dev) skip();
+    check_parts(dev);
+}
+
+static void parts_resume_to_the_same_bits(void **state)
+{
+    (void)state;
+    golden_case c = open_case();
+    ts_device *dev = host();
+    ts_error err = {0};
+    ts_mae_trainer *whole = open_parted(dev, &c, 2, 0.2), *second = open_parted(dev, &c, 2, 0.2);
+    step_in_parts(whole, &c, 2);
+    ts_weights *checkpoint = saved(whole, "parts", true);
+    if (!ts_mae_trainer_resume(second, checkpoint, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < 2; i++) assert_true(step_in_parts(whole, &c, 2) == step_in_parts(second, &c, 2));
+    ts_weights_free(checkpoint);
+    ts_mae_trainer_free(whole);
+    ts_mae_trainer_free(second);
+    ts_device_free(dev);
+    close_case(&c);
+}
+
 /* Two steps, saved, resumed elsewhere: the third step is that of a training that was never stopped. */
 static void resumes_to_the_same_bits(void **state)
 {
@@ -211,7 +327,12 @@ static void resumes_to_the_same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(on_host), cmocka_unit_test(on_vulkan),
-                                       cmocka_unit_test(resumes_to_the_same_bits), cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(on_host),
+                                       cmocka_unit_test(on_vulkan),
+                                       cmocka_unit_test(resumes_to_the_same_bits),
+                                       cmocka_unit_test(parts_make_a_batch),
+                                       cmocka_unit_test(parts_make_a_batch_on_vulkan),
+                                       cmocka_unit_test(parts_resume_to_the_same_bits),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("mae train", tests, NULL, NULL);
 }

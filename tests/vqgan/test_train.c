@@ -171,9 +171,40 @@ static void learns_and_resumes(void **state)
     ts_device_free(dev);
 }
 
+/* A batch of two in two calls: the same losses up to rounding, and the codes of both calls counted. */
+static void parts_make_a_batch(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    ts_error err = {0};
+    ts_vqgan_trainer_desc whole_desc = small, parted;
+    whole_desc.continuous = 0; /* or the codebook would begin from some of the last call's latents */
+    parted = whole_desc;
+    parted.batch = 1;
+    parted.accumulate = 2;
+    ts_vqgan_trainer *a = ts_vqgan_trainer_new(dev, &whole_desc, &err), *b = ts_vqgan_trainer_new(dev, &parted, &err);
+    if (!a || !b) fail_msg("%s", err.text);
+    float pixels[2 * 16 * 16 * 3];
+    for (int i = 0; i < 2 * 16 * 16 * 3; i++) pixels[i] = (float)sin(0.05 * i);
+    for (int i = 0; i < 3; i++) {
+        ts_vqgan_losses whole, part[2];
+        if (!ts_vqgan_trainer_step(a, pixels, 1e-4, &whole, &err) || !ts_vqgan_trainer_step(b, pixels, 1e-4, &part[0], &err) ||
+            !ts_vqgan_trainer_step(b, pixels + 16 * 16 * 3, 1e-4, &part[1], &err))
+            fail_msg("%s", err.text);
+        assert_true(fabs(whole.reconstruction - (part[0].reconstruction + part[1].reconstruction) / 2) < 1e-4);
+        assert_true(fabs(whole.codebook - (part[0].codebook + part[1].codebook) / 2) < 1e-4);
+        assert_int_equal(whole.codes_used, part[1].codes_used);
+        assert_int_equal(ts_vqgan_trainer_steps(b), i + 1);
+    }
+    ts_vqgan_trainer_free(a);
+    ts_vqgan_trainer_free(b);
+    ts_device_free(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(on_host), cmocka_unit_test(on_vulkan),
-                                       cmocka_unit_test(learns_and_resumes), cmocka_unit_test(check_validation_silent)};
+                                       cmocka_unit_test(learns_and_resumes), cmocka_unit_test(parts_make_a_batch),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("vqgan train", tests, NULL, NULL);
 }
