@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { IMAGES = 6, TEXTS = 4, SIDE = 64, EMBED = 64, CONTEXT = 77, WIDTH = 128, TEXT_WIDTH = 64, PIXELS = SIDE * SIDE * 3 };
 
@@ -311,6 +312,63 @@ static void test_many(void **state)
     ts_weights_free(want);
 }
 
+/* ---- zero-shot ---- */
+
+static ts_tokenizer *open_tokenizer(void)
+{
+    ts_error err = {0};
+    const char *path = TS_DATA_DIR "/bpe_simple_vocab_16e6.txt.gz";
+    if (access(path, R_OK) != 0) {
+        print_message("[  SKIPPED ] %s is not here\n", path);
+        skip();
+    }
+    ts_tokenizer *t = ts_tokenizer_open(path, &err);
+    if (!t) fail_msg("%s", err.text);
+    return t;
+}
+
+/* The golden texts are the default template over four names; several templates are the unit mean of what each alone gives. */
+static void test_classifier(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"cat", "golden retriever", "sunflower", "forklift truck"};
+    static const char *const templates[] = {"a photo of a {}.", "{}", "{} beside a {}", "itap of the {}."};
+    enum { TEMPLATES = 4 };
+    ts_error err = {0};
+    ts_weights *w = open_golden("clip_tiny.pt"), *want = open_golden("clip_tiny.expected.safetensors");
+    ts_tokenizer *t = open_tokenizer();
+    ts_clip *c = open_clip(host, w);
+    float classes[TEXTS * EMBED], one[TEXTS * EMBED], *mean = calloc(TEXTS * EMBED, sizeof *mean);
+    if (!ts_clip_classifier(c, t, names, TEXTS, NULL, 0, false, classes, &err)) fail_msg("%s", err.text);
+    expect_near("classifier", "text features", classes, golden_unit(want, "text_features", TEXTS), TEXTS * EMBED, 2e-5);
+
+    for (int k = 0; k < TEMPLATES; k++) {
+        assert_true(ts_clip_classifier(c, t, names, TEXTS, &templates[k], 1, false, one, &err));
+        for (int i = 0; i < TEXTS * EMBED; i++) mean[i] += one[i];
+    }
+    for (int i = 0; i < TEXTS; i++) {
+        double square = 0;
+        for (int k = 0; k < EMBED; k++) square += (double)mean[i * EMBED + k] * (double)mean[i * EMBED + k];
+        for (int k = 0; k < EMBED; k++) mean[i * EMBED + k] = (float)((double)mean[i * EMBED + k] / sqrt(square));
+    }
+    assert_true(ts_clip_classifier(c, t, names, TEXTS, templates, TEMPLATES, false, classes, &err));
+    expect_near("classifier", "mean of templates", classes, mean, TEXTS * EMBED, 2e-5);
+
+    char long_name[1024] = "";
+    for (int i = 0; i < 100; i++) memcpy(long_name + 5 * i, "word ", 6);
+    const char *const only[] = {long_name}, *const bare[] = {"a photo"};
+    assert_false(ts_clip_classifier(c, t, only, 1, NULL, 0, false, classes, &err));
+    assert_non_null(strstr(err.text, "word word"));
+    err = (ts_error){0};
+    assert_true(ts_clip_classifier(c, t, only, 1, NULL, 0, true, classes, &err));
+    assert_false(ts_clip_classifier(c, t, names, 1, bare, 1, false, classes, &err));
+    assert_non_null(strstr(err.text, "\"a photo\" has no {}"));
+    ts_clip_free(c);
+    ts_tokenizer_free(t);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
 /* ---- files that are wrong ---- */
 
 static void expect_refused(const ts_weights *w, ts_code code, const char *const *words, int count)
@@ -433,10 +491,10 @@ static void test_metadata(void **state)
 int main(void)
 {
     host = ts_device_open(&(ts_device_desc){.name = "cpu"}, NULL);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_config),    cmocka_unit_test(test_features),
-                                       cmocka_unit_test(test_gradients), cmocka_unit_test(test_many),
-                                       cmocka_unit_test(test_refused),   cmocka_unit_test(test_resnet),
-                                       cmocka_unit_test(test_metadata),  cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_config), cmocka_unit_test(test_features),   cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_many),   cmocka_unit_test(test_classifier), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_resnet), cmocka_unit_test(test_metadata),   cmocka_unit_test(check_validation_silent)};
     const int failed = cmocka_run_group_tests_name("towers", tests, NULL, NULL);
     ts_device_free(host);
     return failed;
