@@ -91,6 +91,8 @@ static int parse(train *t, int argc, char **argv)
         {0, "patch", "PX", TS_OPT_INT, &t->patch, 1, 1024, "pixels a side of a patch; 16, or 14 for huge"},
         {0, "heads", "N", TS_OPT_INT, &c->heads, 1, 1024, "attention heads of --init, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &c->decoder_heads, 1, 1024, "the same for its decoder"},
+        {0, "recompute", NULL, TS_OPT_FLAG, &c->recompute, 0, 0,
+         "compute the blocks' activations again for the gradient and do not keep them: less memory, more time"},
         {0, "mask", "X", TS_OPT_REAL, &c->mask, 0.01, 0.99, "share of the patches that are hidden; 0.75"},
         {0, "cell-share", "X", TS_OPT_REAL, &c->cell_share, 0, 1, "of the masks that hide all of a grid's cell; 0.5"},
         {0, "weight-decay", "X", TS_OPT_REAL, &c->weight_decay, 0, 10, "of matrices; 0.05"},

@@ -34,7 +34,8 @@ typedef struct {
     double lr, weight_decay, clip, recolour, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
-    cJSON *file;     /* owns the texts of a configuration that was read */
+    bool recompute;
+    cJSON *file; /* owns the texts of a configuration that was read */
 } ts_train_config;
 
 /* Writes config.json, whole or not at all. */

@@ -38,6 +38,7 @@ static const field fields[] = {
     {"workers", INT, BOTH, AT(workers)},
     {"threads", INT, BOTH, AT(threads)},
     {"device", TEXT, BOTH, AT(device)},
+    {"recompute", FLAG, MAE, AT(recompute)},
     {"fp16", FLAG, BOTH, AT(half)},
     {"fp16_model", FLAG, BOTH, AT(fp16)},
     {"init", TEXT, BOTH, AT(init)},

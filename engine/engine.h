@@ -323,6 +323,11 @@ bool ts_grad(ts_graph *g, ts_tensor *loss, int count, ts_tensor *const *params, 
 /* x, but no gradient flows back: straight-through quantisation is z + stop(q - z). No copy. */
 ts_tensor *ts_stop_gradient(ts_graph *g, ts_tensor *x);
 
+/* What is described between the two is a segment: its values, but for those that others read, are not kept for the gradient;
+ * ts_grad computes them again before it. A forward pass more for the memory of all segments but one. Segments do not nest. */
+void ts_recompute_begin(ts_graph *g);
+void ts_recompute_end(ts_graph *g);
+
 /* Ops that training adds, differentiable unless said. */
 ts_tensor *ts_fill(ts_graph *g, int ndim, const int64_t *shape, float value); /* a constant */
 ts_tensor *ts_sub(ts_graph *g, ts_tensor *a, ts_tensor *b);                   /* b broadcast as in ts_add */

@@ -10,6 +10,8 @@ typedef struct {
     int64_t tensors, nodes; /* as they were before any gradient was added */
     bool *depends;          /* by tensor: leads from one of the parameters */
     ts_tensor **grad;       /* by tensor, roots only */
+    ts_node **again;        /* by node: its copy, where its segment is computed again */
+    ts_tensor **copies;     /* by tensor */
 } walk;
 
 /* Whether a gradient flows through this use of a tensor: no ts_stop_gradient on the way to its storage. */
@@ -59,12 +61,15 @@ static void step(walk *w, ts_node *n)
         any_want = any_want || want[k];
     }
     if (!any_dy || !any_want) return;
-    ts_scope(w->g, "%s", n->name); /* so that errors and profiles name the layer */
     if (!n->op->grad) {
+        ts_scope(w->g, "%s", n->name);
         ts_graph_fail(w->g, TS_ERR_UNSUPPORTED, n->op->name, "has no gradient");
         return;
     }
-    n->op->grad(n, dy, want, dx);
+    if (n->segment > 0 && !w->again[n->index]) ts_segment_copy(w->g, n->segment, w->nodes, w->again, w->copies);
+    if (n->segment > 0 && !w->again[n->index]) return; /* the graph keeps the error */
+    ts_scope(w->g, "%s", n->name);                     /* so that errors and profiles name the layer */
+    n->op->grad(n->segment > 0 ? w->again[n->index] : n, dy, want, dx);
     for (int k = 0; k < n->nin; k++)
         if (want[k]) accumulate(w, n->in[k], dx[k]);
 }
@@ -84,10 +89,16 @@ bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts
         ts_graph_fail(g, TS_ERR_SHAPE, "grad", "the loss must be one number, it is %s", ts_shape_text(loss).s);
         return false;
     }
+    if (g->segment > 0) {
+        ts_graph_fail(g, TS_ERR_ARGUMENT, "grad", "a gradient cannot be taken inside a segment that is computed again");
+        return false;
+    }
     walk w = {.g = g, .tensors = g->tensor_count, .nodes = g->node_count};
     w.depends = calloc((size_t)w.tensors, sizeof *w.depends);
     w.grad = calloc((size_t)w.tensors, sizeof(ts_tensor *));
-    if (w.depends && w.grad) {
+    w.again = calloc((size_t)w.nodes + 1, sizeof(ts_node *));
+    w.copies = calloc((size_t)w.tensors, sizeof(ts_tensor *));
+    if (w.depends && w.grad && w.again && w.copies) {
         mark(&w, count, params);
         ts_tensor *root = ts_root(loss);
         w.grad[root->state->index] =
@@ -99,6 +110,8 @@ bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts
     }
     free(w.depends);
     free(w.grad);
+    free(w.again);
+    free(w.copies);
     return g->error.code == TS_OK;
 }
 

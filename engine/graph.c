@@ -120,6 +120,8 @@ ts_node *ts_node_new(ts_graph *g, const ts_op *op, int nin, ts_tensor *const *in
     n->op = op;
     n->graph = g;
     n->attr = copy;
+    n->attr_size = attr_size;
+    n->segment = g->segment;
     n->nin = nin;
     for (int i = 0; i < nin; i++) n->in[i] = in[i];
     snprintf(n->name, sizeof n->name, "%s", g->scope);

@@ -48,7 +48,9 @@ struct ts_node {
     ts_tensor *in[TS_MAX_IN]; /* NULL where an optional input is absent */
     ts_tensor *out[TS_MAX_OUT];
     int nin, nout;
-    void *attr;    /* the op's own struct, owned by the graph */
+    void *attr; /* the op's own struct, owned by the graph */
+    size_t attr_size;
+    int segment;   /* of those that are computed again for the gradient; 0: none */
     bool absorbed; /* its work was folded into another node */
     ts_graph *graph;
     char name[64];
@@ -97,6 +99,7 @@ struct ts_graph {
     ts_node **nodes;
     int64_t node_count, node_room;
     char scope[48];
+    int segment, segment_count; /* the one being described; all */
     bool frozen;
 };
 
@@ -105,6 +108,9 @@ ts_tensor *ts_root(ts_tensor *t);
 const ts_tensor *ts_root_const(const ts_tensor *t);
 /* ts_grad of loss times `seed` (1); NULL: 1. */
 bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts_tensor *const *params, ts_tensor **grads);
+/* Describes the nodes of a segment again, of the first `count` of the graph: nodes[i] is set to the copy of node i, tensors[i] to
+ * that of tensor i. */
+void ts_segment_copy(ts_graph *g, int segment, int64_t count, ts_node **nodes, ts_tensor **tensors);
 bool ts_graph_append_node(ts_graph *g, ts_node *n);
 ts_tensor *ts_tensor_new(ts_graph *g, ts_type type, int ndim, const int64_t *shape);
 

@@ -42,6 +42,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
 typedef struct {
     ts_mae_config config;
     ts_params *params; /* no prefix; belongs to the caller */
+    bool recompute;    /* each block is a segment (ts_recompute_begin): training in less memory */
 } ts_mae;
 
 /* The index inputs of the graph, for B canvases with L = side^2 patches of which V are visible and T are predicted. */
@@ -81,6 +82,7 @@ typedef struct {
     int accumulate;            /* calls that make one step; zero: 1 */
     double weight_decay;       /* zero: 0.05, as published */
     double beta1, beta2;       /* zeros: 0.9, 0.95, as published */
+    bool recompute;            /* activations of the blocks are computed again and not kept: less memory, a quarter more time */
     double clip_norm;          /* zero: gradients are not clipped, as published */
     uint64_t seed;             /* of fresh weights: Xavier uniform, tokens normal(0.02), as published */
 } ts_mae_trainer_desc;

@@ -13,6 +13,7 @@ typedef struct {
     ts_params *params;
     const char *prefix; /* "blocks", "decoder_blocks" */
     int width, depth, heads, mlp;
+    bool recompute;
 } blocks_desc;
 
 static ts_tensor *vector(ts_graph *g, ts_params *ps, const char *layer, const char *part, int64_t n)
@@ -60,7 +61,11 @@ static ts_tensor *block(const blocks_desc *d, int number, ts_tensor *x)
 
 static ts_tensor *blocks(const blocks_desc *d, ts_tensor *x)
 {
-    for (int i = 0; i < d->depth; i++) x = block(d, i, x);
+    for (int i = 0; i < d->depth; i++) {
+        if (d->recompute) ts_recompute_begin(d->g);
+        x = block(d, i, x);
+        if (d->recompute) ts_recompute_end(d->g);
+    }
     return x;
 }
 
@@ -91,7 +96,7 @@ ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const 
     ts_tensor *place = ts_gather(g, rows_of(g, ps, "pos_embed", 1 + patches, d), index->place, NULL);
     x = ts_add(g, x, place); // (B, 1+V, D)
 
-    x = blocks(&(blocks_desc){g, ps, "blocks", c->dim, c->depth, c->heads, c->mlp}, x);
+    x = blocks(&(blocks_desc){g, ps, "blocks", c->dim, c->depth, c->heads, c->mlp, m->recompute}, x);
     return norm(g, ps, "norm", x, d);
 }
 
@@ -106,7 +111,7 @@ ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const
     x = ts_gather(g, x, index->slot, rows_of(g, ps, "mask_token", 1, e));  // (B, 1+L, E): each patch at its place again
     x = ts_add(g, x, rows_of(g, ps, "decoder_pos_embed", 1 + patches, e)); // the same positions for every canvas
 
-    blocks_desc d = {g, ps, "decoder_blocks", c->decoder_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp};
+    blocks_desc d = {g, ps, "decoder_blocks", c->decoder_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp, m->recompute};
     x = blocks(&d, x);
     x = norm(g, ps, "decoder_norm", x, e);
     x = ts_gather(g, x, index->row, NULL);                // (B, T, E): the class token, and what is not asked for, left out

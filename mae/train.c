@@ -100,6 +100,7 @@ static bool make(ts_mae_trainer *t, ts_error *err)
     const ts_mae_trainer_desc *d = &t->desc;
     ts_mae_config *c = &t->mae.config;
     *c = d->config;
+    t->mae.recompute = d->recompute;
     if (d->weights && !ts_mae_config_read(d->weights, d->config.heads, d->config.decoder_heads, false, c, err)) return false;
     if (c->side < 1 || c->patch < 1 || c->heads < 1 || c->decoder_heads < 1 || c->dim % c->heads ||
         c->decoder_dim % c->decoder_heads)

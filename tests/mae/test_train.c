@@ -289,6 +289,71 @@ static void parts_resume_to_the_same_bits(void **state)
     close_case(&c);
 }
 
+/* ---- activations computed again ---- */
+
+/* The same steps, but for rounding where an activation folds otherwise, in much less memory. */
+static void check_recompute(ts_device *dev)
+{
+    golden_case c = open_case();
+    ts_error err = {0};
+    ts_mae_trainer_desc desc = {
+        .weights = c.model, .config = {.heads = 4, .decoder_heads = 4}, .batch = BATCH, .visible = VISIBLE};
+    ts_mae_trainer *kept = ts_mae_trainer_new(dev, &desc, &err);
+    desc.recompute = true;
+    ts_mae_trainer *again = ts_mae_trainer_new(dev, &desc, &err);
+    if (!kept || !again) fail_msg("%s", err.text);
+    for (int i = 0; i < 3; i++) {
+        const double a = step_in_parts(kept, &c, 1), b = step_in_parts(again, &c, 1);
+        if (!(fabs(a - b) < 1e-5)) fail_msg("loss of step %d is %.7f, %.7f with activations kept", i, b, a);
+    }
+    assert_near(kept, again, 1e-3);
+    ts_mae_trainer_free(kept);
+    ts_mae_trainer_free(again);
+    close_case(&c);
+}
+
+static void computes_again(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    check_recompute(dev);
+    /* A deeper model, to see the memory of its activations. */
+    ts_error err = {0};
+    ts_mae_trainer_desc desc = {.config = {.patch = 8,
+                                           .side = 8,
+                                           .dim = 64,
+                                           .depth = 12,
+                                           .heads = 4,
+                                           .mlp = 256,
+                                           .decoder_dim = 64,
+                                           .decoder_depth = 4,
+                                           .decoder_heads = 4,
+                                           .decoder_mlp = 256,
+                                           .codes = 64},
+                                .batch = 32,
+                                .visible = 16};
+    ts_mae_trainer *kept = ts_mae_trainer_new(dev, &desc, &err);
+    desc.recompute = true;
+    ts_mae_trainer *again = ts_mae_trainer_new(dev, &desc, &err);
+    if (!kept || !again) fail_msg("%s", err.text);
+    const ts_exec_info a = ts_mae_trainer_about(kept), b = ts_mae_trainer_about(again);
+    if (!(b.arena_bytes < a.arena_bytes / 2))
+        fail_msg("%.1f MB where activations are computed again, %.1f MB where they are kept", 1e-6 * (double)b.arena_bytes,
+                 1e-6 * (double)a.arena_bytes);
+    assert_true(b.flops > 1.2 * a.flops && b.flops < 1.4 * a.flops);
+    ts_mae_trainer_free(kept);
+    ts_mae_trainer_free(again);
+    ts_device_free(dev);
+}
+
+static void computes_again_on_vulkan(void **state)
+{
+    (void)state;
+    ts_device *dev = test_vulkan(TS_F32);
+    if (!dev) skip();
+    check_recompute(dev);
+}
+
 /* Two steps, saved, resumed elsewhere: the third step is that of a training that was never stopped. */
 static void resumes_to_the_same_bits(void **state)
 {
@@ -330,6 +395,8 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(on_host),
                                        cmocka_unit_test(on_vulkan),
                                        cmocka_unit_test(resumes_to_the_same_bits),
+                                       cmocka_unit_test(computes_again),
+                                       cmocka_unit_test(computes_again_on_vulkan),
                                        cmocka_unit_test(parts_make_a_batch),
                                        cmocka_unit_test(parts_make_a_batch_on_vulkan),
                                        cmocka_unit_test(parts_resume_to_the_same_bits),
