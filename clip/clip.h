@@ -189,6 +189,127 @@ void ts_clip_lines_free(char **lines, int count);
 /* Names that are empty or stand twice are an error that says which. */
 bool ts_clip_check_names(const char *const *names, int count, ts_error *err);
 
+/* ---- prompts at work ------------------------------------------------------------------------------------------- */
+
+/* The methods of prompt tuning by name, in a fixed order; false past the end. What is told is the method's own. */
+typedef struct {
+    const char *name, *about; /* "coop"; one line with its source */
+    const char *settings;     /* keys that it takes, a space between */
+    const char *optimizer;    /* "sgd", "adam" */
+    double lr;                /* highest rate, for its own batch */
+    double momentum, weight_decay;
+    int batch, epochs; /* epochs: with 16 pictures a class */
+    bool crop;         /* trained on random crops and flips */
+} ts_clip_method;
+bool ts_clip_method_at(int i, ts_clip_method *out);
+/* The keys of settings that there are, with what they mean; false past the end. */
+bool ts_clip_setting_at(int i, const char **key, const char **about);
+
+/* A tuned prompt with class names, on a frozen model: what makes logits of pictures. */
+typedef struct ts_clip_prompt ts_clip_prompt;
+
+/* What work of some length calls now and then with how much of it is done. */
+typedef void (*ts_clip_progress)(void *ctx, int64_t done, int64_t total);
+
+/* `file`: a prompt file of the tuner's, or a published checkpoint (CoOp's and CoCoOp's model.pth.tar-N, VP's checkpoint.pth.tar),
+ * only read within this call. names: the classes; NULL: those it was trained with, where the file says them. A prompt of another
+ * model, context per class for other classes, and names too long for the context (unless `cut`) are errors. clip and tokenizer
+ * must outlive the prompt. */
+ts_clip_prompt *ts_clip_prompt_open(ts_clip *c, const ts_tokenizer *t, const ts_weights *file, const char *const *names,
+                                    int classes, bool cut, ts_error *err);
+void ts_clip_prompt_free(ts_clip_prompt *p);
+
+typedef struct {
+    const char *method;
+    int classes;
+    const char *const *names;
+    int side;      /* of the pictures that it takes */
+    bool plain;    /* a picture's features are the frozen model's own (ts_clip_encode_images) */
+    bool pictured; /* ts_clip_prompt_picture shows something */
+    int vectors;   /* context vectors, for ts_clip_prompt_words; those of all classes where each has its own */
+    int trained;   /* numbers that were learned */
+} ts_clip_prompt_info;
+ts_clip_prompt_info ts_clip_prompt_about(const ts_clip_prompt *p);
+/* pixels (count, side, side, 3), normalised -> features (count, embed), unit rows. */
+bool ts_clip_prompt_features(ts_clip_prompt *p, const float *pixels, int64_t count, float *features, ts_error *err);
+/* features (count, embed) -> logits (count, classes). */
+bool ts_clip_prompt_logits(ts_clip_prompt *p, const float *features, int64_t count, float *logits, ts_error *err);
+/* The `each` symbols whose embeddings are nearest to each of the context vectors first ... first + count - 1, nearest first
+ * (CoOp, arXiv 2109.01134, table 4) -> out (count, each). */
+typedef struct {
+    int symbol;     /* for ts_tokenizer_symbol */
+    float distance; /* Euclidean */
+} ts_clip_word;
+bool ts_clip_prompt_words(ts_clip_prompt *p, int first, int count, int each, ts_clip_word *out, ts_error *err);
+/* What is added to every picture, drawn over grey, image x image; for methods of pixels. */
+bool ts_clip_prompt_picture(ts_clip_prompt *p, ts_image *out, ts_error *err);
+/* The features (count, embed) of a split's pictures, read on `threads` threads: of a prompt, or with p NULL the plain ones. A
+ * picture that cannot be read is an error that names it. */
+bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *split, int threads, ts_clip_progress progress,
+                            void *ctx, float *features, ts_error *err);
+
+/* ---- tuning ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *key, *value; /* "context", "4"; see ts_clip_setting_at */
+} ts_clip_setting;
+
+/* How a prompt is trained. Zero: as the method's authors did; where zero has a meaning of its own, a negative number says it. */
+typedef struct {
+    double lr, momentum, weight_decay; /* momentum: Adam's beta1 */
+    int batch, epochs;
+    int warmup; /* epochs, or steps where the rate changes each step */
+    int crop;   /* 1: random crops and flips; -1: the pictures as at test, so that what is frozen is computed once */
+} ts_clip_recipe;
+
+typedef struct {
+    const char *method;
+    const ts_clip_setting *settings;
+    int setting_count;
+    ts_clip_recipe recipe;
+    ts_clip *clip; /* these must outlive the tuner; the device must not store fp16 */
+    const ts_tokenizer *tokenizer;
+    const ts_clip_data *data;  /* its training pictures are learned from */
+    int shots;                 /* pictures a class, for the recipe's epochs and the file; 0: all there are */
+    uint64_t seed;             /* of everything random: same seed, device and build, same bits */
+    bool cut;                  /* class names that are too long are cut */
+    int threads;               /* that read pictures; zero: 1 */
+    uint64_t memory;           /* bytes for activations; more classes or pictures go in chunks; zero: 1 GiB */
+    uint64_t cache;            /* bytes of decoded pictures to keep; zero: 512 MiB */
+    ts_clip_progress progress; /* of frozen features computed before the first step; NULL: none */
+    void *ctx;
+} ts_clip_tuner_desc;
+
+typedef struct ts_clip_tuner ts_clip_tuner;
+
+ts_clip_tuner *ts_clip_tuner_new(const ts_clip_tuner_desc *desc, ts_error *err);
+void ts_clip_tuner_free(ts_clip_tuner *t);
+
+typedef struct {
+    int64_t step, steps, epoch_steps; /* done, in all, in an epoch */
+    ts_clip_recipe recipe;            /* as it is: zero is zero */
+    const char *optimizer;
+    bool by_step;      /* the rate changes each step, not each epoch */
+    bool features;     /* the pictures' features are computed once, before the first step */
+    int chunks;        /* in which the class prompts go */
+    int micro_batches; /* of a step */
+} ts_clip_tuner_info;
+ts_clip_tuner_info ts_clip_tuner_about(const ts_clip_tuner *t);
+
+typedef struct {
+    int64_t step; /* its number, from 1 */
+    double loss, accuracy, lr;
+    double waited_ms; /* for pictures */
+} ts_clip_tuned;
+/* One step of the recipe. A loss that is not finite is told in `out` and leaves the parameters as they were. */
+bool ts_clip_tuner_step(ts_clip_tuner *t, ts_clip_tuned *out, ts_error *err);
+/* The prompt as it stands, for measuring between steps; the tuner's. */
+ts_clip_prompt *ts_clip_tuner_prompt(ts_clip_tuner *t);
+/* A prompt file, whole or not at all; `checkpoint`: with what ts_clip_tuner_resume needs. */
+bool ts_clip_tuner_save(ts_clip_tuner *t, const char *path, bool checkpoint, ts_error *err);
+/* Goes on where the checkpoint was written, to the same bits. The description must be the same. */
+bool ts_clip_tuner_resume(ts_clip_tuner *t, const ts_weights *checkpoint, ts_error *err);
+
 #ifdef __cplusplus
 }
 #endif
