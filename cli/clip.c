@@ -11,6 +11,8 @@ static const struct {
     {"classify", "which of the classes that you name is on a picture", ts_clip_cmd_classify},
     {"search", "the pictures of a folder most like a text or a picture", ts_clip_cmd_search},
     {"embed", "features of pictures or texts, to a file", ts_clip_cmd_embed},
+    {"tune", "learn a prompt for your classes from a few pictures", ts_clip_cmd_tune},
+    {"eval", "measure prompts, and the zero-shot classifier, on test pictures", ts_clip_cmd_eval},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

@@ -12,6 +12,8 @@
 int ts_clip_cmd_classify(int argc, char **argv);
 int ts_clip_cmd_embed(int argc, char **argv);
 int ts_clip_cmd_search(int argc, char **argv);
+int ts_clip_cmd_tune(int argc, char **argv);
+int ts_clip_cmd_eval(int argc, char **argv);
 
 /* ---- clip_open.c ------------------------------------------------------------------------------------------------ */
 
