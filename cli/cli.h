@@ -126,8 +126,8 @@ void ts_paths_free(char **paths, int count);
 
 /* ---- plot.c ------------------------------------------------------------------------------------------------- */
 
-/* Writes a number (digits, sign, point, e, k, M) into a picture, 8 pixels a letter and 10 high, dark grey, its upper edge at y. `x`
- * is the left edge or, with `right`, the right one. */
+/* Writes a number (digits, sign, point, e, k, M) into a picture, 8 pixels a letter and 10 high, dark grey, its upper edge at y.
+ * `x` is the left edge or, with `right`, the right one. */
 void ts_plot_text(ts_image *img, int x, int y, bool right, const char *words);
 
 /* ---- jobs.c ------------------------------------------------------------------------------------------------- */
