@@ -139,7 +139,7 @@ static void quick(void **state)
     assert_non_null(text);
     for (int kind = 0; kind < 3; kind++) {
         for (int i = 0; i < LETTERS; i++)
-            text[i] = kind == 0 ? 'x' : kind == 1 ? (char)('a' + (i % 26) * (i % 7919) % 26) : i % 6 ? 'e' : ' ';
+            text[i] = (char)(kind == 0 ? 'x' : kind == 1 ? 'a' + (i % 26) * (i % 7919) % 26 : i % 6 ? 'e' : ' ');
         text[LETTERS] = '\0';
         ts_error err = {0};
         int32_t *out;
