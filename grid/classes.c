@@ -297,7 +297,7 @@ const char *ts_figure_class_name(int number)
 /* The light of another lamp: each channel takes a share of the one before it, contrast fades, and the sensor is noisy. */
 static void other_light(ts_random *r, float shift, ts_image *img)
 {
-    float share = 0.8f * shift, fade = 1 - 0.3f * shift, grain = 90 * shift;
+    float share = 0.9f * shift, fade = 1 - 0.3f * shift, grain = 16 * shift;
     int64_t pixels = (int64_t)img->width * img->height;
     for (int64_t i = 0; i < pixels; i++) {
         uint8_t *v = img->data + i * 3;
@@ -313,7 +313,7 @@ static void other_light(ts_random *r, float shift, ts_image *img)
 /* Small shapes of no class, under the thing. */
 static void clutter(ts_random *r, float shift, ts_scene *s)
 {
-    int count = (int)(shift * ts_random_real(r, 0, 5));
+    int count = (int)(shift * ts_random_real(r, 0, 4));
     for (int i = 0; i < count && i < TS_SCENE_OBJECTS - 1; i++) {
         thing t = {.kind = TS_PAINT_FLAT};
         t.shape = ts_random_int(r, 4, SHAPE_COUNT - 1);
@@ -347,7 +347,7 @@ bool ts_figure_class_draw(int number, int side, float shift, uint64_t seed, ts_i
     float radius = ts_random_real(&r, 0.24f - 0.08f * shift, 0.38f - 0.1f * shift), edge = 0.9f * radius + 0.03f;
     float x = ts_random_real(&r, edge, 1 - edge), y = ts_random_real(&r, edge, 1 - edge);
     put(&r, &t, radius, x, y, ts_random_chance(&r, 0.3f + 0.5f * shift), &s);
-    if (t.kind == TS_PAINT_FLAT && ts_random_chance(&r, 0.7f * shift)) hollow(&r, &s);
+    if (t.kind == TS_PAINT_FLAT && ts_random_chance(&r, 0.4f * shift)) hollow(&r, &s);
     ts_draw_scene(&s, 0, out, (ts_cell){0, 0, side, side});
     other_light(&r, shift, out);
     return true;
