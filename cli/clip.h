@@ -54,8 +54,9 @@ bool ts_clip_use_texts(ts_clip_use *u, const char *const *texts, int count, floa
 typedef struct {
     char **path;
     int count;
-    char **problem; /* (count): why a picture could not be read; NULL: it could, or was not tried yet */
-    int broken;     /* how many could not */
+    char **problem;         /* (count): why a picture could not be read; NULL: it could, or was not tried yet */
+    int broken;             /* how many could not */
+    ts_clip_prompt *prompt; /* whose features of pictures are wanted; NULL: the model's own */
     /* Where set, called after each batch: the first `done` of those asked for are encoded, or broken. */
     void (*encoded)(void *data, int done);
     void *data;

@@ -1,5 +1,6 @@
 /* clip_classify.c - `tessera clip classify`: which of the classes named on the command line is on a picture, by CLIP's zero-shot
- * classifier (paper, section 3.1.4): a class is the mean of what the text tower makes of its name in every template. */
+ * classifier (paper, section 3.1.4), where a class is the mean of what the text tower makes of its name in every template, or by
+ * a prompt that was tuned. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ typedef struct {
 typedef struct {
     ts_clip_use use;
     ts_words rest, classes, template;
-    const char *classes_file, *classes_from, *templates_file;
+    const char *classes_file, *classes_from, *templates_file, *prompt_file;
     int top;
     /* the work */
     char **class_name;
@@ -28,6 +29,7 @@ typedef struct {
     int template_count;
     char **template_lines;
     int template_line_count;
+    ts_clip_prompt *prompt; /* NULL: zero-shot */
     ts_clip_pictures pictures;
     float *class_features; /* (classes, embed), unit rows */
     float *features;       /* (pictures, embed) */
@@ -48,16 +50,19 @@ static int parse(classify *c, int argc, char **argv)
         {'t', "template", "TEXT", TS_OPT_WORDS, &c->template, 0, 0,
          "what a class's name is put into, at {}; repeated, they are averaged; \"a photo of a {}.\""},
         {0, "templates", "FILE", TS_OPT_TEXT, &c->templates_file, 0, 0, "templates, one a line"},
+        {'p', "prompt", "FILE", TS_OPT_TEXT, &c->prompt_file, 0, 0,
+         "a prompt of tessera clip tune, in place of templates; its classes are those it was tuned with, unless you name others"},
         {'k', "top", "N", TS_OPT_INT, &c->top, 1, 1000000, "how many classes to show of each picture, the likeliest; 5"},
         {0, "cut", NULL, TS_OPT_FLAG, &c->use.cut, 0, 0, "cut a text that is too long for the model"},
     };
     return ts_options_parse(
         &(ts_command){.name = name,
-                      .usage = "PICTURE|FOLDER ... --classes LIST --model FILE [options]",
+                      .usage = "PICTURE|FOLDER ... --classes LIST|--prompt FILE --model FILE [options]",
                       .summary = "tells which of the classes that you name is on each picture, and how likely",
                       .example = "  tessera clip classify photo.jpg --model ViT-B-32.pt --classes \"cat,dog,fire engine\"\n"
                                  "  tessera clip classify photos/ --model ViT-B-32.pt --classes-file names.txt \\\n"
-                                 "      --template \"a photo of a {}.\" --template \"a drawing of a {}.\" --top 1 --json\n",
+                                 "      --template \"a photo of a {}.\" --template \"a drawing of a {}.\" --top 1 --json\n"
+                                 "  tessera clip classify photos/ --model ViT-B-32.pt --prompt flowers-coop/prompt.safetensors\n",
                       .options = options,
                       .count = sizeof options / sizeof *options,
                       .rest = &c->rest,
@@ -70,7 +75,9 @@ static int parse(classify *c, int argc, char **argv)
 
 static int check_usage(const classify *c)
 {
-    if (c->classes.count == 0 && !c->classes_file && !c->classes_from)
+    if (c->prompt_file && (c->template.count || c->templates_file))
+        return ts_usage_error(name, "--prompt is in place of templates: name one or the other");
+    if (!c->prompt_file && c->classes.count == 0 && !c->classes_file && !c->classes_from)
         return ts_usage_error(name, "classes are missing: --classes LIST, --classes-file FILE or --classes-from DIR");
     if (!c->use.model) return ts_usage_error(name, "--model FILE is missing: a CLIP");
     return -1;
@@ -127,7 +134,8 @@ static bool list_classes(classify *c, ts_error *err)
     for (int i = 0; i < c->classes.count; i++)
         if (!add_list(c, c->classes.items[i], err)) return false;
     return (!c->classes_file || add_file(c, err)) && (!c->classes_from || add_folder(c, err)) &&
-           ts_clip_check_names((const char *const *)c->class_name, c->class_count, err);
+           ((c->prompt_file && c->class_count == 0) ||
+            ts_clip_check_names((const char *const *)c->class_name, c->class_count, err));
 }
 
 static bool add_template(classify *c, const char *text, ts_error *err)
@@ -152,9 +160,26 @@ static bool list_templates(classify *c, ts_error *err)
     return ok;
 }
 
+/* The prompt, and where no classes are named, its own. */
+static bool open_prompt(classify *c, ts_error *err)
+{
+    if (!ts_check_readable(c->prompt_file, "prompt", err)) return false;
+    const char *const *names = c->class_count ? (const char *const *)c->class_name : NULL;
+    ts_weights *w = ts_weights_open(c->prompt_file, err);
+    c->prompt = w ? ts_clip_prompt_open(c->use.clip, c->use.tokenizer, w, names, c->class_count, c->use.cut, err) : NULL;
+    ts_weights_free(w);
+    if (!c->prompt) return false;
+    const ts_clip_prompt_info about = ts_clip_prompt_about(c->prompt);
+    for (int i = 0; !names && i < about.classes; i++)
+        if (!add_class(c, about.names[i], strlen(about.names[i]), err)) return false;
+    c->pictures.prompt = c->prompt;
+    return true;
+}
+
 /* The classes' features, some classes at a time so that the progress can be seen. */
 static bool make_classes(classify *c, ts_error *err)
 {
+    if (c->prompt_file) return open_prompt(c, err);
     const size_t embed = (size_t)c->use.config.embed;
     const int texts = c->template_count ? c->template_count : 1, step = texts < TEXTS_A_STEP ? TEXTS_A_STEP / texts : 1;
     c->class_features = malloc((size_t)c->class_count * embed * sizeof *c->class_features);
@@ -187,7 +212,8 @@ static bool look(classify *c, ts_error *err)
     if (!ts_clip_pictures_encode(&c->use, &c->pictures, NULL, c->pictures.count, c->features, err) ||
         !ts_clip_pictures_tell(&c->use, &c->pictures, err))
         return false;
-    ts_clip_logits(c->use.clip, c->features, (int64_t)count, c->class_features, c->class_count, c->logits);
+    if (!c->prompt) ts_clip_logits(c->use.clip, c->features, (int64_t)count, c->class_features, c->class_count, c->logits);
+    else if (!ts_clip_prompt_logits(c->prompt, c->features, (int64_t)count, c->logits, err)) return false;
     c->picture_ms = ts_now_ms() - start;
     return true;
 }
@@ -268,7 +294,8 @@ static bool print_report(const classify *c, ts_error *err)
     bool ok = all && cJSON_AddStringToObject(all, "model", c->use.model) &&
               cJSON_AddStringToObject(all, "device", ts_device_about(c->use.dev)->name) &&
               cJSON_AddNumberToObject(all, "classes", c->class_count) &&
-              cJSON_AddNumberToObject(all, "templates", c->template_count ? c->template_count : 1) &&
+              (c->prompt ? cJSON_AddStringToObject(all, "prompt", c->prompt_file)
+                         : cJSON_AddNumberToObject(all, "templates", c->template_count ? c->template_count : 1)) &&
               (pictures = cJSON_AddArrayToObject(all, "pictures"));
     for (int i = 0; ok && i < c->pictures.count; i++) ok = c->pictures.problem[i] || add_picture(c, i, pictures);
     ok = ok && ts_clip_pictures_report(&c->pictures, all) && (ms = cJSON_AddObjectToObject(all, "ms")) &&
@@ -292,6 +319,7 @@ static int run(classify *c)
 static void classify_clear(classify *c)
 {
     ts_clip_pictures_clear(&c->pictures);
+    ts_clip_prompt_free(c->prompt);
     ts_clip_use_close(&c->use);
     ts_words_free(&c->rest);
     ts_words_free(&c->classes);

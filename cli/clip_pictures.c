@@ -194,6 +194,12 @@ static void give_back(reader *r, int at, int n)
     pthread_mutex_unlock(&r->lock);
 }
 
+static bool encode(ts_clip_use *u, const reader *r, const float *pixels, int count, float *rows, ts_error *err)
+{
+    return r->p->prompt ? ts_clip_prompt_features(r->p->prompt, pixels, count, rows, err)
+                        : ts_clip_encode_images(u->clip, pixels, count, rows, err);
+}
+
 static bool encode_all(ts_clip_use *u, reader *r, float *features, ts_error *err)
 {
     const size_t embed = (size_t)u->config.embed;
@@ -207,7 +213,7 @@ static bool encode_all(ts_clip_use *u, reader *r, float *features, ts_error *err
         int kept[BATCH];
         const int good = take_batch(r, at, n, kept, err);
         if (good > 0) ts_clip_use_announce(u);
-        ok = good == 0 || (good > 0 && ts_clip_encode_images(u->clip, place_of(r, at), good, rows, err));
+        ok = good == 0 || (good > 0 && encode(u, r, place_of(r, at), good, rows, err));
         for (int i = 0; ok && i < good; i++)
             memcpy(features + (size_t)picture_of(r, kept[i]) * embed, rows + (size_t)i * embed, embed * sizeof *rows);
         give_back(r, at, n);
@@ -230,7 +236,8 @@ bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *whi
 {
     if (count == 0) return true;
     pthread_t thread[MAX_THREADS];
-    reader r = {.p = p, .which = which, .count = count, .side = u->config.image};
+    reader r = {
+        .p = p, .which = which, .count = count, .side = p->prompt ? ts_clip_prompt_about(p->prompt).side : u->config.image};
     const int places = count < 2 * BATCH ? count : 2 * BATCH;
     r.pixels = malloc((size_t)places * (size_t)r.side * (size_t)r.side * 3 * sizeof *r.pixels);
     if (!r.pixels) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d pictures of %d pixels a side", places, r.side);

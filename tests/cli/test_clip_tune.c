@@ -299,6 +299,35 @@ static void methods(void **state)
     ts_image_clear(&img);
 }
 
+/* What a tuned prompt says of pictures, of its own classes and of others. */
+static void classify(void **state)
+{
+    (void)state;
+    need_model();
+    static const char *const by[] = {"upt", "cocoop"}; /* of test `methods` */
+    const char *rose = kept_path("data/red_rose/1.png");
+    for (int i = 0; i < 2; i++) {
+        const char *prompt = kept_path(by[i]);
+        char file[600];
+        snprintf(file, sizeof file, "%s/prompt.safetensors", prompt);
+        cJSON *o = report(program_run("clip", "classify", rose, WITH_MODEL, "--prompt", file, "--json", NULL));
+        assert_int_equal(number(o, "classes"), CLASSES);
+        const cJSON *guesses = cJSON_GetObjectItem(cJSON_GetArrayItem(cJSON_GetObjectItem(o, "pictures"), 0), "classes");
+        double sum = 0;
+        for (int k = 0; k < CLASSES; k++) sum += number(cJSON_GetArrayItem(guesses, k), "probability");
+        assert_true(fabs(sum - 1) < 1e-5);
+        cJSON_Delete(o);
+        program_result r = program_run("clip", "classify", rose, WITH_MODEL, "--prompt", file, "--classes", "cat,dog", NULL);
+        if (r.status != 0 || !strstr(r.out, "dog")) fail_msg("%s%s", r.out, r.err);
+        program_free(&r);
+    }
+    char own[600];
+    snprintf(own, sizeof own, "%s/prompt.safetensors", kept_path("coop"));
+    assert_refused(program_run("clip", "classify", rose, WITH_MODEL, "--prompt", own, "--classes", "cat,dog", NULL), 1,
+                   "cannot serve 2");
+    assert_refused(program_run("clip", "classify", rose, WITH_MODEL, "--prompt", own, "--template", "a {}", NULL), 2, "--prompt");
+}
+
 static void gone_wrong(void **state)
 {
     (void)state;
@@ -367,8 +396,8 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folder), cmocka_unit_test(stopped), cmocka_unit_test(killed),
-                                       cmocka_unit_test(seeds),  cmocka_unit_test(methods), cmocka_unit_test(gone_wrong),
-                                       cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),     cmocka_unit_test(stopped), cmocka_unit_test(killed),
+                                       cmocka_unit_test(seeds),      cmocka_unit_test(methods), cmocka_unit_test(classify),
+                                       cmocka_unit_test(gone_wrong), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("clip tune", tests, NULL, NULL);
 }
