@@ -87,19 +87,27 @@ static void assign(const float *book, int codes, int width, const float *latents
 bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err)
 {
     enum { ROUNDS = 10 };
-    const size_t values = (size_t)codes * (size_t)width;
+    const size_t row = (size_t)width, values = (size_t)codes * row;
     uint8_t *none = calloc((size_t)codes, 1);
     double *sum = malloc(values * sizeof *sum);
     int64_t *count = malloc((size_t)codes * sizeof *count);
-    bool ok = (none && sum && count) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && ts_vqgan_revive(book, codes, width, none, latents, places, seed, err);
+    bool ok = false;
+    if (!none || !sum || !count) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        goto done;
+    }
+    ok = ts_vqgan_revive(book, codes, width, none, latents, places, seed, err);
     for (int round = 0; ok && round < ROUNDS; round++) {
         memset(sum, 0, values * sizeof *sum);
         memset(count, 0, (size_t)codes * sizeof *count);
         assign(book, codes, width, latents, places, sum, count);
-        for (size_t i = 0; i < values; i++)
-            if (count[i / (size_t)width] > 0) book[i] = (float)(sum[i] / (double)count[i / (size_t)width]);
+        for (int k = 0; k < codes; k++) {
+            const double share = (double)count[k];
+            const size_t at = (size_t)k * row;
+            for (size_t j = at; share > 0 && j < at + row; j++) book[j] = (float)(sum[j] / share);
+        }
     }
+done:
     free(none);
     free(sum);
     free(count);

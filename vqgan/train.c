@@ -170,8 +170,12 @@ static bool gather_latents(ts_vqgan_trainer *t, ts_error *err)
     const ts_vqgan_config *c = &t->vqgan.config;
     const size_t row = (size_t)c->embed;
     float *latents = malloc((size_t)t->places * row * sizeof *latents), *book = malloc((size_t)c->codes * row * sizeof *book);
-    bool ok = (latents && book) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && ts_read(t->e, t->objective.latents, latents, err);
+    if (!latents || !book) {
+        free(latents);
+        free(book);
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    }
+    bool ok = ts_read(t->e, t->objective.latents, latents, err);
     uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
     float *to = t->pool + (size_t)(t->steps % POOL_STEPS) * POOL_EACH * row;
     for (int i = 0; ok && i < POOL_EACH; i++) {
