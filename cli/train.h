@@ -60,6 +60,7 @@ typedef struct {
     int64_t step;
     double loss, accuracy, lr, images_per_s, waiting;
     double reconstruction, codebook, codes_used; /* vqgan */
+    double loss_scale;                           /* fp16 */
     bool validation;                             /* loss, accuracy and codes_used are those of the validation */
 } ts_train_entry;
 

@@ -94,6 +94,7 @@ static const column columns[] = {
     {"codebook", NULL, AT(codebook)},
     {"codes_used", "validation_codes_used", AT(codes_used)},
     {"lr", NULL, AT(lr)},
+    {"loss_scale", NULL, AT(loss_scale)},
     {"images_per_s", NULL, AT(images_per_s)},
     {"waiting", NULL, AT(waiting)},
 };

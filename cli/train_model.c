@@ -165,6 +165,8 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
 {
     convert(m, batch->pixels);
     entry->accuracy = entry->reconstruction = entry->codebook = entry->codes_used = (double)NAN;
+    const double scale = m->mae ? ts_mae_trainer_loss_scale(m->mae) : ts_vqgan_trainer_loss_scale(m->vqgan);
+    entry->loss_scale = scale > 0 ? scale : (double)NAN;
     if (m->mae)
         return ts_vqgan_coder_encode(m->coder, batch->pixels, m->config->canvas, m->codes, err) &&
                ts_mae_trainer_step(m->mae, m->pixels, batch->keep, m->codes, lr, &entry->loss, &entry->accuracy, err);

@@ -125,6 +125,7 @@ static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
         entry->reconstruction += part.reconstruction / parts;
         entry->codebook += part.codebook / parts;
         entry->codes_used = part.codes_used;
+        entry->loss_scale = part.loss_scale;
     }
     return true;
 }

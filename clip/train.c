@@ -294,7 +294,8 @@ bool ts_clip_trainer_step(ts_clip_trainer *t, const float *pixels, const int32_t
                           double *accuracy, ts_error *err)
 {
     if (!ts_optimizer_set(t->optimizer, t->train.e, t->steps + 1, lr, err) ||
-        !run(t, &t->train, pixels, tokens, loss, accuracy, err) || !clamp_scale(t, err))
+        !run(t, &t->train, pixels, tokens, loss, accuracy, err) || !ts_optimizer_update(t->optimizer, t->train.e, err) ||
+        !clamp_scale(t, err))
         return false;
     t->steps++;
     return true;

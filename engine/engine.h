@@ -348,7 +348,8 @@ ts_tensor *ts_state(ts_graph *g, const char *name, ts_layout layout, int ndim, c
 
 /* One AdamW update in place (Loshchilov & Hutter 2017, arXiv 1711.05101, alg. 2, as PyTorch computes it):
  *   g = grad * scale; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; p = p (1 - lr wd) - lr (m / c1) / (sqrt(v / c2) + eps)
- * hyper (3): lr, c1 = 1 - b1^t, c2 = 1 - b2^t, written before each run; scale (1), or NULL: 1. Not differentiable. */
+ * hyper (3): lr, c1 = 1 - b1^t, c2 = 1 - b2^t, written before each run; scale (1), or NULL: 1; with a scale of 0 nothing changes.
+ * Not differentiable. On a device that stores fp16, all but the gradient must be kept in fp32, as states are. */
 typedef struct {
     double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
 } ts_adamw_desc;
@@ -375,7 +376,12 @@ typedef struct {
     double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
     double clip_norm;                       /* of all gradients together; 0: not clipped */
     int accumulate;                         /* runs whose gradients, averaged, make one update; zero: 1 */
-    bool (*frozen)(const char *name);       /* parameters that do not train; NULL: none */
+    /* Where the device stores fp16, gradients are computed of the loss times a scale, so that small ones are not lost, and
+     * divided by it before the update (Micikevicius et al. 2017, arXiv 1710.03740). When they are not finite the update is left
+     * out and the scale halved; after `scale_steps` updates it is doubled, up to 2^15. */
+    double loss_scale;                /* to begin with; zero: 2^15 */
+    int scale_steps;                  /* zero: 1000 */
+    bool (*frozen)(const char *name); /* parameters that do not train; NULL: none */
 } ts_optimizer_desc;
 typedef struct ts_optimizer ts_optimizer;
 ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, const ts_optimizer_desc *desc, ts_error *err);
@@ -386,9 +392,14 @@ ts_tensor *ts_optimizer_grad(const ts_optimizer *o, const char *name);
 /* Before the run of a step, or the last of its runs: the number of this step, from 1, and its learning rate. */
 bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err);
 /* After the last run of a step. Where several runs make a step they only add to the gradients' sums; this updates the parameters
- * and empties the sums. Else the run itself has updated, and there is nothing to do. */
-bool ts_optimizer_update(ts_optimizer *o, ts_error *err);
-/* The moments, as "optimizer.m.NAME" and "optimizer.v.NAME"; saved ones live until the next call or ts_optimizer_free. */
+ * and empties the sums. Else the run itself has updated. In fp16 it looks whether the gradients were finite, and sets the next
+ * scale; an error where they are not even unscaled. */
+bool ts_optimizer_update(ts_optimizer *o, ts_exec *e, ts_error *err);
+/* What the loss is multiplied by, and how many updates were left out; 0 and 0 where the device does not store fp16. */
+double ts_optimizer_scale(const ts_optimizer *o);
+int64_t ts_optimizer_skipped(const ts_optimizer *o);
+/* The moments, as "optimizer.m.NAME" and "optimizer.v.NAME", and the scale; saved ones live until the next call or
+ * ts_optimizer_free. */
 bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err);
 bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);
 

@@ -87,14 +87,15 @@ typedef enum { CALLER_FLOAT, CALLER_DOUBLE } caller_type;
 /* The caller's numbers in the device's storage, and back. */
 static void to_device(const ts_exec *e, const ts_tensor *t, caller_type type, const void *from, void *to)
 {
+    const ts_precision precision = ts_precision_of(e->dev, t);
     if (type == CALLER_FLOAT) {
-        ts_pack(from, t->layout, t->ndim, t->shape, e->dev->precision, e->dev->pack_panel, e->dev->threads, to);
+        ts_pack(from, t->layout, t->ndim, t->shape, precision, e->dev->pack_panel, e->dev->threads, to);
         return;
     }
     const double *v = from;
     for (int64_t i = 0; i < ts_count(t); i++) {
-        if (e->dev->precision == TS_F64) ((double *)to)[i] = v[i];
-        else if (e->dev->precision == TS_F16) ((uint16_t *)to)[i] = ts_f32_to_f16((float)v[i]);
+        if (precision == TS_F64) ((double *)to)[i] = v[i];
+        else if (precision == TS_F16) ((uint16_t *)to)[i] = ts_f32_to_f16((float)v[i]);
         else ((float *)to)[i] = (float)v[i];
     }
 }
@@ -102,7 +103,7 @@ static void to_device(const ts_exec *e, const ts_tensor *t, caller_type type, co
 static bool direct(const ts_exec *e, const ts_tensor *t, caller_type type)
 {
     bool plain = t->layout == TS_LAYOUT_PLAIN || !e->dev->limits;
-    return t->type == TS_I32 || (e->dev->precision == TS_F32 && type == CALLER_FLOAT && plain);
+    return t->type == TS_I32 || (ts_precision_of(e->dev, t) == TS_F32 && type == CALLER_FLOAT && plain);
 }
 
 static bool write_as(ts_exec *e, ts_tensor *t, caller_type type, const void *data, ts_error *err)
@@ -128,7 +129,9 @@ static bool read_as(ts_exec *e, ts_tensor *t, caller_type type, void *data, ts_e
     void *copy = malloc(s->bytes);
     if (!copy) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRIu64 " bytes", s->bytes);
     bool ok = b->read(e, s->block, s->offset, copy, s->bytes, err);
-    if (ok) ts_unpack(copy, t->layout, t->ndim, t->shape, e->dev->precision, e->dev->pack_panel, type == CALLER_DOUBLE, data);
+    if (ok)
+        ts_unpack(copy, t->layout, t->ndim, t->shape, ts_precision_of(e->dev, t), e->dev->pack_panel, type == CALLER_DOUBLE,
+                  data);
     free(copy);
     return ok;
 }

@@ -188,6 +188,17 @@ bool ts_same_shape(const ts_tensor *a, const ts_tensor *b)
     return true;
 }
 
+bool ts_is_wide(const ts_tensor *t)
+{
+    const ts_tensor *root = ts_root_const(t);
+    return root && root->state->wide;
+}
+
+ts_precision ts_precision_of(const ts_device *dev, const ts_tensor *t)
+{
+    return dev->precision == TS_F16 && ts_is_wide(t) ? TS_F32 : dev->precision;
+}
+
 ts_tensor *ts_root(ts_tensor *t)
 {
     while (t && t->state->alias) t = t->state->alias;
@@ -219,7 +230,7 @@ ts_tensor *ts_input_weight(ts_graph *g, const char *name, ts_layout layout, int 
 ts_tensor *ts_state(ts_graph *g, const char *name, ts_layout layout, int ndim, const int64_t *shape)
 {
     ts_tensor *t = ts_input_weight(g, name, layout, ndim, shape);
-    if (t) t->state->zeroed = true;
+    if (t) t->state->zeroed = t->state->wide = true;
     return t;
 }
 

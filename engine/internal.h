@@ -28,6 +28,7 @@ typedef struct ts_op {
      * wanted[k] sets dx[k], of that input's shape (a weight's gradient gets the weight's layout). NULL op: it has none, an error
      * where one is needed. Activations and residuals are folded after differentiation, so a product here is a plain one. */
     void (*grad)(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx);
+    uint32_t wide;                     /* bit k: in[k] may be kept in fp32 where the device stores fp16 (ts_is_wide) */
     uint32_t writes;                   /* bit k: in[k] is changed in place (optimizers); such a node always runs */
     double (*flops)(const ts_node *n); /* NULL: not counted */
     /* Host. `prepare` makes what is made once a plan (oneDNN primitives, packed weights), kept in ts_host_state. */
@@ -74,6 +75,9 @@ bool ts_in_place(ts_graph *g, const char *op, const ts_tensor *t);
 int64_t ts_last_dim(const ts_tensor *t);
 int64_t ts_rows(const ts_tensor *t); /* count / last dim */
 bool ts_same_shape(const ts_tensor *a, const ts_tensor *b);
+bool ts_is_wide(const ts_tensor *t);
+/* How its elements are stored on a device. */
+ts_precision ts_precision_of(const ts_device *dev, const ts_tensor *t);
 
 /* ---- graph and plan ----------------------------------------------------------------------------------------- */
 
@@ -84,6 +88,7 @@ typedef struct ts_tensor_state {
     int64_t index;                /* in graph->tensors */
     bool stopped;                 /* no gradient flows through this alias */
     bool zeroed;                  /* a state: zeros before the first run */
+    bool wide;                    /* kept in fp32 where the device stores fp16: states, what is trained, sums of gradients */
     bool changes;                 /* a node of the plan writes it in place */
     bool keep;                    /* input or output: its place is never given to another */
     int first, last;              /* node positions between which it lives */
@@ -111,6 +116,11 @@ bool ts_grad_seeded(ts_graph *g, ts_tensor *loss, ts_tensor *seed, int count, ts
 /* Describes the nodes of a segment again, of the first `count` of the graph: nodes[i] is set to the copy of node i, tensors[i] to
  * that of tensor i. */
 void ts_segment_copy(ts_graph *g, int segment, int64_t count, ts_node **nodes, ts_tensor **tensors);
+/* Sums of gradients to the factor that they are to be multiplied by before an update: each element counts `unscale` (1) times,
+ * the norm is bound by max_norm where that is above 0. 0 where the norm is not finite. Wide. */
+ts_tensor *ts_unscale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor *unscale, ts_tensor **norm);
+/* y = x in place, x being wide. */
+bool ts_narrow(ts_graph *g, ts_tensor *y, ts_tensor *x);
 bool ts_graph_append_node(ts_graph *g, ts_node *n);
 ts_tensor *ts_tensor_new(ts_graph *g, ts_type type, int ndim, const int64_t *shape);
 
@@ -168,8 +178,10 @@ struct ts_params {
     ts_device *dev;
     const ts_weights *weights;
     char *prefix;
-    bool trainable;  /* copies that may be changed */
-    ts_init_fn init; /* makes what the file lacks; NULL: nobody does */
+    bool trainable;    /* copies that may be changed */
+    bool wide;         /* kept in fp32 whatever the device stores */
+    ts_params *master; /* of a trainable set that the device stores in fp16: the same in fp32, which is what trains; else NULL */
+    ts_init_fn init;   /* makes what the file lacks; NULL: nobody does */
     void *init_ctx;
     ts_param_entry **list;
     int64_t count, room;
@@ -206,6 +218,12 @@ void ts_unpack(const void *from, ts_layout layout, int ndim, const int64_t *shap
                bool wide, void *out);
 /* ts_pack for a parameter's first value, whatever its type in the file. */
 bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err);
+
+/* Trainable parameters in fp32 on any device. */
+ts_params *ts_params_new_wide(ts_device *dev, ts_init_fn init, void *ctx, ts_error *err);
+/* The leaf that trains for a parameter's leaf: its master's, or itself. */
+ts_tensor *ts_master(ts_graph *g, ts_tensor *t);
+ts_precision ts_params_precision(const ts_params *ps);
 
 ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err);
 void ts_host_device_info(ts_device_info *info);

@@ -3,10 +3,13 @@
  * own. What trains is all that the loss depends on among a set of parameters, but for what `frozen` names. */
 #include "engine/internal.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const double MOST_SCALE = 32768; /* the scale itself is a number in fp16 */
 
 typedef struct {
     ts_tensor *grad;          /* of one run */
@@ -22,6 +25,12 @@ struct ts_optimizer {
     trained *list;    /* an empty one ends it */
     int count;
     float *buffers; /* what ts_optimizer_save lends to the writer */
+    /* Where the device stores fp16: the gradients are those of the loss times `seed` (1); `unscale` (1) undoes it, and `scale`
+     * (1), what they were multiplied by in the end, is 0 where the update was left out. */
+    bool mixed;
+    ts_tensor *seed, *unscale, *scale;
+    double loss_scale;
+    int64_t good, skipped; /* updates since the scale changed; those left out in all */
     /* Where several runs make a step: the gradients' sums, parameters too, so that two graphs can share them, and the update. */
     ts_params *sums;
     ts_graph *update;
@@ -30,16 +39,17 @@ struct ts_optimizer {
 
 static bool add_updates(ts_optimizer *o, ts_graph *g)
 {
-    ts_tensor *scale = NULL;
-    o->hyper = ts_input(g, "hyper", TS_REAL, 1, (int64_t[]){3});
-    if (o->desc.clip_norm > 0) {
+    o->hyper = ts_state(g, "hyper", TS_LAYOUT_PLAIN, 1, (int64_t[]){3});
+    if (o->mixed) o->unscale = ts_state(g, "unscale", TS_LAYOUT_PLAIN, 1, (int64_t[]){1});
+    if (o->mixed || o->desc.clip_norm > 0) {
         ts_tensor **grads = calloc((size_t)o->count + 1, sizeof(ts_tensor *));
         if (!grads) return false;
         for (int i = 0; i < o->count; i++) grads[i] = o->list[i].sum;
-        scale = ts_clip_scale(g, o->count, grads, (float)o->desc.clip_norm, &o->norm);
+        o->scale = ts_unscale(g, o->count, grads, (float)o->desc.clip_norm, o->unscale, &o->norm);
         ts_output(g, o->norm);
+        ts_output(g, o->scale);
         free(grads);
-        if (!scale) return false;
+        if (!o->scale) return false;
     }
     for (trained *t = o->list; t->param; t++) {
         const ts_tensor *p = t->param;
@@ -49,7 +59,9 @@ static bool add_updates(ts_optimizer *o, ts_graph *g)
                                      .weight_decay = p->ndim >= 2 ? o->desc.weight_decay : 0};
         t->m = ts_state(g, p->name, p->layout, p->ndim, p->shape);
         t->v = ts_state(g, p->name, p->layout, p->ndim, p->shape);
-        if (!ts_adamw(g, t->param, t->sum, t->m, t->v, o->hyper, scale, &adamw)) return false;
+        ts_tensor *master = ts_master(g, t->param);
+        if (!ts_adamw(g, master, t->sum, t->m, t->v, o->hyper, o->scale, &adamw)) return false;
+        if (master != t->param && !ts_narrow(g, t->param, master)) return false;
     }
     return true;
 }
@@ -65,8 +77,9 @@ static bool differentiate(ts_optimizer *o, ts_graph *g, ts_tensor *loss)
         int found = ts_graph_params(g, o->params, leaves), count = 0;
         for (int i = 0; i < found; i++)
             if (!o->desc.frozen || !o->desc.frozen(leaves[i]->name)) leaves[count++] = leaves[i];
-        ts_tensor *seed = ts_fill(g, 1, (int64_t[]){1}, 1.0F / (float)o->desc.accumulate);
-        ok = ts_grad_seeded(g, loss, seed, count, leaves, grads);
+        o->seed = o->mixed ? ts_input(g, "seed", TS_REAL, 1, (int64_t[]){1})
+                           : ts_fill(g, 1, (int64_t[]){1}, 1.0F / (float)o->desc.accumulate);
+        ok = ts_grad_seeded(g, loss, o->seed, count, leaves, grads);
         for (int i = 0; ok && i < count; i++)
             if (grads[i]) o->list[o->count++] = (trained){.grad = grads[i], .param = leaves[i], .sum = grads[i]};
     }
@@ -90,14 +103,15 @@ static bool check(const ts_graph *g, ts_error *err)
 /* Each run of `g` adds to the sums; a graph of its own updates by them and empties them. */
 static bool add_sums(ts_optimizer *o, ts_graph *g, ts_error *err)
 {
-    o->sums = ts_params_new_trainable(o->params->dev, NULL, "", zeros, NULL, err);
+    o->sums = ts_params_new_wide(o->params->dev, zeros, NULL, err);
     o->update = ts_graph_new();
     if (!o->sums || !o->update) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (trained *t = o->list; t->param; t++) {
         const ts_tensor *p = t->param;
-        if (!ts_accumulate(g, ts_param(g, o->sums, p->name, p->layout, p->ndim, p->shape), t->grad)) return check(g, err);
-        t->sum = ts_param(o->update, o->sums, p->name, p->layout, p->ndim, p->shape);
-        t->param = ts_param(o->update, o->params, p->name, p->layout, p->ndim, p->shape);
+        const char *name = p->state->param->name;
+        if (!ts_accumulate(g, ts_param(g, o->sums, name, p->layout, p->ndim, p->shape), t->grad)) return check(g, err);
+        t->sum = ts_param(o->update, o->sums, name, p->layout, p->ndim, p->shape);
+        t->param = ts_param(o->update, o->params, name, p->layout, p->ndim, p->shape);
         if (!t->param || !t->sum) return check(o->update, err);
     }
     bool ok = add_updates(o, o->update);
@@ -119,6 +133,9 @@ ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, cons
     if (o->desc.beta2 == 0) o->desc.beta2 = 0.999;
     if (o->desc.eps == 0) o->desc.eps = 1e-8;
     if (o->desc.accumulate < 1) o->desc.accumulate = 1;
+    if (o->desc.scale_steps < 1) o->desc.scale_steps = 1000;
+    o->mixed = ps->dev->precision == TS_F16;
+    o->loss_scale = o->desc.loss_scale > 0 ? o->desc.loss_scale : MOST_SCALE;
     o->params = ps;
     bool ok = differentiate(o, g, loss) || check(g, err);
     if (ok) ok = o->desc.accumulate > 1 ? add_sums(o, g, err) : add_updates(o, g) || check(g, err);
@@ -159,14 +176,45 @@ static ts_exec *updating(const ts_optimizer *o, ts_exec *e)
 bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err)
 {
     if (step < 1) return ts_fail(err, TS_ERR_ARGUMENT, "an optimizer's steps are counted from 1");
-    const float hyper[3] = {(float)lr, (float)(1 - pow(o->desc.beta1, (double)step)),
-                            (float)(1 - pow(o->desc.beta2, (double)step))};
-    return ts_write(updating(o, e), o->hyper, hyper, err);
+    const double updates = (double)(step - o->skipped); /* what is left out is no step of the moments */
+    const float hyper[3] = {(float)lr, (float)(1 - pow(o->desc.beta1, updates)), (float)(1 - pow(o->desc.beta2, updates))};
+    const float seed = (float)(o->loss_scale / o->desc.accumulate), unscale = (float)(1 / o->loss_scale);
+    return ts_write(updating(o, e), o->hyper, hyper, err) &&
+           (!o->mixed || (ts_write(e, o->seed, &seed, err) && ts_write(updating(o, e), o->unscale, &unscale, err)));
 }
 
-bool ts_optimizer_update(ts_optimizer *o, ts_error *err)
+/* After an update in fp16, or one that was left out. */
+static bool adapt(ts_optimizer *o, ts_exec *e, ts_error *err)
 {
-    return !o->update_exec || ts_run(o->update_exec, err);
+    float scale;
+    if (!ts_read(updating(o, e), o->scale, &scale, err)) return false;
+    if (scale == 0) {
+        if (o->loss_scale <= 1)
+            return ts_fail(err, TS_ERR_FORMAT,
+                           "the gradients are not finite in fp16: the training has gone wrong (a lower rate or fp32 may help)");
+        o->loss_scale /= 2;
+        o->good = 0;
+        o->skipped++;
+    } else if (++o->good >= o->desc.scale_steps && o->loss_scale < MOST_SCALE) {
+        o->loss_scale *= 2;
+        o->good = 0;
+    }
+    return true;
+}
+
+bool ts_optimizer_update(ts_optimizer *o, ts_exec *e, ts_error *err)
+{
+    return (!o->update_exec || ts_run(o->update_exec, err)) && (!o->mixed || adapt(o, e, err));
+}
+
+double ts_optimizer_scale(const ts_optimizer *o)
+{
+    return o->mixed ? o->loss_scale : 0;
+}
+
+int64_t ts_optimizer_skipped(const ts_optimizer *o)
+{
+    return o->skipped;
 }
 
 static const char *const prefixes[2] = {"optimizer.m.", "optimizer.v."};
@@ -194,6 +242,27 @@ bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_err
                 return false;
             at += ts_count(t);
         }
+    char text[3][32];
+    snprintf(text[0], sizeof text[0], "%.17g", o->loss_scale);
+    snprintf(text[1], sizeof text[1], "%" PRId64, o->good);
+    snprintf(text[2], sizeof text[2], "%" PRId64, o->skipped);
+    return !(o->mixed || o->skipped > 0) || (ts_weights_writer_meta(w, "loss_scale", text[0], err) &&
+                                             ts_weights_writer_meta(w, "loss_scale_steps", text[1], err) &&
+                                             ts_weights_writer_meta(w, "steps_skipped", text[2], err));
+}
+
+/* What fp16 left beside the moments; an fp32 training goes on from it too, and from one of its own in fp16. */
+static bool load_scale(ts_optimizer *o, const ts_weights *w, ts_error *err)
+{
+    const char *scale = ts_weights_meta(w, "loss_scale"), *good = ts_weights_meta(w, "loss_scale_steps");
+    const char *skipped = ts_weights_meta(w, "steps_skipped");
+    if (!scale) return true;
+    const double value = strtod(scale, NULL);
+    if (!(value > 0 && value <= MOST_SCALE) || !good || !skipped)
+        return ts_fail(err, TS_ERR_FORMAT, "%s: a loss scale of %s cannot be", ts_weights_path(w), scale);
+    o->loss_scale = value;
+    o->good = strtoll(good, NULL, 10);
+    o->skipped = strtoll(skipped, NULL, 10);
     return true;
 }
 
@@ -214,5 +283,5 @@ bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_erro
             free(data);
             if (!ok) return false;
         }
-    return true;
+    return load_scale(o, w, err);
 }

@@ -42,12 +42,33 @@ ts_params *ts_params_new_converted(ts_device *dev, const ts_weights *w, const ch
 ts_params *ts_params_new_trainable(ts_device *dev, const ts_weights *w, const char *prefix, ts_init_fn init, void *ctx,
                                    ts_error *err)
 {
-    return make(&(ts_params){.dev = dev, .weights = w, .trainable = true, .init = init, .init_ctx = ctx}, prefix, err);
+    ts_params desc = {.dev = dev, .weights = w, .trainable = true, .init = init, .init_ctx = ctx};
+    if (dev->precision != TS_F16) return make(&desc, prefix, err);
+    /* Small updates would be lost in fp16: what trains is kept in fp32 beside what the graph reads. */
+    desc.wide = true;
+    ts_params *master = make(&desc, prefix, err);
+    if (!master) return NULL;
+    desc.wide = false;
+    desc.master = master;
+    ts_params *ps = make(&desc, prefix, err);
+    if (!ps) ts_params_free(master);
+    return ps;
+}
+
+ts_params *ts_params_new_wide(ts_device *dev, ts_init_fn init, void *ctx, ts_error *err)
+{
+    return make(&(ts_params){.dev = dev, .trainable = true, .wide = true, .init = init, .init_ctx = ctx}, "", err);
+}
+
+ts_precision ts_params_precision(const ts_params *ps)
+{
+    return ps->dev->precision == TS_F16 && ps->wide ? TS_F32 : ps->dev->precision;
 }
 
 void ts_params_free(ts_params *ps)
 {
     if (!ps) return;
+    ts_params_free(ps->master);
     ps->dev->backend->params_free(ps);
     for (int64_t i = 0; i < ps->count; i++) {
         free(ps->list[i]->name);
@@ -62,7 +83,7 @@ void ts_params_free(ts_params *ps)
 
 uint64_t ts_params_bytes(const ts_params *ps)
 {
-    return ps->bytes;
+    return ps->bytes + (ps->master ? ps->master->bytes : 0);
 }
 
 bool ts_params_check(const ts_params *ps, ts_error *err)
@@ -151,16 +172,22 @@ static bool fill_entry(ts_params *ps, ts_param_entry *p)
     float *initial = calloc((size_t)p->count, sizeof *initial);
     if (!initial) return ts_fail(&ps->error, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
     p->initial = initial;
-    bool ok = ps->init(ps->init_ctx, p->name, p->ndim, p->shape, initial, &ps->error) && b->param_load(ps, p, &ps->error);
+    bool ok = ps->master ? ts_params_read(ps->master, ps->count, initial, &ps->error)
+                         : ps->init(ps->init_ctx, p->name, p->ndim, p->shape, initial, &ps->error);
+    ok = ok && b->param_load(ps, p, &ps->error);
     if (!ok) ts_fail(&ps->error, TS_ERR_ARGUMENT, "tensor %s could not be made", p->name);
     p->initial = NULL;
     free(initial);
     return ok;
 }
 
-/* A new entry for the tensor that `t` stands for. */
+/* A new entry for the tensor that `t` stands for, and one of the same number among the masters. */
 static ts_param_entry *load(ts_params *ps, const char *name, const ts_tensor *t, const ts_weight *w)
 {
+    if (ps->master && !load(ps->master, name, t, w)) {
+        ts_fail(&ps->error, ps->master->error.code, "%s", ps->master->error.text);
+        return NULL;
+    }
     if (ps->count == ps->room) {
         int64_t room = ps->room ? ps->room * 2 : 128;
         ts_param_entry **grown = realloc(ps->list, (size_t)room * sizeof *grown);
@@ -182,7 +209,7 @@ static ts_param_entry *load(ts_params *ps, const char *name, const ts_tensor *t,
     p->ndim = t->ndim;
     memcpy(p->shape, t->shape, sizeof p->shape);
     p->count = ts_count(t);
-    p->bytes = (uint64_t)p->count * ps->dev->real_bytes;
+    p->bytes = (uint64_t)p->count * (ts_params_precision(ps) == ps->dev->precision ? ps->dev->real_bytes : 4);
     p->owner = ps;
     p->weight = w;
     if (!fill_entry(ps, p)) {
@@ -223,7 +250,15 @@ ts_tensor *ts_param(ts_graph *g, ts_params *ps, const char *name, ts_layout layo
         if (!p) return ts_graph_fail(g, ps->error.code, name, "%s", ps->error.text);
     }
     t->state->param = p;
+    t->state->wide = ps->wide;
     return t;
+}
+
+ts_tensor *ts_master(ts_graph *g, ts_tensor *t)
+{
+    const ts_param_entry *p = t ? t->state->param : NULL;
+    if (!p || !p->owner->master) return t;
+    return ts_param(g, p->owner->master, p->name, p->layout, p->ndim, p->shape);
 }
 
 /* ---- by number ---- */
@@ -246,12 +281,13 @@ int ts_params_shape(const ts_params *ps, int64_t i, int64_t shape[TS_MAX_DIMS])
 
 bool ts_params_read(ts_params *ps, int64_t i, float *out, ts_error *err)
 {
+    if (ps->master) ps = ps->master;
     const ts_param_entry *p = ps->list[i];
     const ts_device *dev = ps->dev;
     void *raw = malloc(p->bytes);
     if (!raw) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
     bool ok = dev->backend->param_read(ps, p, raw, err);
-    if (ok) ts_unpack(raw, p->layout, p->ndim, p->shape, dev->precision, dev->pack_panel, false, out);
+    if (ok) ts_unpack(raw, p->layout, p->ndim, p->shape, ts_params_precision(ps), dev->pack_panel, false, out);
     free(raw);
     return ok;
 }
@@ -264,10 +300,10 @@ bool ts_params_write(ts_params *ps, int64_t i, const float *data, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "parameter %s cannot be changed: its ts_params is not a trainable one", p->name);
     void *raw = malloc(p->bytes);
     if (!raw) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
-    ts_pack(data, p->layout, p->ndim, p->shape, dev->precision, dev->pack_panel, dev->threads, raw);
+    ts_pack(data, p->layout, p->ndim, p->shape, ts_params_precision(ps), dev->pack_panel, dev->threads, raw);
     bool ok = dev->backend->param_write(ps, p, raw, err);
     free(raw);
-    return ok;
+    return ok && (!ps->master || ts_params_write(ps->master, i, data, err));
 }
 
 int ts_graph_params(const ts_graph *g, const ts_params *ps, ts_tensor **list)

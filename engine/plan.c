@@ -104,7 +104,7 @@ static bool add_scratch(ts_exec *e, ts_node *n, uint64_t bytes, ts_error *err)
 
 static uint64_t tensor_bytes(const ts_device *dev, const ts_tensor *t)
 {
-    return (uint64_t)ts_count(t) * (t->type == TS_REAL ? dev->real_bytes : 4);
+    return (uint64_t)ts_count(t) * (t->type == TS_REAL && ts_precision_of(dev, t) == dev->precision ? dev->real_bytes : 4);
 }
 
 static void touch(ts_tensor *t, int at)
@@ -183,6 +183,20 @@ static bool place(ts_exec *e, ts_tensor **list, int64_t count, ts_error *err)
 }
 
 /* NOLINTBEGIN(clang-analyzer-core.NullDereference): `needed` filled all of e->order, which the analyzer loses in its loop. */
+/* A kernel that expects fp16 must not be given fp32. */
+static bool check_widths(const ts_exec *e, ts_error *err)
+{
+    for (int64_t i = 0; e->dev->precision == TS_F16 && i < e->count; i++) {
+        const ts_node *n = e->order[i];
+        for (int k = 0; k < n->nin; k++)
+            if (ts_is_wide(n->in[k]) && !(n->op->wide >> k & 1))
+                return ts_fail(err, TS_ERR_UNSUPPORTED,
+                               "%s%s%s: input %d %s is kept in fp32, which it cannot take on a device in fp16", n->name,
+                               n->name[0] ? "." : "", n->op->name, k, ts_shape_text(n->in[k]).s);
+    }
+    return true;
+}
+
 static bool lay_out(ts_exec *e, ts_error *err)
 {
     ts_graph *g = e->graph;
@@ -217,7 +231,7 @@ bool ts_plan(ts_exec *e, ts_error *err)
     if (g->frozen) return ts_fail(err, TS_ERR_ARGUMENT, "this graph was planned before; describe it again for another device");
     g->frozen = true;
     fold(g);
-    if (!needed(e, err)) return false;
+    if (!needed(e, err) || !check_widths(e, err)) return false;
     for (int64_t i = 0; i < e->count; i++) {
         ts_node *n = e->order[i];
         if (e->dev->limits && n->op->vulkan_scratch && !add_scratch(e, n, n->op->vulkan_scratch(n, e->dev->limits), err))

@@ -83,13 +83,16 @@ typedef struct {
     double weight_decay;       /* zero: 0.05, as published */
     double beta1, beta2;       /* zeros: 0.9, 0.95, as published */
     bool recompute;            /* activations of the blocks are computed again and not kept: less memory, a quarter more time */
-    double clip_norm;          /* zero: gradients are not clipped, as published */
-    uint64_t seed;             /* of fresh weights: Xavier uniform, tokens normal(0.02), as published */
+    double loss_scale;         /* of fp16, and its steps: see ts_optimizer_desc */
+    int scale_steps;
+    double clip_norm; /* zero: gradients are not clipped, as published */
+    uint64_t seed;    /* of fresh weights: Xavier uniform, tokens normal(0.02), as published */
 } ts_mae_trainer_desc;
 
 ts_mae_trainer *ts_mae_trainer_new(ts_device *dev, const ts_mae_trainer_desc *desc, ts_error *err);
 void ts_mae_trainer_free(ts_mae_trainer *t);
 const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t);
+double ts_mae_trainer_loss_scale(const ts_mae_trainer *t);  /* 0 but in fp16 */
 ts_exec_info ts_mae_trainer_about(const ts_mae_trainer *t); /* memory and work of a step */
 int64_t ts_mae_trainer_steps(const ts_mae_trainer *t);      /* done so far, those before a resume included */
 /* One step, or with `accumulate` a part of one: the last of so many calls updates by the mean of their gradients, as a batch so

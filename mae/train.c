@@ -126,6 +126,8 @@ static bool make(ts_mae_trainer *t, ts_error *err)
                                                          .weight_decay = d->weight_decay,
                                                          .clip_norm = d->clip_norm,
                                                          .accumulate = d->accumulate,
+                                                         .loss_scale = d->loss_scale,
+                                                         .scale_steps = d->scale_steps,
                                                          .frozen = is_frozen},
                                     err);
     if (!t->optimizer) return false;
@@ -173,6 +175,11 @@ const ts_mae_config *ts_mae_trainer_config(const ts_mae_trainer *t)
 ts_exec_info ts_mae_trainer_about(const ts_mae_trainer *t)
 {
     return ts_exec_about(t->train.e);
+}
+
+double ts_mae_trainer_loss_scale(const ts_mae_trainer *t)
+{
+    return ts_optimizer_scale(t->optimizer);
 }
 
 int64_t ts_mae_trainer_steps(const ts_mae_trainer *t)
@@ -234,7 +241,7 @@ bool ts_mae_trainer_step(ts_mae_trainer *t, const float *pixels, const int32_t *
     if (++t->part < t->desc.accumulate) return true;
     t->part = 0;
     t->steps++;
-    return ts_optimizer_update(t->optimizer, err);
+    return ts_optimizer_update(t->optimizer, t->train.e, err);
 }
 
 bool ts_mae_trainer_evaluate(ts_mae_trainer *t, const float *pixels, const int32_t *keep, const int32_t *codes, double *loss,

@@ -1,6 +1,7 @@
 #version 460
 // g = grad scale; m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
-// p = p (1 - lr wd) - lr / c1 m / (sqrt(v) / sqrt(c2) + eps), all in place.
+// p = p (1 - lr wd) - lr / c1 m / (sqrt(v) / sqrt(c2) + eps), all in place; nothing where scale is 0.
+// All but grad is fp32, whatever the storage.
 // Push: p, grad, m, v (count), hyper (lr, c1, c2), scale (1). Specialisation: elementwise.glsl; 1 whether there is a scale.
 // Dispatch: an invocation an element.
 #extension GL_GOOGLE_include_directive : require
@@ -8,7 +9,9 @@
 #include "elementwise.glsl"
 
 layout(push_constant, scalar) uniform Push {
-    Float p, grad, m, v, hyper, scale;
+    Float p;
+    InReal grad;
+    Float m, v, hyper, scale;
     uint count;
     float b1, rest1, b2, rest2, eps, weight_decay;
 };
@@ -17,8 +20,11 @@ void main()
 {
     const uint i = item_index();
     if (i >= count) return;
-    float g = grad.v[i];
-    if (choice != 0) g *= scale.v[0];
+    float g = float(grad.v[i]);
+    if (choice != 0) {
+        if (scale.v[0] == 0.0) return;
+        g *= scale.v[0];
+    }
     const float lr = hyper.v[0], mean = b1 * m.v[i] + rest1 * g, square = b2 * v.v[i] + rest2 * g * g;
     m.v[i] = mean;
     v.v[i] = square;

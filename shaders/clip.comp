@@ -1,19 +1,24 @@
 #version 460
-// norm = sqrt(sum); scale = min(1, most / (norm + 1e-6)), NaN where the norm is.
-// Push: sum, scale, norm (1). Dispatch: one invocation.
+// norm = sqrt(sum) unscale; scale = unscale min(1, most / (norm + 1e-6)), without the bound where most is 0; NaN where the norm is,
+// or with an unscale 0 where the norm is not finite.
+// Push: sum, unscale, scale, norm (1), fp32. Specialisation: 1 whether there is an unscale. Dispatch: one invocation.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "elementwise.glsl"
 
 layout(push_constant, scalar) uniform Push {
-    InReal sum;
-    OutReal scale, norm;
+    Float sum, unscale, scale, norm;
     float most;
 };
 
 void main()
 {
-    const float length = sqrt(float(sum.v[0])), factor = most / (length + 1e-6);
-    norm.v[0] = REAL(length);
-    scale.v[0] = REAL(factor > 1.0 ? 1.0 : factor);
+    float unit = 1.0;
+    if (choice != 0) unit = unscale.v[0];
+    const float length = sqrt(sum.v[0]) * unit;
+    float factor = most > 0.0 ? most / (length + 1e-6) : 1.0;
+    if (factor > 1.0) factor = 1.0;
+    if (choice != 0 && !(length <= 3.4e38)) factor = 0.0; // NaN too
+    norm.v[0] = length;
+    scale.v[0] = factor * unit;
 }

@@ -10,7 +10,8 @@ layout(push_constant, scalar) uniform Push {
     InReal x;
     InInt target;
     Float losses;
-    OutReal mean, share;
+    OutReal mean;
+    Float share;
     uint rows, width;
 };
 

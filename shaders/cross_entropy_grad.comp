@@ -8,7 +8,8 @@
 layout(push_constant, scalar) uniform Push {
     InReal x;
     InInt target;
-    InReal dy, share;
+    InReal dy;
+    Float share;
     OutReal dx;
     uint rows, width;
 };
@@ -27,7 +28,7 @@ void main()
     for (uint i = lane; i < width; i += step) top = max(top, float(x.v[base + i]));
     top = row_max(top);
     for (uint i = lane; i < width; i += step) sum += exp(float(x.v[base + i]) - top);
-    const float factor = float(dy.v[0]) * float(share.v[0]), scale = 1.0 / row_sum(sum);
+    const float factor = float(dy.v[0]) * share.v[0], scale = 1.0 / row_sum(sum);
     for (uint i = lane; i < width; i += step) {
         const float y = exp(float(x.v[base + i]) - top) * scale;
         dx.v[base + i] = REAL((y - (i == uint(at) ? 1.0 : 0.0)) * factor);

@@ -9,7 +9,8 @@ layout(push_constant, scalar) uniform Push {
     InReal x;
     InInt target;
     Float losses;
-    OutReal mean, share;
+    OutReal mean;
+    Float share;
     uint rows, width;
 };
 
@@ -26,5 +27,5 @@ void main()
     if (gl_LocalInvocationID.x != 0) return;
     const float part = used > 0.0 ? 1.0 / used : 0.0;
     mean.v[0] = REAL(sum * part);
-    share.v[0] = REAL(part);
+    share.v[0] = part;
 }

@@ -151,6 +151,11 @@ const ts_vqgan_config *ts_vqgan_trainer_config(const ts_vqgan_trainer *t)
     return &t->vqgan.config;
 }
 
+double ts_vqgan_trainer_loss_scale(const ts_vqgan_trainer *t)
+{
+    return ts_optimizer_scale(t->optimizer);
+}
+
 int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t)
 {
     return t->steps;
@@ -228,7 +233,7 @@ static bool end_step(ts_vqgan_trainer *t, ts_error *err)
     t->part = t->different = 0;
     t->steps++;
     for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] &= (uint8_t)~NOW;
-    if (!ts_optimizer_update(t->optimizer, err)) return false;
+    if (!ts_optimizer_update(t->optimizer, t->e, err)) return false;
     if (t->steps <= t->desc.continuous) return gather_latents(t, err);
     return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }

@@ -96,6 +96,7 @@ typedef struct {
 ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err);
 void ts_vqgan_trainer_free(ts_vqgan_trainer *t);
 const ts_vqgan_config *ts_vqgan_trainer_config(const ts_vqgan_trainer *t);
+double ts_vqgan_trainer_loss_scale(const ts_vqgan_trainer *t); /* 0 but in fp16 */
 int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t);
 /* One step, or with `accumulate` a part of one (see ts_mae_trainer_step). pixels (batch, side, side, 3) in [-1, 1]; losses are
  * those before the update. */

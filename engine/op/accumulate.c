@@ -31,16 +31,30 @@ bool REAL(ts_host_accumulate)(const ts_node *n, ts_host *h, ts_error *err)
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: a sum that is put where its first operand was ---- */
 
+/* fp16 is added to a state in fp32. */
+static bool add_narrow(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const struct {
+        uint64_t s, x;
+        uint32_t count;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), (uint32_t)ts_count(n->in[0])};
+    ts_vk_dispatch_desc desc = {.shader = "accumulate", .push = &push, .push_bytes = sizeof push};
+    ts_vk_items(cmd, push.count, &desc);
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
 static bool accumulate_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const int64_t count = ts_count(n->in[0]);
+    if (ts_is_wide(n->in[0]) && !ts_is_wide(n->in[1]) && ts_vk_limits_of(cmd)->fp16) return add_narrow(n, cmd, err);
     const bool wide = count % 4 == 0;
     const uint32_t units = (uint32_t)(wide ? count / 4 : count);
     const struct {
         uint64_t a, b, y;
         uint32_t count, period;
     } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->in[0]), units, units};
-    ts_vk_dispatch_desc desc = {.shader = "binary", .push = &push, .push_bytes = sizeof push, .flops = (double)count};
+    ts_vk_dispatch_desc desc = {
+        .shader = "binary", .wide = ts_is_wide(n->in[0]), .push = &push, .push_bytes = sizeof push, .flops = (double)count};
     ts_vk_items(cmd, units, &desc);
     desc.spec[1] = 4;
     desc.spec[2] = wide;
@@ -50,6 +64,7 @@ static bool accumulate_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 
 static const ts_op accumulate_op = {.name = "accumulate",
                                     .writes = 1,
+                                    .wide = 3,
                                     .host = ts_host_accumulate_f32,
                                     .host_f64 = ts_host_accumulate_f64,
                                     .vulkan = accumulate_vulkan};

@@ -4,6 +4,7 @@
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
 
+#include <float.h>
 #include <stdlib.h>
 
 /* ---- host ---- */
@@ -13,8 +14,12 @@ bool REAL(ts_host_clip)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
     const float *most = n->attr;
-    const real norm = real_sqrt(*(const real *)ts_host_ptr(h, n->in[0])), scale = (real)*most / (norm + (real)1e-6);
-    *(real *)ts_host_ptr(h, n->out[0]) = scale > 1 ? 1 : scale; /* NaN stays */
+    const real *unscale = ts_host_ptr(h, n->in[1]), factor = unscale ? *unscale : 1;
+    const real norm = real_sqrt(*(const real *)ts_host_ptr(h, n->in[0])) * factor;
+    real scale = *most > 0 ? (real)*most / (norm + (real)1e-6) : 1;
+    if (scale > 1) scale = 1; /* NaN stays */
+    if (unscale && !(norm <= (real)FLT_MAX)) scale = 0;
+    *(real *)ts_host_ptr(h, n->out[0]) = scale * factor;
     *(real *)ts_host_ptr(h, n->out[1]) = norm;
     return true;
 }
@@ -24,15 +29,22 @@ static bool clip_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const float *most = n->attr;
     const struct {
-        uint64_t sum, scale, norm;
+        uint64_t sum, unscale, scale, norm;
         float most;
-    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->out[0]), ts_vk_address(cmd, n->out[1]), *most};
-    return ts_vk_dispatch(
-        cmd, &(ts_vk_dispatch_desc){.shader = "clip", .spec = {1}, .spec_count = 1, .push = &push, .push_bytes = sizeof push},
-        err);
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->out[0]),
+              ts_vk_address(cmd, n->out[1]), *most};
+    return ts_vk_dispatch(cmd,
+                          &(ts_vk_dispatch_desc){.shader = "clip",
+                                                 .wide = true,
+                                                 .spec = {1, n->in[1] != NULL},
+                                                 .spec_count = 2,
+                                                 .push = &push,
+                                                 .push_bytes = sizeof push},
+                          err);
 }
 
-static const ts_op clip_op = {.name = "clip", .host = ts_host_clip_f32, .host_f64 = ts_host_clip_f64, .vulkan = clip_vulkan};
+static const ts_op clip_op = {
+    .name = "clip", .wide = 3, .host = ts_host_clip_f32, .host_f64 = ts_host_clip_f64, .vulkan = clip_vulkan};
 
 /* The sum of the squares of all, (1). `list` is overwritten. */
 static ts_tensor *sum_squares(ts_graph *g, int count, ts_tensor **list)
@@ -52,6 +64,11 @@ static ts_tensor *sum_squares(ts_graph *g, int count, ts_tensor **list)
 
 ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor **norm)
 {
+    return ts_unscale(g, count, grads, max_norm, NULL, norm);
+}
+
+ts_tensor *ts_unscale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor *unscale, ts_tensor **norm)
+{
     if (norm) *norm = NULL;
     if (!g || count < 1) return ts_graph_fail(g, TS_ERR_ARGUMENT, "clip_scale", "no gradients are given");
     ts_tensor **list = malloc((size_t)count * sizeof(ts_tensor *));
@@ -62,8 +79,9 @@ ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float 
     ts_tensor *sum = present > 0 ? sum_squares(g, present, list) : NULL;
     free(list);
     if (!sum) return ts_graph_fail(g, TS_ERR_ARGUMENT, "clip_scale", "no gradients are given");
-    ts_node *n = ts_node_new(g, &clip_op, 1, &sum, &max_norm, sizeof max_norm);
+    ts_node *n = ts_node_new(g, &clip_op, 2, (ts_tensor *[]){sum, unscale}, &max_norm, sizeof max_norm);
     ts_tensor *scale = ts_node_output(n, TS_REAL, 1, (int64_t[]){1}), *length = ts_node_output(n, TS_REAL, 1, (int64_t[]){1});
+    if (length) scale->state->wide = length->state->wide = true;
     if (norm) *norm = length;
     return length ? scale : NULL;
 }

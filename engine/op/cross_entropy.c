@@ -150,6 +150,7 @@ static bool entropy_grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 /* ---- the ops ---- */
 
 static const ts_op entropy_grad_op = {.name = "cross_entropy_grad",
+                                      .wide = 1 << 3,
                                       .host = ts_host_cross_entropy_grad_f32,
                                       .host_f64 = ts_host_cross_entropy_grad_f64,
                                       .vulkan = entropy_grad_vulkan};
@@ -178,6 +179,8 @@ ts_tensor *ts_cross_entropy(ts_graph *g, ts_tensor *logits, ts_tensor *target)
                              ts_shape_text(logits).s, ts_shape_text(target).s, target->type == TS_I32 ? "" : " of reals");
     ts_node *n = ts_node_new(g, &entropy_op, 2, (ts_tensor *[]){logits, target}, NULL, 0);
     ts_tensor *loss = ts_node_output(n, TS_REAL, 1, (int64_t[]){1});
-    return ts_node_output(n, TS_REAL, 1, (int64_t[]){1}) ? loss : NULL; /* the second: 1 / rows that count, for the gradient */
+    ts_tensor *share = ts_node_output(n, TS_REAL, 1, (int64_t[]){1}); /* 1 / rows that count, for the gradient */
+    if (share) share->state->wide = true;                             /* of very many rows it would be no normal fp16 */
+    return share ? loss : NULL;
 }
 #endif

@@ -48,7 +48,7 @@ static bool fill_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         uint32_t count;
         float value;
     } push = {ts_vk_address(cmd, y), (uint32_t)(wide ? count / 4 : count), ((const fill_attr *)n->attr)->value};
-    ts_vk_dispatch_desc desc = {.shader = "fill", .push = &push, .push_bytes = sizeof push};
+    ts_vk_dispatch_desc desc = {.shader = "fill", .wide = ts_is_wide(y), .push = &push, .push_bytes = sizeof push};
     ts_vk_items(cmd, push.count, &desc);
     desc.spec[2] = wide;
     desc.spec_count = 3;
@@ -57,7 +57,7 @@ static bool fill_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 
 static const ts_op fill_op = {.name = "fill", .host = ts_host_fill_f32, .host_f64 = ts_host_fill_f64, .vulkan = fill_vulkan};
 static const ts_op reset_op = {
-    .name = "reset", .writes = 1, .host = ts_host_fill_f32, .host_f64 = ts_host_fill_f64, .vulkan = fill_vulkan};
+    .name = "reset", .writes = 1, .wide = 1, .host = ts_host_fill_f32, .host_f64 = ts_host_fill_f64, .vulkan = fill_vulkan};
 
 ts_tensor *ts_fill(ts_graph *g, int ndim, const int64_t *shape, float value)
 {

@@ -1,6 +1,7 @@
 /* optimizer.c - AdamW and SGD with momentum: one update of a parameter and its moments, in place (engine.h has the formulas).
  * What changes from step to step (the learning rate, the corrections of the moments' start) comes in a tensor, so that a planned
- * graph serves the whole training. Parameters and moments are fp32: in fp16 a small update would be lost in rounding. */
+ * graph serves the whole training. Parameters and moments are fp32 also where gradients are fp16 (ts_is_wide): a small update
+ * would be lost in rounding. */
 #include "engine/internal.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -42,6 +43,7 @@ bool REAL(ts_host_adamw)(const ts_node *n, ts_host *h, ts_error *err)
     (void)err;
     const ts_adamw_desc *d = n->attr;
     const real *hyper = ts_host_ptr(h, n->in[ADAMW_HYPER]), *scale = ts_host_ptr(h, n->in[ADAMW_SCALE]);
+    if (scale && scale[0] == 0) return true;
     adamw_job job = {.grad = ts_host_ptr(h, n->in[ADAMW_GRAD]),
                      .p = ts_host_ptr(h, n->in[ADAMW_P]),
                      .m = ts_host_ptr(h, n->in[ADAMW_M]),
@@ -84,6 +86,7 @@ bool REAL(ts_host_sgd)(const ts_node *n, ts_host *h, ts_error *err)
     (void)err;
     const sgd_attr *d = n->attr;
     const real *hyper = ts_host_ptr(h, n->in[SGD_HYPER]), *scale = ts_host_ptr(h, n->in[SGD_SCALE]);
+    if (scale && scale[0] == 0) return true;
     sgd_job job = {.grad = ts_host_ptr(h, n->in[SGD_GRAD]),
                    .p = ts_host_ptr(h, n->in[SGD_P]),
                    .u = ts_host_ptr(h, n->in[SGD_U]),
@@ -98,11 +101,14 @@ bool REAL(ts_host_sgd)(const ts_node *n, ts_host *h, ts_error *err)
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation an element ---- */
 
-static bool refuse_fp16(const ts_node *n, const ts_vk_cmd *cmd, ts_error *err)
+/* In fp16 only gradients may be. */
+static bool check_wide(const ts_node *n, const ts_vk_cmd *cmd, ts_error *err)
 {
-    if (!ts_vk_limits_of(cmd)->fp16) return true;
-    return ts_fail(err, TS_ERR_UNSUPPORTED, "%s: parameters cannot be trained in fp16 storage, open the device with fp32",
-                   n->op->name);
+    for (int k = 0; ts_vk_limits_of(cmd)->fp16 && k < n->nin; k++)
+        if (k != ADAMW_GRAD && n->in[k] && !ts_is_wide(n->in[k]))
+            return ts_fail(err, TS_ERR_UNSUPPORTED, "%s: %s %s is stored in fp16, in which nothing can be trained", n->op->name,
+                           n->in[k]->name, ts_shape_text(n->in[k]).s);
+    return true;
 }
 
 static bool adamw_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
@@ -126,11 +132,12 @@ static bool adamw_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
               (float)(1 - d->beta2),
               (float)d->eps,
               (float)d->weight_decay};
-    ts_vk_dispatch_desc desc = {.shader = "adamw", .push = &push, .push_bytes = sizeof push};
+    ts_vk_dispatch_desc desc = {
+        .shader = "adamw", .wide = ts_is_wide(n->in[ADAMW_GRAD]), .push = &push, .push_bytes = sizeof push};
     ts_vk_items(cmd, count, &desc);
     desc.spec[1] = n->in[ADAMW_SCALE] != NULL;
     desc.spec_count = 2;
-    return refuse_fp16(n, cmd, err) && ts_vk_dispatch(cmd, &desc, err);
+    return check_wide(n, cmd, err) && ts_vk_dispatch(cmd, &desc, err);
 }
 
 static bool sgd_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
@@ -149,22 +156,27 @@ static bool sgd_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
               (uint32_t)count,
               (float)d->momentum,
               (float)d->weight_decay};
-    ts_vk_dispatch_desc desc = {.shader = "sgd", .push = &push, .push_bytes = sizeof push};
+    ts_vk_dispatch_desc desc = {.shader = "sgd", .wide = ts_is_wide(n->in[SGD_GRAD]), .push = &push, .push_bytes = sizeof push};
     ts_vk_items(cmd, count, &desc);
     desc.spec[1] = n->in[SGD_SCALE] != NULL;
     desc.spec_count = 2;
-    return refuse_fp16(n, cmd, err) && ts_vk_dispatch(cmd, &desc, err);
+    return check_wide(n, cmd, err) && ts_vk_dispatch(cmd, &desc, err);
 }
 
 /* ---- the ops ---- */
 
 static const ts_op adamw_op = {.name = "adamw",
+                               .wide = (1 << (ADAMW_SCALE + 1)) - 1,
                                .writes = 1 << ADAMW_P | 1 << ADAMW_M | 1 << ADAMW_V,
                                .host = ts_host_adamw_f32,
                                .host_f64 = ts_host_adamw_f64,
                                .vulkan = adamw_vulkan};
-static const ts_op sgd_op = {
-    .name = "sgd", .writes = 1 << SGD_P | 1 << SGD_U, .host = ts_host_sgd_f32, .host_f64 = ts_host_sgd_f64, .vulkan = sgd_vulkan};
+static const ts_op sgd_op = {.name = "sgd",
+                             .wide = (1 << (SGD_SCALE + 1)) - 1,
+                             .writes = 1 << SGD_P | 1 << SGD_U,
+                             .host = ts_host_sgd_f32,
+                             .host_f64 = ts_host_sgd_f64,
+                             .vulkan = sgd_vulkan};
 
 /* The first `alike` inputs are of the parameter's elements, in their order; then hyper and scale. */
 static bool fit(ts_graph *g, const ts_op *op, int alike, ts_tensor *const *in)

@@ -203,15 +203,15 @@ static uint64_t sum_vulkan_scratch(const ts_node *n, const ts_vk_limits *limits)
 enum { SUM_SQUARE = 1, SUM_PARTIAL = 2, SUM_LAST = 4 }; /* as sum.comp takes them */
 
 /* `chunks` sums of `chunk` elements each, the last one perhaps of fewer. */
-static bool sum_dispatch(ts_vk_cmd *cmd, uint64_t x, uint64_t y, int64_t count, int64_t chunk, int64_t chunks, double scale,
-                         uint32_t choice, ts_error *err)
+static bool sum_dispatch(ts_vk_cmd *cmd, bool wide, uint64_t x, uint64_t y, int64_t count, int64_t chunk, int64_t chunks,
+                         double scale, uint32_t choice, ts_error *err)
 {
     const struct {
         uint64_t x, y;
         uint32_t count, chunk;
         float scale;
     } push = {x, y, (uint32_t)count, (uint32_t)chunk, (float)scale};
-    ts_vk_dispatch_desc desc = {.shader = "sum", .push = &push, .push_bytes = sizeof push, .flops = (double)count};
+    ts_vk_dispatch_desc desc = {.shader = "sum", .wide = wide, .push = &push, .push_bytes = sizeof push, .flops = (double)count};
     ts_vk_rows(cmd, chunks, &desc);
     desc.spec[2] = choice;
     desc.spec_count = 3;
@@ -225,13 +225,14 @@ static bool sum_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     int64_t chunks = 0;
     for (int k = 0; k < n->nin; k++) {
         const int64_t count = ts_count(n->in[k]), chunk = vulkan_chunk(count), part = ceil_div(count, chunk);
-        if (!sum_dispatch(cmd, ts_vk_address(cmd, n->in[k]), partial + (uint64_t)chunks * sizeof(float), count, chunk, part, 1,
-                          attr->square ? SUM_SQUARE : 0, err))
+        if (!sum_dispatch(cmd, ts_is_wide(n->in[k]), ts_vk_address(cmd, n->in[k]), partial + (uint64_t)chunks * sizeof(float),
+                          count, chunk, part, 1, attr->square ? SUM_SQUARE : 0, err))
             return false;
         chunks += part;
     }
     ts_vk_barrier(cmd);
-    return sum_dispatch(cmd, partial, ts_vk_address(cmd, n->out[0]), chunks, chunks, 1, attr->scale, SUM_PARTIAL | SUM_LAST, err);
+    return sum_dispatch(cmd, ts_is_wide(n->out[0]), partial, ts_vk_address(cmd, n->out[0]), chunks, chunks, 1, attr->scale,
+                        SUM_PARTIAL | SUM_LAST, err);
 }
 
 /* ---- Vulkan: sum_leading.comp until one row is left, the rows between in two places by turns ---- */
@@ -336,6 +337,7 @@ static const ts_op mean_op = {.name = "mean",
                               .vulkan = sum_vulkan,
                               .vulkan_scratch = sum_vulkan_scratch};
 static const ts_op several_op = {.name = "sum_several",
+                                 .wide = (1 << TS_MAX_IN) - 1,
                                  .host = ts_host_sum_f32,
                                  .host_f64 = ts_host_sum_f64,
                                  .host_scratch = sum_host_scratch,
@@ -378,7 +380,9 @@ ts_tensor *ts_mean(ts_graph *g, ts_tensor *x)
 
 ts_tensor *ts_sum_several(ts_graph *g, int count, ts_tensor *const *list, bool square)
 {
-    return whole(g, &several_op, count, list, 1, square);
+    ts_tensor *sum = whole(g, &several_op, count, list, 1, square);
+    if (sum) sum->state->wide = true; /* squares of many gradients are more than fp16 holds */
+    return sum;
 }
 
 ts_tensor *ts_sum_leading(ts_graph *g, ts_tensor *x, int ndim)

@@ -59,15 +59,16 @@ static ts_vk_buffer *find_place(ts_params *ps, uint64_t bytes, uint64_t *offset,
     return &c->list[c->count++];
 }
 
-static bool pack(const ts_device *dev, const ts_param_entry *p, void *out, ts_error *err)
+static bool pack(const ts_device *dev, const ts_param_entry *p, ts_precision precision, void *out, ts_error *err)
 {
-    return ts_param_pack(p, dev->precision, dev->pack_panel, dev->threads, out, err);
+    return ts_param_pack(p, precision, dev->pack_panel, dev->threads, out, err);
 }
 
 bool ts_vk_param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
 {
     const ts_device *dev = ps->dev;
     ts_vk *vk = dev->impl;
+    const ts_precision precision = ts_params_precision(ps);
     ts_error cause = {0};
     uint64_t offset = 0, room = (p->bytes + dev->align - 1) / dev->align * dev->align;
     const ts_vk_buffer *b = find_place(ps, room, &offset, &cause);
@@ -75,15 +76,15 @@ bool ts_vk_param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
     p->address = b->address + offset;
     bool ok;
     if (b->mapped) {
-        ok = pack(dev, p, b->mapped + offset, err);
+        ok = pack(dev, p, precision, b->mapped + offset, err);
     } else if (!ts_vk_staging(vk, err)) {
         ok = false;
     } else if (p->bytes <= vk->staging.bytes) {
-        ok = pack(dev, p, vk->staging.mapped, err) && ts_vk_copy_staged(vk, b, offset, p->bytes, err);
+        ok = pack(dev, p, precision, vk->staging.mapped, err) && ts_vk_copy_staged(vk, b, offset, p->bytes, err);
     } else {
         void *copy = malloc(p->bytes);
         ok = copy || ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s (%" PRIu64 " bytes)", p->name, p->bytes);
-        ok = ok && pack(dev, p, copy, err) && ts_vk_upload(vk, b, offset, copy, p->bytes, err);
+        ok = ok && pack(dev, p, precision, copy, err) && ts_vk_upload(vk, b, offset, copy, p->bytes, err);
         free(copy);
     }
     if (ok && p->weight) ts_weight_release(p->weight);

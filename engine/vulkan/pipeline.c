@@ -161,19 +161,20 @@ static bool make_pipeline(ts_vk *vk, ts_vk_pipeline *p, ts_error *err)
     return ts_vk_ok(result, p->shader->name, err);
 }
 
-static const ts_shader *find_shader(const ts_vk *vk, const char *name)
+static const ts_shader *find_shader(const ts_vk *vk, const char *name, bool wide)
 {
     char full[96];
-    snprintf(full, sizeof full, "%s_%s", name, vk->limits.fp16 ? "f16" : "f32");
+    snprintf(full, sizeof full, "%s_%s", name, vk->limits.fp16 && !wide ? "f16" : "f32");
     for (const ts_shader *s = ts_shader_table; s->name; s++)
         if (strcmp(s->name, full) == 0) return s;
     return NULL;
 }
 
-bool ts_vk_pipeline_get(ts_vk *vk, const char *shader, const uint32_t *spec, int spec_count, VkPipeline *out, ts_error *err)
+bool ts_vk_pipeline_get(ts_vk *vk, const char *shader, bool wide, const uint32_t *spec, int spec_count, VkPipeline *out,
+                        ts_error *err)
 {
     const size_t spec_bytes = (size_t)spec_count * sizeof *spec;
-    ts_vk_pipeline wanted = {.shader = find_shader(vk, shader), .spec_count = spec_count};
+    ts_vk_pipeline wanted = {.shader = find_shader(vk, shader, wide), .spec_count = spec_count};
     if (!wanted.shader) return ts_fail(err, TS_ERR_UNSUPPORTED, "there is no shader %s in this build", shader);
     memcpy(wanted.spec, spec, spec_bytes);
     for (int i = 0; i < vk->pipeline_count; i++) {

@@ -140,7 +140,7 @@ bool ts_vk_dispatch(ts_vk_cmd *cmd, const ts_vk_dispatch_desc *desc, ts_error *e
                            desc->shader, step.groups[i], cmd->vk->limits.max_groups[i]);
     }
     if (desc->push_bytes > 0) memcpy(step.push, desc->push, desc->push_bytes);
-    if (!ts_vk_pipeline_get(cmd->vk, desc->shader, desc->spec, desc->spec_count, &step.pipeline, err)) return false;
+    if (!ts_vk_pipeline_get(cmd->vk, desc->shader, desc->wide, desc->spec, desc->spec_count, &step.pipeline, err)) return false;
     if (cmd->count == cmd->room) {
         int64_t room = cmd->room ? cmd->room * 2 : 64;
         ts_vk_step *grown = realloc(cmd->steps, (size_t)room * sizeof *grown);

@@ -158,7 +158,8 @@ bool ts_vk_copy_staged(ts_vk *vk, const ts_vk_buffer *b, uint64_t offset, uint64
 bool ts_vk_pipelines_open(ts_vk *vk, ts_error *err);
 void ts_vk_pipelines_close(ts_vk *vk);
 /* The pipeline of a shader ("layernorm") with these constants, made on first use. */
-bool ts_vk_pipeline_get(ts_vk *vk, const char *shader, const uint32_t *spec, int spec_count, VkPipeline *out, ts_error *err);
+bool ts_vk_pipeline_get(ts_vk *vk, const char *shader, bool wide, const uint32_t *spec, int spec_count, VkPipeline *out,
+                        ts_error *err);
 
 /* ---- record.c ---- */
 

@@ -24,6 +24,7 @@ enum { TS_VK_MAX_SPEC = 12 };
 
 typedef struct {
     const char *shader; /* "layernorm": shaders/layernorm.comp; the storage variant is chosen by the backend */
+    bool wide;          /* the fp32 variant, whatever the device stores */
     uint32_t
         spec[TS_VK_MAX_SPEC]; /* values of constant_id 0, 1, ...; 0 is the workgroup's width (local_size_x_id) by convention */
     int spec_count;

@@ -212,6 +212,31 @@ static void accumulated(void **state)
     free(text);
 }
 
+/* In fp16 with all that saves memory: the same bits after a stop, and the scale of the loss in the log. */
+static void in_fp16(void **state)
+{
+    (void)state;
+    if (!test_vulkan(TS_F16)) skip();
+    const char *out = temp_path("fp16_run"), *name = getenv("TESSERA_TEST_DEVICE");
+    const char *const more[] = {"--device", name ? name : "vulkan", "--precision", "fp16",   "--recompute", "--accumulate",
+                                "2",        "--eval-every",         "6",           "--keep", "9",           NULL};
+    succeed(train_mae(out, more));
+    size_t size;
+    char *log = (char *)read_bytes(temp_path("fp16_run/log.jsonl"), &size);
+    assert_non_null(strstr(log, "\"loss_scale\":32768"));
+    free(log);
+    unsigned char *model = read_bytes(temp_path("fp16_run/model.safetensors"), &size);
+    unlink(temp_path("fp16_run/checkpoint-00000012.safetensors"));
+    unlink(temp_path("fp16_run/model.safetensors"));
+    succeed(resume(out));
+    size_t again;
+    unsigned char *resumed = read_bytes(temp_path("fp16_run/model.safetensors"), &again);
+    assert_true(size == again && memcmp(model, resumed, size) == 0);
+    free(model);
+    free(resumed);
+    assert_refused(train_mae(temp_path("fp16_host"), (const char *const[]){"--precision", "fp16", NULL}), 1, "fp16 is for GPUs");
+}
+
 static void killed(void **state)
 {
     (void)state;
@@ -350,13 +375,10 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),
-                                       cmocka_unit_test(stopped),
-                                       cmocka_unit_test(accumulated),
-                                       cmocka_unit_test(killed),
-                                       cmocka_unit_test(full_disk),
-                                       cmocka_unit_test(gone_wrong),
-                                       cmocka_unit_test(vqgan_of_a_folder),
-                                       cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),      cmocka_unit_test(stopped),
+                                       cmocka_unit_test(accumulated), cmocka_unit_test(in_fp16),
+                                       cmocka_unit_test(killed),      cmocka_unit_test(full_disk),
+                                       cmocka_unit_test(gone_wrong),  cmocka_unit_test(vqgan_of_a_folder),
+                                       cmocka_unit_test(refused),     cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);
 }

@@ -354,6 +354,35 @@ static void computes_again_on_vulkan(void **state)
     check_recompute(dev);
 }
 
+/* fp16 with fp32 masters, kept activations or not, in one part or two, learns as fp32 does. */
+static void in_fp16_on_vulkan(void **state)
+{
+    (void)state;
+    ts_device *half = test_vulkan(TS_F16);
+    if (!half) skip();
+    golden_case c = open_case();
+    ts_error err = {0};
+    ts_mae_trainer_desc desc = {
+        .weights = c.model, .config = {.heads = 4, .decoder_heads = 4}, .batch = BATCH, .visible = VISIBLE};
+    ts_mae_trainer *full = ts_mae_trainer_new(test_vulkan(TS_F32), &desc, &err), *mixed = ts_mae_trainer_new(half, &desc, &err);
+    desc.batch = BATCH / 2;
+    desc.accumulate = 2;
+    desc.recompute = true;
+    ts_mae_trainer *parted = ts_mae_trainer_new(half, &desc, &err);
+    if (!full || !mixed || !parted) fail_msg("%s", err.text);
+    for (int i = 0; i < 12; i++) {
+        const double a = step_in_parts(full, &c, 1), b = step_in_parts(mixed, &c, 1), p = step_in_parts(parted, &c, 2);
+        if (!(fabs(b - a) < 0.02 * a && fabs(p - a) < 0.02 * a))
+            fail_msg("step %d: %.4f in fp16, %.4f in parts, %.4f in fp32", i, b, p, a);
+    }
+    assert_true(ts_mae_trainer_loss_scale(mixed) > 0 && ts_mae_trainer_loss_scale(full) == 0);
+    assert_near(full, mixed, 0.03);
+    ts_mae_trainer_free(full);
+    ts_mae_trainer_free(mixed);
+    ts_mae_trainer_free(parted);
+    close_case(&c);
+}
+
 /* Two steps, saved, resumed elsewhere: the third step is that of a training that was never stopped. */
 static void resumes_to_the_same_bits(void **state)
 {
@@ -397,6 +426,7 @@ int main(void)
                                        cmocka_unit_test(resumes_to_the_same_bits),
                                        cmocka_unit_test(computes_again),
                                        cmocka_unit_test(computes_again_on_vulkan),
+                                       cmocka_unit_test(in_fp16_on_vulkan),
                                        cmocka_unit_test(parts_make_a_batch),
                                        cmocka_unit_test(parts_make_a_batch_on_vulkan),
                                        cmocka_unit_test(parts_resume_to_the_same_bits),
