@@ -149,6 +149,11 @@ bool ts_clip_trainer_save(ts_clip_trainer *t, ts_weights_writer *w, bool optimiz
 /* Goes on from a file that was saved with the optimizer, to the same bits. The description must be the same. */
 bool ts_clip_trainer_resume(ts_clip_trainer *t, const ts_weights *checkpoint, ts_error *err);
 
+/* Learns byte-pair merges from texts (Sennrich et al. 2016, arXiv 1508.07909, algorithm 1): the pair of neighbours that stands
+ * most often in their words becomes one symbol, again and again, until there are `merges` of them or none stands twice. Writes
+ * the list in the form that ts_tokenizer_open takes, whole or not at all. Returns the number of merges, or -1. */
+int ts_clip_learn_vocabulary(const char *const *texts, int64_t count, int merges, const char *path, ts_error *err);
+
 /* ---- data ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {

@@ -65,6 +65,9 @@ struct ts_tokenizer {
     uint32_t mask;
 };
 
+/* The code point that stands for each byte, and the bytes in the order of their symbols: printable ones first, which stand for
+ * themselves, then the others, U+0100 and on (as GPT-2 has it). */
+void ts_byte_runes(uint32_t rune[256], uint8_t order[256]);
 /* NULL: they do not merge. */
 const ts_merge *ts_tokenizer_merge(const ts_tokenizer *t, int32_t first, int32_t second);
 

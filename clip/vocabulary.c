@@ -82,9 +82,7 @@ static void add(builder *b, const char *first, size_t n, const char *second, siz
 
 /* ---- bytes ---------------------------------------------------------------------------------------------------- */
 
-/* The code point that stands for each byte, and the bytes in the order of their symbols: printable ones first, which stand for
- * themselves, then the others, U+0100 and on (as GPT-2 has it). */
-static void byte_runes(uint32_t rune[BYTES], uint8_t order[BYTES])
+void ts_byte_runes(uint32_t rune[BYTES], uint8_t order[BYTES])
 {
     int count = 0;
     for (int pass = 0; pass < 2; pass++) {
@@ -101,7 +99,7 @@ static void add_bytes(builder *b)
 {
     uint32_t rune[BYTES];
     uint8_t order[BYTES], name[4];
-    byte_runes(rune, order);
+    ts_byte_runes(rune, order);
     for (int end = 0; end < 2; end++) {
         for (int i = 0; i < BYTES; i++) {
             int n = ts_rune_encode(rune[order[i]], name);
@@ -115,7 +113,7 @@ static bool find_bytes(const builder *b, ts_error *err)
     uint32_t rune[BYTES];
     uint8_t order[BYTES];
     char name[8];
-    byte_runes(rune, order);
+    ts_byte_runes(rune, order);
     for (int byte = 0; byte < BYTES; byte++) {
         int n = ts_rune_encode(rune[byte], (uint8_t *)name);
         b->t->byte[byte] = find(b, name, (size_t)n);
