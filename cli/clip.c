@@ -13,6 +13,7 @@ static const struct {
     {"embed", "features of pictures or texts, to a file", ts_clip_cmd_embed},
     {"tune", "learn a prompt for your classes from a few pictures", ts_clip_cmd_tune},
     {"eval", "measure prompts, and the zero-shot classifier, on test pictures", ts_clip_cmd_eval},
+    {"train", "a small CLIP from nothing, out of pictures with captions", ts_clip_cmd_train},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

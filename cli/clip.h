@@ -14,6 +14,7 @@ int ts_clip_cmd_embed(int argc, char **argv);
 int ts_clip_cmd_search(int argc, char **argv);
 int ts_clip_cmd_tune(int argc, char **argv);
 int ts_clip_cmd_eval(int argc, char **argv);
+int ts_clip_cmd_train(int argc, char **argv);
 
 /* ---- clip_open.c ------------------------------------------------------------------------------------------------ */
 

@@ -132,7 +132,8 @@ static bool add_text(learner *l, const char *text)
     size_t from, at = 0;
     if (!ts_text_clean(text, &r, l->err)) return false;
     int32_t *symbol = malloc((4 * r.count + 1) * sizeof *symbol);
-    bool ok = symbol ? true : no_memory(l);
+    bool ok = symbol != NULL;
+    if (!ok) no_memory(l);
     while (ok && ts_text_word(&r, &from, &at)) {
         int count = 0;
         for (size_t i = from; i < at; i++) {
