@@ -94,7 +94,10 @@ static void compare(const ts_weights *golden, const char *prefix, const char *na
     char key[96];
     snprintf(key, sizeof key, "%s%s", prefix, name);
     const ts_weight *w = ts_weights_find(got, got_name), *shape = ts_weights_find(golden, key);
-    if (!w || !shape || w->count != shape->count) fail_msg("%s is missing or of another size", got_name);
+    if (!w || !shape || w->count != shape->count) {
+        fail_msg("%s is missing or of another size", got_name);
+        return;
+    }
     float *want = golden_f32(golden, key), *have = golden_f32(got, got_name);
     for (int64_t i = 0; i < w->count; i++) have[i] = (float)(scale * (double)have[i]);
     if (turned) { /* ours is (out, in) */
