@@ -207,14 +207,6 @@ const char *ts_bench_kernel_name(int i)
     return cases[i].name;
 }
 
-static double uniform(uint64_t *seed)
-{
-    uint64_t z = (*seed += 0x9e3779b97f4a7c15U);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 /* Real numbers in [-1, 1), indices in range: zeros would be a kinder load than a model is. */
 static bool fill(ts_exec *e, const bench_graph *b, uint64_t seed, ts_error *err)
 {
@@ -223,8 +215,8 @@ static bool fill(ts_exec *e, const bench_graph *b, uint64_t seed, ts_error *err)
         void *data = malloc((size_t)n * 4);
         if (!data) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
         for (int64_t i = 0; i < n; i++) {
-            if (b->below[k]) ((int32_t *)data)[i] = (int32_t)(uniform(&seed) * b->below[k]);
-            else ((float *)data)[i] = (float)(2 * uniform(&seed) - 1);
+            if (b->below[k]) ((int32_t *)data)[i] = (int32_t)(ts_uniform(&seed) * b->below[k]);
+            else ((float *)data)[i] = (float)(2 * ts_uniform(&seed) - 1);
         }
         bool ok = ts_write(e, b->tensor[k], data, err);
         free(data);

@@ -228,26 +228,17 @@ bool ts_clip_pairs_load(ts_clip_pairs *p, uint64_t most, bool quiet, ts_error *e
 
 /* ---- batches ----------------------------------------------------------------------------------------------------- */
 
-/* splitmix64 */
-static uint64_t next_random(uint64_t *state)
-{
-    uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* 0 ... count - 1; the bias of the remainder is below 2^-32. */
 static int64_t below(uint64_t *state, int64_t count)
 {
-    return (int64_t)(next_random(state) % (uint64_t)count);
+    return (int64_t)(ts_splitmix(state) % (uint64_t)count);
 }
 
 static uint64_t stream(uint64_t seed, uint64_t number)
 {
     uint64_t state = seed;
-    state = next_random(&state) ^ number;
-    return next_random(&state);
+    state = ts_splitmix(&state) ^ number;
+    return ts_splitmix(&state);
 }
 
 /* Takes the first pairs that wait and whose captions are not in the batch yet; where there are none left, the first of all. */

@@ -10,25 +10,11 @@
 
 /* ---- random numbers ---- */
 
-double ts_prompt_uniform(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15U;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
-double ts_prompt_normal(uint64_t *state)
-{
-    const double u = 1 - ts_prompt_uniform(state), v = ts_prompt_uniform(state);
-    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-}
-
 uint64_t ts_prompt_seed(uint64_t seed, const char *name)
 {
     uint64_t h = 0xcbf29ce484222325U; /* FNV-1a */
     for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3U;
-    ts_prompt_uniform(&seed);
+    ts_uniform(&seed);
     return h ^ seed;
 }
 
@@ -106,8 +92,8 @@ static bool make_param(void *ctx, const char *name, int ndim, const int64_t *sha
     for (int64_t i = 0; i < count; i++) {
         double v = d->scale;
         if (d->values) v = (double)d->values[i];
-        else if (d->start == TS_START_NORMAL) v *= ts_prompt_normal(&state);
-        else if (d->start == TS_START_UNIFORM) v *= 2 * ts_prompt_uniform(&state) - 1;
+        else if (d->start == TS_START_NORMAL) v *= ts_normal(&state);
+        else if (d->start == TS_START_UNIFORM) v *= 2 * ts_uniform(&state) - 1;
         out[i] = (float)v;
     }
     return true;
@@ -345,7 +331,7 @@ ts_tensor *ts_prompt_embedded(ts_prompt_graph *pg, const ts_prompt_chunk *chunk,
 
 ts_tensor *ts_prompt_text_features(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx)
 {
-    return ts_clip_text(pg->g, pg->prompt->clip, ts_prompt_embedded(pg, chunk, ctx), chunk->end);
+    return ts_clip_text(pg->g, pg->prompt->clip, ts_prompt_embedded(pg, chunk, ctx), chunk->end, NULL);
 }
 
 ts_tensor *ts_prompt_insert(ts_prompt_graph *pg, ts_tensor *tokens, ts_tensor *prompts)

@@ -176,6 +176,13 @@ bool ts_weights_writer_save(ts_weights_writer *w, const char *path, ts_error *er
 float ts_f16_to_f32(uint16_t h);
 uint16_t ts_f32_to_f16(float f); /* round to nearest even; too large becomes infinity */
 
+/* ---- random numbers ---------------------------------------------------------------------------------------- */
+
+/* splitmix64: the next 64 bits of `state`, whose start is the seed; any is good. */
+uint64_t ts_splitmix(uint64_t *state);
+double ts_uniform(uint64_t *state); /* the next of [0, 1) */
+double ts_normal(uint64_t *state);  /* the next of normal(0, 1) */
+
 /* ---- images ------------------------------------------------------------------------------------------------ */
 
 /* 8-bit RGB, rows from the top, no padding: data[(y * width + x) * 3 + channel]. */

@@ -1,12 +1,11 @@
 /* random.c - xoshiro256** (Blackman and Vigna 2018), seeded by splitmix64. */
 #include "grid/random.h"
 
+#include "engine/engine.h"
+
 uint64_t ts_random_mix(uint64_t x)
 {
-    x += UINT64_C(0x9e3779b97f4a7c15);
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return x ^ (x >> 31);
+    return ts_splitmix(&x);
 }
 
 void ts_random_seed(ts_random *r, uint64_t seed)

@@ -1,6 +1,6 @@
 /* random.c - a small MAE-VQGAN of random weights, for trying the path of a run where no trained model is at hand. The tensors
  * have the published names and the spread of a fresh initialisation, so that nothing overflows or dies out on the way. */
-#include "mae/internal.h"
+#include "mae/mae.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -64,7 +64,7 @@ static void add_random(maker *m, const char *name, double deviation, int ndim, c
 {
     int64_t count;
     float *data = add(m, name, ndim, shape, &count);
-    for (int64_t i = 0; data && i < count; i++) data[i] = (float)(deviation * sqrt(3) * (2 * ts_mae_uniform(&m->seed) - 1));
+    for (int64_t i = 0; data && i < count; i++) data[i] = (float)(deviation * sqrt(3) * (2 * ts_uniform(&m->seed) - 1));
 }
 
 /* A layer's weight (out, ...), its variance 1 / fan in, and its bias of zeros. */

@@ -1,15 +1,7 @@
-/* sample.c - drawing codes from logits, and the generator that draws. */
-#include "mae/internal.h"
+/* sample.c - drawing codes from logits. */
+#include "mae/mae.h"
 
 #include <math.h>
-
-double ts_mae_uniform(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
 
 static int64_t largest(const float *x, int64_t n)
 {
@@ -38,7 +30,7 @@ void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double 
 {
     for (int64_t i = 0; i < places; i++) {
         const float *x = logits + i * codes;
-        double u = ts_mae_uniform(&seed);
+        double u = ts_uniform(&seed);
         out[i] = (int32_t)(temperature > 0 ? draw(x, codes, temperature, u) : largest(x, codes));
     }
 }

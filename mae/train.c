@@ -1,6 +1,6 @@
 /* train.c - one training step of the masked autoencoder as one graph: encode the visible patches, decode at the hidden places,
  * cross entropy with the VQGAN's codes, gradients, AdamW. Evaluation is a second, smaller graph over the same parameters. */
-#include "mae/internal.h"
+#include "mae/mae.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,12 +30,6 @@ struct ts_mae_trainer {
 
 /* ---- fresh weights ---- */
 
-static double normal(uint64_t *seed)
-{
-    const double u = 1 - ts_mae_uniform(seed), v = ts_mae_uniform(seed);
-    return sqrt(-2 * log(u)) * cos(2 * 3.14159265358979323846 * v);
-}
-
 static bool ends_with(const char *s, const char *end)
 {
     const size_t n = strlen(s), k = strlen(end);
@@ -53,11 +47,11 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     if (ends_with(name, "pos_embed")) {
         ts_mae_positions(t->mae.config.side, (int)shape[2], out);
     } else if (ends_with(name, "_token")) {
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(0.02 * normal(&t->desc.seed));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(0.02 * ts_normal(&t->desc.seed));
     } else if (ndim >= 2) {
         const int64_t fan_out = shape[0], fan_in = count / fan_out;
         const double bound = sqrt(6.0 / (double)(fan_out + fan_in));
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_mae_uniform(&t->desc.seed) - 1));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_uniform(&t->desc.seed) - 1));
     } else {
         const float value = ends_with(name, ".weight") ? 1 : 0;
         for (int64_t i = 0; i < count; i++) out[i] = value;

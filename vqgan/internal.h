@@ -35,7 +35,5 @@ bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, con
                      ts_error *err);
 /* Places all codes by k-means over latents (places, width). */
 bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err);
-/* The next of [0, 1). */
-double ts_vqgan_uniform(uint64_t *state);
 
 #endif

@@ -7,15 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* splitmix64: the next of [0, 1). */
-double ts_vqgan_uniform(uint64_t *state)
-{
-    uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
-
 static void come_nearer(float *distance, const float *latents, int64_t places, const float *code, int width)
 {
     for (int64_t i = 0; i < places; i++) {
@@ -30,12 +21,12 @@ static int64_t draw(const float *distance, int64_t places, uint64_t *seed)
 {
     double sum = 0;
     for (int64_t i = 0; i < places; i++) sum += (double)distance[i];
-    double at = ts_vqgan_uniform(seed) * sum;
+    double at = ts_uniform(seed) * sum;
     for (int64_t i = 0; i < places; i++) {
         at -= (double)distance[i];
         if (at < 0) return i;
     }
-    return (int64_t)(ts_vqgan_uniform(seed) * (double)places); /* every latent has a code of its own */
+    return (int64_t)(ts_uniform(seed) * (double)places); /* every latent has a code of its own */
 }
 
 bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, const float *latents, int64_t places, uint64_t *seed,

@@ -46,7 +46,7 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
         const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
         const int64_t fan_in = count / shape[0];
         const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)fan_in);
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_vqgan_uniform(&t->random) - 1));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_uniform(&t->random) - 1));
         return true;
     }
     /* One dimension: a norm's weight is one, all biases are zero. */
@@ -169,52 +169,66 @@ static int64_t codebook_at(const ts_vqgan_trainer *t)
     return at;
 }
 
-/* A step that did not quantise leaves some of its latents; the last of them makes the codebook of all that were left. */
-static bool gather_latents(ts_vqgan_trainer *t, ts_error *err)
+/* All of the last batch's latents, (places, embed); owned by the caller. */
+static float *read_latents(ts_vqgan_trainer *t, ts_error *err)
+{
+    float *latents = malloc((size_t)t->places * (size_t)t->vqgan.config.embed * sizeof *latents);
+    if (!latents) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (latents && ts_read(t->e, t->objective.latents, latents, err)) return latents;
+    free(latents);
+    return NULL;
+}
+
+/* The step alone tells it, so that a resumed training draws the same. */
+static uint64_t seed_of_step(const ts_vqgan_trainer *t)
+{
+    return t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
+}
+
+/* Places codes anew by latents: all of them (`used` NULL), or those that are not used. */
+static bool place_codes(ts_vqgan_trainer *t, const float *latents, int64_t count, const uint8_t *used, uint64_t *seed,
+                        ts_error *err)
 {
     const ts_vqgan_config *c = &t->vqgan.config;
-    const size_t row = (size_t)c->embed;
-    float *latents = malloc((size_t)t->places * row * sizeof *latents), *book = malloc((size_t)c->codes * row * sizeof *book);
-    if (!latents || !book) {
-        free(latents);
-        free(book);
-        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    }
-    bool ok = ts_read(t->e, t->objective.latents, latents, err);
-    uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
-    float *to = t->pool + (size_t)(t->steps % POOL_STEPS) * POOL_EACH * row;
-    for (int i = 0; ok && i < POOL_EACH; i++) {
-        const int64_t from = (int64_t)(ts_vqgan_uniform(&seed) * (double)t->places);
-        memcpy(to + (size_t)i * row, latents + (size_t)from * row, row * sizeof *to);
-    }
-    if (ok && t->steps == t->desc.continuous) {
-        const bool all = t->steps >= POOL_STEPS;
-        const float *first = all ? t->pool : t->pool + POOL_EACH * row; /* slot 0 is the last to be filled */
-        ok = ts_vqgan_fit(book, c->codes, c->embed, first, (all ? POOL_STEPS : t->steps) * POOL_EACH, &seed, err) &&
-             ts_params_write(t->vqgan.params, codebook_at(t), book, err);
-        memset(t->used, 0, (size_t)c->codes);
-    }
-    free(latents);
+    const int64_t at = codebook_at(t);
+    float *book = malloc((size_t)c->codes * (size_t)c->embed * sizeof *book);
+    bool ok = book && ts_params_read(t->vqgan.params, at, book, err);
+    if (!book) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && (used ? ts_vqgan_revive(book, c->codes, c->embed, used, latents, count, seed, err)
+                     : ts_vqgan_fit(book, c->codes, c->embed, latents, count, seed, err));
+    ok = ok && ts_params_write(t->vqgan.params, at, book, err);
+    memset(t->used, 0, (size_t)c->codes);
     free(book);
     return ok;
 }
 
-/* Gives each code that was not used since the last time a latent of the last batch, drawn by a seed that the step alone tells, so
- * that a resumed training does the same. */
+/* Each of the last steps that do not quantise leaves some of its latents; the last of them makes the codebook of all that were
+ * left.
+ */
+static bool gather_latents(ts_vqgan_trainer *t, ts_error *err)
+{
+    const size_t row = (size_t)t->vqgan.config.embed;
+    float *latents = read_latents(t, err);
+    if (!latents) return false;
+    uint64_t seed = seed_of_step(t);
+    float *to = t->pool + (size_t)(t->steps % POOL_STEPS) * POOL_EACH * row;
+    for (int i = 0; i < POOL_EACH; i++) {
+        const int64_t from = (int64_t)(ts_uniform(&seed) * (double)t->places);
+        memcpy(to + (size_t)i * row, latents + (size_t)from * row, row * sizeof *to);
+    }
+    free(latents);
+    if (t->steps < t->desc.continuous) return true;
+    const bool all = t->steps >= POOL_STEPS;
+    const float *first = all ? t->pool : t->pool + POOL_EACH * row; /* slot 0 is the last to be filled */
+    return place_codes(t, first, (all ? POOL_STEPS : t->steps) * POOL_EACH, NULL, &seed, err);
+}
+
+/* Gives each code that was not used since the last time a latent of the last batch. */
 static bool revive(ts_vqgan_trainer *t, ts_error *err)
 {
-    const ts_vqgan_config *c = &t->vqgan.config;
-    const int64_t at = codebook_at(t);
-    const size_t row = (size_t)c->embed;
-    float *book = malloc((size_t)c->codes * row * sizeof *book), *latents = malloc((size_t)t->places * row * sizeof *latents);
-    bool ok = book && latents;
-    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && ts_params_read(t->vqgan.params, at, book, err) && ts_read(t->e, t->objective.latents, latents, err);
-    uint64_t seed = t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
-    ok = ok && ts_vqgan_revive(book, c->codes, c->embed, t->used, latents, t->places, &seed, err);
-    ok = ok && ts_params_write(t->vqgan.params, at, book, err);
-    memset(t->used, 0, (size_t)c->codes);
-    free(book);
+    float *latents = read_latents(t, err);
+    uint64_t seed = seed_of_step(t);
+    const bool ok = latents && place_codes(t, latents, t->places, t->used, &seed, err);
     free(latents);
     return ok;
 }
@@ -234,7 +248,7 @@ static bool end_step(ts_vqgan_trainer *t, ts_error *err)
     t->steps++;
     for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] &= (uint8_t)~NOW;
     if (!ts_optimizer_update(t->optimizer, t->e, err)) return false;
-    if (t->steps <= t->desc.continuous) return gather_latents(t, err);
+    if (t->steps <= t->desc.continuous) return t->steps <= t->desc.continuous - POOL_STEPS || gather_latents(t, err);
     return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }
 
