@@ -2,7 +2,6 @@
  * papers count it (base and new classes never meet). */
 #include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cli/clip_measure.h"
 
@@ -163,10 +162,4 @@ void ts_running_mean_add(ts_running_mean *m, double value)
 double ts_running_mean_deviation(const ts_running_mean *m)
 {
     return m->count > 1 ? sqrt(m->squares / (m->count - 1)) : 0;
-}
-
-int ts_default_workers(void)
-{
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 16 ? 8 : cores > 3 ? (int)cores / 2 : 1;
 }

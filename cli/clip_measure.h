@@ -33,8 +33,6 @@ typedef struct {
 } ts_running_mean;
 void ts_running_mean_add(ts_running_mean *m, double value);
 double ts_running_mean_deviation(const ts_running_mean *m); /* of the values (n - 1); 0 for one */
-/* Half the cores, at most 8: threads to read pictures. */
-int ts_default_workers(void);
 
 /* ---- clip_words.c ---- */
 

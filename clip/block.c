@@ -74,3 +74,12 @@ ts_tensor *ts_clip_project(ts_graph *g, const ts_clip *c, const char *layer, ts_
     ts_tensor *y = ts_linear(g, x, w, NULL); // (B, 1, E)
     return ts_unit(g, ts_reshape(g, y, 2, (int64_t[]){batch, out}));
 }
+
+ts_tensor *ts_clip_replace(ts_graph *g, ts_tensor *x, ts_tensor *prompts)
+{
+    if (!x || !prompts) return NULL;
+    const int64_t count = prompts->shape[0], after = 1 + count;
+    ts_tensor *front = ts_concat(g, ts_slice(g, x, 0, 1), prompts); // (B, 1+p, W)
+    if (x->shape[1] == after) return front;
+    return ts_concat(g, front, ts_slice(g, x, after, x->shape[1] - after));
+}

@@ -93,8 +93,9 @@ ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels);
  * deep[i] (i >= 1) replaces places 1 ... P at the input of block i (VPT, Jia et al. 2022, eq. 5). */
 ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep);
 /* embedded (N, L, T), token embeddings without positions, L <= context, end (N, 1) I32 the place of the end token of each ->
- * unit features (N, E). What stands after the end cannot matter (causal), so cut L there. */
-ts_tensor *ts_clip_text(ts_graph *g, const ts_clip *c, ts_tensor *embedded, ts_tensor *end);
+ * unit features (N, E). What stands after the end cannot matter (causal), so cut L there. deep: as in ts_clip_vision,
+ * `text_layers` tensors (M, T) that replace places 1 ... M (MaPLe, Khattak et al. 2023, eq. 2). */
+ts_tensor *ts_clip_text(ts_graph *g, const ts_clip *c, ts_tensor *embedded, ts_tensor *end, ts_tensor *const *deep);
 
 /* Whole towers, on the host's side. Both work in batches that bound memory and keep their graphs for the next call. */
 

@@ -260,7 +260,7 @@ static int by_path(const void *a, const void *b)
 /* Brings a random choice of `count` of `n` items to the front, the chosen and the others each in the order of their paths. */
 static void choose(ts_clip_item *item, int64_t n, int64_t count, uint64_t *state)
 {
-    for (int64_t i = 0; i < count; i++) swap_items(&item[i], &item[i + (int64_t)(ts_prompt_uniform(state) * (double)(n - i))]);
+    for (int64_t i = 0; i < count; i++) swap_items(&item[i], &item[i + (int64_t)(ts_uniform(state) * (double)(n - i))]);
     qsort(item, (size_t)count, sizeof *item, by_path);
     qsort(item + count, (size_t)(n - count), sizeof *item, by_path);
 }

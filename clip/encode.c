@@ -55,7 +55,7 @@ static bool plan_make(clip_plan *p, const ts_clip *c, int64_t batch, int64_t len
     } else {
         p->in = ts_input(g, "embedded", TS_REAL, 3, (int64_t[]){batch, length, c->config.text_width});
         p->end = ts_input(g, "end", TS_I32, 2, (int64_t[]){batch, 1});
-        p->out = ts_clip_text(g, c, p->in, p->end);
+        p->out = ts_clip_text(g, c, p->in, p->end, NULL);
     }
     ts_output(g, p->out);
     return ts_params_check(c->params, err) && (p->e = ts_exec_new(g, c->dev, err)) != NULL;

@@ -42,6 +42,8 @@ typedef struct {
 /* x (B, N, width) -> the same, but of the last block only the row that the tower goes on with, (B, 1, width): nothing else of
  * its output is ever looked at. */
 ts_tensor *ts_clip_block(const clip_tower *t, int number, ts_tensor *x);
+/* x (B, N, W), prompts (p, W): places 1 to p of each B are overwritten. */
+ts_tensor *ts_clip_replace(ts_graph *g, ts_tensor *x, ts_tensor *prompts);
 ts_tensor *ts_clip_norm(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t width);
 /* x (B, 1, in) through a projection without bias -> unit rows (B, out). */
 ts_tensor *ts_clip_project(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t out);

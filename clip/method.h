@@ -249,9 +249,6 @@ ts_tensor *ts_prompt_text_features(ts_prompt_graph *pg, const ts_prompt_chunk *c
 ts_tensor *ts_prompt_insert(ts_prompt_graph *pg, ts_tensor *tokens, ts_tensor *prompts);
 /* A tensor of a checkpoint; a whole model's state names its prompts under "prompt_learner.". NULL: it is not there. */
 const ts_weight *ts_prompt_in_file(const ts_weights *w, const char *name);
-/* splitmix64: [0, 1), and normal(0, 1). */
-double ts_prompt_uniform(uint64_t *state);
-double ts_prompt_normal(uint64_t *state);
 /* A generator's start for what `name` needs of `seed`, apart from what other names get. */
 uint64_t ts_prompt_seed(uint64_t seed, const char *name);
 

@@ -6,7 +6,6 @@
  * The published code puts the vision tokens behind the patches, here they stand before them, as VPT's do: no position is added to
  * them and attention minds no order, so it is the same. The published checkpoint's names are ours; the whole model that it holds
  * besides is ignored. */
-#include "clip/internal.h"
 #include "clip/method.h"
 
 #include <math.h>
@@ -52,8 +51,8 @@ static bool declare_context(ts_prompt *p, ts_error *err)
 static bool declare(ts_prompt *p, ts_error *err)
 {
     const ts_clip_config *c = ts_clip_about(p->clip);
-    if (c->layers > MAX_LAYERS)
-        return ts_fail(err, TS_ERR_UNSUPPORTED, "maple: a vision tower of %d blocks is too deep", c->layers);
+    const int deepest = c->layers > c->text_layers ? c->layers : c->text_layers;
+    if (deepest > MAX_LAYERS) return ts_fail(err, TS_ERR_UNSUPPORTED, "maple: a tower of %d blocks is too deep", deepest);
     const int least = c->layers < c->text_layers ? c->layers : c->text_layers, most = least < MAX_DEPTH ? least : MAX_DEPTH;
     if (p->settings.depth == 0) p->settings.depth = most < USUAL_DEPTH ? most : USUAL_DEPTH;
     if (p->settings.depth > most)
@@ -89,39 +88,13 @@ static ts_tensor *images(ts_prompt_graph *pg, ts_tensor *pixels)
                           deep);
 }
 
-/* x (N, L, T), context (M, T): places 1 to M of every text are overwritten. */
-static ts_tensor *replace_context(ts_graph *g, ts_tensor *x, ts_tensor *context)
-{
-    if (!x || !context) return NULL;
-    const int64_t after = 1 + context->shape[0];
-    return ts_concat(g, ts_concat(g, ts_slice(g, x, 0, 1), context), ts_slice(g, x, after, x->shape[1] - after));
-}
-
-/* The text tower as ts_clip_text describes it, its first blocks with context of their own. */
 static ts_tensor *classes(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *image)
 {
     (void)image;
-    ts_graph *g = pg->g;
-    const ts_clip *c = pg->prompt->clip;
-    const ts_clip_config *m = ts_clip_about(c);
-    const clip_tower tower = {.g = g,
-                              .clip = c,
-                              .prefix = "transformer.resblocks",
-                              .width = m->text_width,
-                              .layers = m->text_layers,
-                              .heads = m->text_heads,
-                              .mlp = m->text_mlp,
-                              .causal = true,
-                              .end = chunk->end};
-    ts_tensor *place = ts_param(g, c->params, "positional_embedding", TS_LAYOUT_PLAIN, 2, (int64_t[]){m->context, m->text_width});
-    ts_tensor *x = ts_prompt_embedded(pg, chunk, ts_prompt_param(pg, "ctx"));
-    x = ts_add(g, x, ts_slice(g, place, 0, pg->prompt->text.length)); /* (N, L, T) */
-    for (int i = 0; i < m->text_layers; i++) {
-        if (i > 0 && i < pg->prompt->settings.depth) x = replace_context(g, x, ts_prompt_param(pg, names_of(i).text));
-        x = ts_clip_block(&tower, i, x);
-    }
-    x = ts_clip_norm(g, c, "ln_final", x, m->text_width);
-    return ts_clip_project(g, c, "text_projection", x, m->embed);
+    ts_tensor *deep[MAX_LAYERS] = {0};
+    for (int i = 1; i < pg->prompt->settings.depth; i++) deep[i] = ts_prompt_param(pg, names_of(i).text);
+    ts_tensor *embedded = ts_prompt_embedded(pg, chunk, ts_prompt_param(pg, "ctx"));
+    return ts_clip_text(pg->g, pg->prompt->clip, embedded, chunk->end, deep);
 }
 
 static bool recognise(const ts_weights *w, ts_method_settings *s)

@@ -61,7 +61,7 @@ static void fill_drop(const ts_prompt *p, const ts_tensor *t, uint64_t seed, voi
     (void)p;
     float *out = data;
     uint64_t state = ts_prompt_seed(seed, t->name);
-    for (int64_t i = 0; i < ts_count(t); i++) out[i] = ts_prompt_uniform(&state) < (double)drop ? 0 : 1 / (1 - drop);
+    for (int64_t i = 0; i < ts_count(t); i++) out[i] = ts_uniform(&state) < (double)drop ? 0 : 1 / (1 - drop);
 }
 
 static ts_tensor *dropout(ts_prompt_graph *pg, const char *name, ts_tensor *x)

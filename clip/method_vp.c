@@ -52,7 +52,7 @@ static void fill_random(const ts_prompt *p, const ts_tensor *t, uint64_t seed, v
 {
     uint64_t state = ts_prompt_seed(seed, t->name);
     const int pixels = p->settings.pixels, room = p->side - pixels; /* places 0 ... room - 1, as published */
-    const int top = (int)(ts_prompt_uniform(&state) * room), left = (int)(ts_prompt_uniform(&state) * room);
+    const int top = (int)(ts_uniform(&state) * room), left = (int)(ts_uniform(&state) * room);
     map_part(&(part){"patch", top, left, pixels, pixels}, p->side, data);
 }
 

@@ -74,7 +74,7 @@ bool ts_clip_preprocess(const ts_image *img, int side, float *out, ts_error *err
 
 static double between(uint64_t *state, double low, double high)
 {
-    return low + (high - low) * ts_prompt_uniform(state);
+    return low + (high - low) * ts_uniform(state);
 }
 
 /* torchvision's RandomResizedCrop: ten tries, then the largest central part of a ratio in range. */
@@ -86,8 +86,7 @@ static box random_part(const ts_image *img, uint64_t *state)
         double wanted = area * between(state, least_area, 1), ratio = exp(between(state, log(least_ratio), log(most_ratio)));
         double w = rint(sqrt(wanted * ratio)), h = rint(sqrt(wanted / ratio)); /* to even, as Python rounds */
         if (w < 1 || h < 1 || w > img->width || h > img->height) continue;
-        int y = (int)(ts_prompt_uniform(state) * (img->height - h + 1)),
-            x = (int)(ts_prompt_uniform(state) * (img->width - w + 1));
+        int y = (int)(ts_uniform(state) * (img->height - h + 1)), x = (int)(ts_uniform(state) * (img->width - w + 1));
         return (box){x, y, (int)w, (int)h};
     }
     double ratio = (double)img->width / img->height;
@@ -115,7 +114,7 @@ bool ts_clip_random_crop(const ts_image *img, int side, uint64_t seed, float *ou
     ts_image part, sized;
     if (!check(img, side, err)) return false;
     uint64_t state = seed;
-    bool flipped = ts_prompt_uniform(&state) < 0.5;
+    bool flipped = ts_uniform(&state) < 0.5;
     if (!cut(img, random_part(img, &state), &part, err)) return false;
     bool ok = ts_image_resize(&part, side, side, TS_RESIZE_BICUBIC, &sized, err);
     ts_image_clear(&part);

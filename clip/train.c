@@ -63,11 +63,11 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     for (int i = 0; i < ndim; i++) count *= shape[i];
     const double normal = deviation(&t->model.config, name);
     if (normal > 0) {
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(normal * ts_prompt_normal(&t->state));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(normal * ts_normal(&t->state));
     } else if (ndim == 4) { /* the patches' convolution, as PyTorch begins: uniform by the numbers that it looks at */
         const int64_t looked_at = count / shape[0];
         const double bound = 1 / sqrt((double)looked_at);
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_prompt_uniform(&t->state) - 1));
+        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_uniform(&t->state) - 1));
     } else { /* norms' gains, biases */
         const float value = strcmp(name, SCALE) == 0 ? (float)log(1 / 0.07) : ends_with(name, ".weight") ? 1 : 0;
         for (int64_t i = 0; i < count; i++) out[i] = value;
@@ -90,7 +90,7 @@ static bool describe(ts_clip_trainer *t, pass *p, ts_error *err)
     ts_scope(g, "token_embedding");
     ts_tensor *table = ts_param(g, t->model.params, EMBEDDING, TS_LAYOUT_PLAIN, 2, (int64_t[]){c->vocabulary, c->text_width});
     ts_tensor *embedded = ts_gather(g, table, p->tokens, NULL);                                       // (B, L, T)
-    ts_tensor *texts = ts_clip_text(g, &t->model, embedded, p->end);                                  // (B, E)
+    ts_tensor *texts = ts_clip_text(g, &t->model, embedded, p->end, NULL);                            // (B, E)
     ts_tensor *images = ts_clip_vision(g, &t->model, ts_clip_patches(g, &t->model, p->pixels), NULL); // (B, E)
     ts_scope(g, "contrast");
     ts_tensor *scale = ts_exp(g, ts_param(g, t->model.params, SCALE, TS_LAYOUT_PLAIN, 1, (int64_t[]){1}));

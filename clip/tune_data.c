@@ -60,7 +60,7 @@ void ts_clip_shuffle(uint64_t seed, int64_t epoch, int64_t count, int64_t *order
     uint64_t state = ts_clip_mix(seed, (uint64_t)epoch);
     for (int64_t i = 0; i < count; i++) order[i] = i;
     for (int64_t i = count - 1; i > 0; i--) {
-        const int64_t k = (int64_t)(ts_prompt_uniform(&state) * (double)(i + 1));
+        const int64_t k = (int64_t)(ts_uniform(&state) * (double)(i + 1));
         const int64_t t = order[i];
         order[i] = order[k];
         order[k] = t;

@@ -18,16 +18,6 @@ ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels)
     return ts_add(g, x, place);
 }
 
-/* x (B, N, W), prompts (p, W): places 1 to p of every image are overwritten. */
-static ts_tensor *replace_prompts(ts_graph *g, ts_tensor *x, ts_tensor *prompts)
-{
-    if (!x) return NULL;
-    const int64_t count = prompts->shape[0], after = 1 + count;
-    ts_tensor *front = ts_concat(g, ts_slice(g, x, 0, 1), prompts); // (B, 1+p, W)
-    if (x->shape[1] == after) return front;
-    return ts_concat(g, front, ts_slice(g, x, after, x->shape[1] - after));
-}
-
 ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep)
 {
     const ts_clip_config *m = &c->config;
@@ -42,7 +32,7 @@ ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_t
     for (int i = 0; i < m->layers; i++) {
         if (i > 0 && deep && deep[i]) {
             ts_scope(g, "visual.prompts.%d", i);
-            x = replace_prompts(g, x, deep[i]);
+            x = ts_clip_replace(g, x, deep[i]);
         }
         x = ts_clip_block(&tower, i, x);
     }

@@ -155,7 +155,7 @@ static ts_tensor *text_features(prompt_graph *p, const ts_clip *c, int64_t lengt
     p->rest[1] = ts_input(g, "rest", TS_REAL, 3, (int64_t[]){TEXTS, length - 1 - SPREAD, TEXT_WIDTH});
     p->end = ts_input(g, "end", TS_I32, 2, (int64_t[]){TEXTS, 1});
     ts_tensor *x = ts_concat(g, p->rest[0], p->prompt);
-    return ts_clip_text(g, c, ts_concat(g, x, p->rest[1]), p->end);
+    return ts_clip_text(g, c, ts_concat(g, x, p->rest[1]), p->end, NULL);
 }
 
 /* logits (IMAGES, TEXTS), one side fixed, and the loss of the labels. */
