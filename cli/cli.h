@@ -68,6 +68,8 @@ void ts_words_free(ts_words *w);
 
 /* One sentence on standard error, after "tessera NAME: ". Returns TS_EXIT_USAGE and points to --help. */
 int ts_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Half the cores, at most 8: threads to read pictures. */
+int ts_default_workers(void);
 
 /* ---- progress.c --------------------------------------------------------------------------------------------- */
 

@@ -16,8 +16,7 @@ typedef struct {
     const char *vision, *text;
     bool sized; /* sizes were named */
     int image, patch, embed, context;
-    char *owned[4]; /* paths made whole */
-    int owned_count;
+    ts_whole_paths paths;
 } train;
 
 static int parse(train *t, int argc, char **argv)
@@ -77,7 +76,6 @@ static int parse(train *t, int argc, char **argv)
 /* What holds where neither the command line nor a configuration says otherwise. */
 static void set_defaults(train *t)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     t->run.config = (ts_clip_train_config){.merges = 1000,
                                            .batch = 64,
                                            .warmup = -1,
@@ -87,9 +85,7 @@ static void set_defaults(train *t)
                                            .eval_every = 500,
                                            .keep = 3,
                                            .memory = 2048,
-                                           .workers = cores > 16  ? 8
-                                                      : cores > 3 ? (int)cores / 2
-                                                                  : 1};
+                                           .workers = ts_default_workers()};
 }
 
 /* "128x4" or "96x4x3". */
@@ -123,14 +119,6 @@ static int choose_sizes(train *t)
     return -1;
 }
 
-/* Paths in the configuration must hold wherever the run is resumed from. */
-static const char *whole_path(train *t, const char *path)
-{
-    char *whole = path ? realpath(path, NULL) : NULL;
-    if (!whole) return path; /* opening it will say what is wrong */
-    return t->owned[t->owned_count++] = whole;
-}
-
 /* -1, or the exit status. */
 static int complete(train *t, bool resumed)
 {
@@ -146,10 +134,10 @@ static int complete(train *t, bool resumed)
         const int status = choose_sizes(t);
         if (status >= 0) return status;
     }
-    c->data = whole_path(t, c->data);
-    c->val = whole_path(t, c->val);
-    c->vocab = whole_path(t, c->vocab);
-    c->init = whole_path(t, c->init);
+    c->data = ts_whole_path(&t->paths, c->data);
+    c->val = ts_whole_path(&t->paths, c->val);
+    c->vocab = ts_whole_path(&t->paths, c->vocab);
+    c->init = ts_whole_path(&t->paths, c->init);
     c->seed = t->common.seed;
     c->device = t->common.device;
     c->threads = t->common.threads;
@@ -193,7 +181,7 @@ int ts_clip_cmd_train(int argc, char **argv)
     train *t = calloc(1, sizeof *t);
     if (!t) return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
     const int status = work(t, argc, argv);
-    for (int i = 0; i < t->owned_count; i++) free(t->owned[i]);
+    ts_whole_paths_free(&t->paths);
     ts_clip_train_config_free(&t->run.config);
     free(t);
     return status;

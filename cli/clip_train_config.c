@@ -10,6 +10,7 @@ static const char KIND[] = "clip train";
 
 #define AT(member) offsetof(ts_clip_train_config, member)
 static const ts_field fields[] = {
+    {"seed", TS_FIELD_SEED, AT(seed)},
     {"data", TS_FIELD_TEXT, AT(data)},
     {"val", TS_FIELD_TEXT, AT(val)},
     {"vocab", TS_FIELD_TEXT, AT(vocab)},
@@ -46,10 +47,8 @@ enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
 bool ts_clip_train_config_write(const ts_clip_train_config *c, const char *path, ts_error *err)
 {
-    char seed[24];
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)c->seed); /* as text: a number of JSON's holds 53 bits */
     cJSON *o = cJSON_CreateObject();
-    bool ok = o && cJSON_AddStringToObject(o, "kind", KIND) && cJSON_AddStringToObject(o, "seed", seed);
+    bool ok = o && cJSON_AddStringToObject(o, "kind", KIND);
     for (int i = 0; ok && i < FIELD_COUNT; i++) ok = ts_field_add(o, &fields[i], c);
     if (!ok) {
         cJSON_Delete(o);
@@ -64,13 +63,9 @@ bool ts_clip_train_config_read(ts_clip_train_config *c, const char *path, ts_err
     if (!o) return false;
     cJSON_Delete(c->file);
     c->file = o;
-    const cJSON *kind = cJSON_GetObjectItemCaseSensitive(o, "kind"), *seed = cJSON_GetObjectItemCaseSensitive(o, "seed");
+    const cJSON *kind = cJSON_GetObjectItemCaseSensitive(o, "kind");
     if (!cJSON_IsString(kind) || strcmp(kind->valuestring, KIND) != 0)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s is not the configuration of a clip train", path);
-    char *end = NULL;
-    if (cJSON_IsString(seed) && seed->valuestring[0] >= '0' && seed->valuestring[0] <= '9')
-        c->seed = strtoull(seed->valuestring, &end, 10);
-    if (!end || *end != '\0') return ts_fail(err, TS_ERR_FORMAT, "%s: \"seed\" is missing or not what was written there", path);
     bool ok = true;
     for (int i = 0; ok && i < FIELD_COUNT; i++) ok = ts_field_read(o, &fields[i], c, path, err);
     return ok;

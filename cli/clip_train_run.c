@@ -9,6 +9,7 @@
 #include "cli/clip_train.h"
 
 static const char name[] = "clip train";
+static const char GONE_WRONG[] = "the training has gone wrong (a lower --lr or --clip may help)";
 
 typedef struct {
     ts_clip_train_run *run;
@@ -48,13 +49,6 @@ static bool save_model(state *s, const char *file, ts_error *err)
     return ok;
 }
 
-static bool validated(const state *s)
-{
-    for (int64_t i = s->log.count - 1; i >= 0 && s->log.list[i].step >= s->done; i--)
-        if (s->log.list[i].validation && s->log.list[i].step == s->done) return true;
-    return false;
-}
-
 static bool due(const state *s, int every)
 {
     return s->done > 0 && (s->done % every == 0 || s->done == s->config->steps);
@@ -64,7 +58,8 @@ static bool validate(state *s, ts_error *err)
 {
     const int batch = s->config->batch;
     const int64_t batches = s->val.count / batch;
-    ts_train_entry entry = {.step = s->done, .validation = true, .codes_used = (double)NAN};
+    ts_train_entry entry = ts_train_entry_of(s->done, true);
+    entry.loss = entry.accuracy = 0;
     ts_training_wipe(&s->console);
     for (int64_t i = 0; i < batches; i++) {
         double loss, accuracy;
@@ -88,7 +83,7 @@ static bool save(state *s, bool last, ts_error *err)
     ts_error why = {0};
     char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", err);
     if (!path) return false;
-    const bool evaluate = s->val.count > 0 && due(s, s->config->eval_every) && !validated(s);
+    const bool evaluate = s->val.count > 0 && due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done);
     const bool write = s->done > s->first && (last || evaluate || due(s, s->config->save_every));
     bool ok = !write || save_as(s, path, true, &why);
     if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
@@ -113,21 +108,13 @@ static bool step(state *s, ts_error *err)
 {
     const ts_clip_train_config *c = s->config;
     const double start = ts_now_ms();
-    ts_train_entry entry = {.step = s->done + 1,
-                            .lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr),
-                            .reconstruction = (double)NAN,
-                            .codebook = (double)NAN,
-                            .codes_used = (double)NAN};
+    ts_train_entry entry = ts_train_entry_of(s->done + 1, false);
+    entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
     if (!ts_clip_pairs_batch(&s->pairs, s->done, c->batch, false, s->pixels, s->tokens, err)) return false;
     const double waited = ts_now_ms() - start;
     if (!ts_clip_trainer_step(s->trainer, s->pixels, s->tokens, entry.lr, &entry.loss, &entry.accuracy, err)) return false;
     const double ms = ts_now_ms() - start;
-    if (!isfinite(entry.loss)) {
-        ts_error why = {0};
-        ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: the training has gone wrong (a lower --lr or --clip may help)",
-                (long long)entry.step, entry.loss);
-        return ts_training_fail(s->run->folder, &why, err);
-    }
+    if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
     s->done++;
     s->waited_ms += waited;
     s->step_ms = s->step_ms > 0 ? 0.95 * s->step_ms + 0.05 * ms : ms;
@@ -251,41 +238,33 @@ static bool start(state *s, ts_error *err)
     return true;
 }
 
+/* What is told of a contrast beside what every training tells; NULL: out of memory. */
+static cJSON *told(const state *s)
+{
+    cJSON *o = cJSON_CreateObject();
+    const ts_train_entry *last = NULL;
+    for (int64_t i = s->log.count - 1; i >= 0 && !last; i--)
+        if (!s->log.list[i].validation) last = &s->log.list[i];
+    if (o && (!last || cJSON_AddNumberToObject(o, "accuracy", last->accuracy)) &&
+        cJSON_AddNumberToObject(o, "scale", ts_clip_trainer_scale(s->trainer)) &&
+        cJSON_AddNumberToObject(o, "vocabulary", s->config->model.vocabulary))
+        return o;
+    cJSON_Delete(o);
+    return NULL;
+}
+
 static bool report(state *s, ts_error *err)
 {
-    const bool complete = s->done >= s->config->steps;
-    char *path = NULL;
-    if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", s->run->folder) < 0)
-        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (!complete)
-        ts_training_say(&s->console, "stopped after step %lld of %d: --resume goes on", (long long)s->done, s->config->steps);
-    bool ok;
-    if (s->run->common->json) {
-        const ts_train_entry *best = ts_train_log_best(&s->log), *last = NULL;
-        for (int64_t i = s->log.count - 1; i >= 0 && !last; i--)
-            if (!s->log.list[i].validation) last = &s->log.list[i];
-        const double ms = ts_now_ms() - s->console.start_ms;
-        cJSON *o = cJSON_CreateObject();
-        ok = o && cJSON_AddStringToObject(o, "out", path) && cJSON_AddBoolToObject(o, "complete", complete) &&
-             cJSON_AddNumberToObject(o, "step", (double)s->done) && cJSON_AddNumberToObject(o, "steps", s->config->steps) &&
-             (!last ||
-              (cJSON_AddNumberToObject(o, "loss", last->loss) && cJSON_AddNumberToObject(o, "accuracy", last->accuracy))) &&
-             (!best || (cJSON_AddNumberToObject(o, "best_validation_loss", best->loss) &&
-                        cJSON_AddNumberToObject(o, "best_step", (double)best->step))) &&
-             cJSON_AddNumberToObject(o, "scale", ts_clip_trainer_scale(s->trainer)) &&
-             cJSON_AddNumberToObject(o, "vocabulary", s->config->model.vocabulary) &&
-             cJSON_AddNumberToObject(o, "seconds", ms * 1e-3) &&
-             cJSON_AddNumberToObject(o, "images_per_s", (double)(s->done - s->first) * s->config->batch * 1e3 / ms) &&
-             cJSON_AddNumberToObject(o, "waiting", s->waited_ms / ms) &&
-             cJSON_AddStringToObject(o, "device", ts_device_about(s->dev)->name);
-        if (!ok) cJSON_Delete(o);
-        ok = ts_print_json(ok ? o : NULL, err);
-    } else {
-        puts(path);
-        ok = ts_flush_output(err);
-    }
-    free(path);
-    return ok;
+    const ts_training_end end = {.folder = s->run->folder,
+                                 .done = s->done,
+                                 .first = s->first,
+                                 .steps = s->config->steps,
+                                 .pictures = s->config->batch,
+                                 .waited_ms = s->waited_ms,
+                                 .device = ts_device_about(s->dev)->name};
+    cJSON *more = s->run->common->json ? told(s) : NULL;
+    if (s->run->common->json && !more) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    return ts_training_report(&s->console, &s->log, &end, s->run->common->json, more, err);
 }
 
 int ts_clip_train_go(ts_clip_train_run *run)

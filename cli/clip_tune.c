@@ -8,7 +8,7 @@
 
 #include "cli/clip_tune.h"
 
-enum { OPTIONS = 40, OWNED = 4, WORDS_SHOWN = 3, VECTORS_SHOWN = 64, POSITIONS = 3 };
+enum { OPTIONS = 40, WORDS_SHOWN = 3, VECTORS_SHOWN = 64, POSITIONS = 3 };
 
 typedef struct {
     ts_tune_config config;
@@ -19,8 +19,7 @@ typedef struct {
     int position, attention;
     bool resume, no_eval;
     char *config_path;
-    char *owned[OWNED]; /* whole paths */
-    int owned_count;
+    ts_whole_paths paths;
 } tune;
 
 static const char EXAMPLE[] =
@@ -146,14 +145,6 @@ static int parse(tune *t, int argc, char **argv)
 
 /* ---- the configuration ------------------------------------------------------------------------------------------- */
 
-/* Paths in the configuration must hold wherever the tuning is resumed from. */
-static const char *whole_path(tune *t, const char *path)
-{
-    char *whole = path && t->owned_count < OWNED ? realpath(path, NULL) : NULL;
-    if (!whole) return path; /* opening it will say what is wrong */
-    return t->owned[t->owned_count++] = whole;
-}
-
 static int complete(tune *t)
 {
     ts_tune_config *c = &t->config;
@@ -167,10 +158,10 @@ static int complete(tune *t)
         return ts_usage_error(t->command, "--template \"%s\" has no {} where the class's name goes", t->template);
     if (t->picture && (!ts_is_output_picture(t->picture) || c->seeds > 1))
         return ts_usage_error(t->command, "--picture %s: wanted one .png or .jpg, of one seed", t->picture);
-    c->model = whole_path(t, c->model);
-    c->vocab = whole_path(t, c->vocab);
-    c->data = whole_path(t, c->data);
-    c->root = whole_path(t, c->root);
+    c->model = ts_whole_path(&t->paths, c->model);
+    c->vocab = ts_whole_path(&t->paths, c->vocab);
+    c->data = ts_whole_path(&t->paths, c->data);
+    c->root = ts_whole_path(&t->paths, c->root);
     c->device = t->use.common.device;
     c->threads = t->use.common.threads;
     t->use.model = c->model;
@@ -417,7 +408,7 @@ static int tune_by(const ts_clip_method *method, int argc, char **argv)
         ts_training_watch();
         if (status < 0) status = work(t, r, &err) ? TS_EXIT_DONE : ts_report(t->command, &err);
         for (int i = 0; i < TS_TUNE_SEEDS; i++) free(r->folder[i]);
-        for (int i = 0; i < t->owned_count; i++) free(t->owned[i]);
+        ts_whole_paths_free(&t->paths);
         free(t->config_path);
         ts_clip_use_close(&t->use);
         ts_tune_config_free(&t->config);

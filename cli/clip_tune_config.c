@@ -28,10 +28,10 @@ static const ts_field fields[] = {
     {"shots", TS_FIELD_INT, AT(shots)},
     {"batch", TS_FIELD_INT, AT(batch)},
     {"epochs", TS_FIELD_INT, AT(epochs)},
-    {"warmup", TS_FIELD_INT, AT(warmup)},
+    {"warmup", TS_FIELD_INT | TS_FIELD_SIGNED, AT(warmup)},
     {"lr", TS_FIELD_REAL, AT(lr)},
-    {"momentum", TS_FIELD_REAL, AT(momentum)},
-    {"weight_decay", TS_FIELD_REAL, AT(weight_decay)},
+    {"momentum", TS_FIELD_REAL | TS_FIELD_SIGNED, AT(momentum)},
+    {"weight_decay", TS_FIELD_REAL | TS_FIELD_SIGNED, AT(weight_decay)},
     {"eval_every", TS_FIELD_INT, AT(eval_every)},
     {"save_every", TS_FIELD_INT, AT(save_every)},
     {"keep", TS_FIELD_INT, AT(keep)},
@@ -97,7 +97,7 @@ bool ts_tune_config_read(ts_tune_config *c, const char *path, ts_error *err)
     bool ok = true;
     c->seeds = 0;
     cJSON_ArrayForEach(one, seeds) ok = ok && cJSON_IsString(one) && read_seed(c, one->valuestring, strlen(one->valuestring));
-    if (!ok || c->seeds == 0) return ts_fail(err, TS_ERR_FORMAT, "%s: \"seeds\" is missing or not what was written there", path);
+    if (!ok || c->seeds == 0) return ts_config_bad(path, "seeds", err);
     for (int i = 0; ok && i < FIELD_COUNT; i++) ok = ts_field_read(o, &fields[i], c, path, err);
     return ok;
 }

@@ -8,6 +8,8 @@
 
 #include "cli/clip_tune.h"
 
+static const char GONE_WRONG[] = "the tuning has gone wrong (a lower --lr may help)";
+
 typedef struct {
     ts_tune_run *run;
     const ts_tune_config *config;
@@ -67,7 +69,8 @@ static bool validate(state *s, ts_error *err)
     bool ok = (s->val && logits) || ts_fail(err, TS_ERR_MEMORY, "out of memory to validate");
     ts_training_wipe(&s->console);
     if (ok && !keep) ok = ts_clip_split_features(s->run->use->clip, p, val, s->config->workers, NULL, NULL, s->val, err);
-    ts_train_entry entry = {.step = s->info.step, .validation = true, .codes_used = (double)NAN};
+    ts_train_entry entry = ts_train_entry_of(s->info.step, true);
+    entry.loss = entry.accuracy = 0;
     for (int64_t i = 0; ok && i < val->count; i++) {
         bool right = false;
         ok = ts_clip_prompt_logits(p, s->val + i * embed, 1, logits, err);
@@ -86,13 +89,6 @@ static bool validate(state *s, ts_error *err)
     return true;
 }
 
-static bool validated(const state *s)
-{
-    for (int64_t i = s->log.count - 1; i >= 0 && s->log.list[i].step >= s->info.step; i--)
-        if (s->log.list[i].validation && s->log.list[i].step == s->info.step) return true;
-    return false;
-}
-
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
 /* Writes the checkpoint where it is time, and validates. */
@@ -101,8 +97,8 @@ static bool save(state *s, ts_error *err)
     const ts_tune_config *c = s->config;
     const int64_t step = s->info.step, every = c->eval_every * s->info.epoch_steps;
     const bool last = step == s->info.steps || ts_training_stopping();
-    const bool evaluate =
-        every > 0 && s->data.val.count > 0 && step > 0 && (step % every == 0 || step == s->info.steps) && !validated(s);
+    const bool evaluate = every > 0 && s->data.val.count > 0 && step > 0 && (step % every == 0 || step == s->info.steps) &&
+                          !ts_train_log_validated(&s->log, step);
     ts_error why = {0};
     bool ok = true;
     if (step > s->first && (last || evaluate || step % c->save_every == 0)) {
@@ -134,25 +130,17 @@ static bool step(state *s, ts_error *err)
     ts_clip_tuned done;
     const double start = ts_now_ms();
     if (!ts_clip_tuner_step(s->tuner, &done, err)) return false;
-    if (!isfinite(done.loss)) {
-        ts_error why = {0};
-        ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: the tuning has gone wrong (a lower --lr may help)",
-                (long long)done.step, done.loss);
-        return ts_training_fail(s->run->folder, &why, err);
-    }
+    if (!ts_training_check_loss(s->run->folder, done.step, done.loss, GONE_WRONG, err)) return false;
     const double ms = ts_now_ms() - start;
     s->info = ts_clip_tuner_about(s->tuner);
     s->waited_ms += done.waited_ms;
     s->step_ms = s->step_ms > 0 ? 0.95 * s->step_ms + 0.05 * ms : ms;
-    const ts_train_entry entry = {.step = done.step,
-                                  .loss = done.loss,
-                                  .accuracy = done.accuracy,
-                                  .lr = done.lr,
-                                  .images_per_s = s->info.recipe.batch * 1e3 / ms,
-                                  .waiting = done.waited_ms / ms,
-                                  .reconstruction = (double)NAN,
-                                  .codebook = (double)NAN,
-                                  .codes_used = (double)NAN};
+    ts_train_entry entry = ts_train_entry_of(done.step, false);
+    entry.loss = done.loss;
+    entry.accuracy = done.accuracy;
+    entry.lr = done.lr;
+    entry.images_per_s = s->info.recipe.batch * 1e3 / ms;
+    entry.waiting = done.waited_ms / ms;
     s->run->loss = done.loss;
     show_progress(s, &entry);
     return ts_train_log_add(&s->log, &entry, err);

@@ -1,16 +1,17 @@
 /* config.c - see config.h. */
 #include "cli/config.h"
 
+#include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "cli/training.h"
 
 bool ts_field_add(cJSON *o, const ts_field *f, const void *of)
 {
     const void *at = (const char *)of + f->offset;
-    switch (f->type) {
+    char seed[24];
+    switch (f->type & TS_FIELD_KIND) {
     case TS_FIELD_INT:
         return cJSON_AddNumberToObject(o, f->key, *(const int *)at);
     case TS_FIELD_REAL:
@@ -19,22 +20,41 @@ bool ts_field_add(cJSON *o, const ts_field *f, const void *of)
         return !*(const char *const *)at || cJSON_AddStringToObject(o, f->key, *(const char *const *)at);
     case TS_FIELD_FLAG:
         return cJSON_AddBoolToObject(o, f->key, *(const bool *)at);
+    case TS_FIELD_SEED:
+        snprintf(seed, sizeof seed, "%" PRIu64, *(const uint64_t *)at);
+        return cJSON_AddStringToObject(o, f->key, seed);
+    default:
+        return false;
     }
-    return false;
+}
+
+bool ts_config_bad(const char *path, const char *key, ts_error *err)
+{
+    return ts_fail(err, TS_ERR_FORMAT, "%s: \"%s\" is missing or not what was written there", path, key);
+}
+
+static bool read_seed(const cJSON *item, uint64_t *out)
+{
+    if (!cJSON_IsString(item) || item->valuestring[0] < '0' || item->valuestring[0] > '9') return false;
+    char *end = NULL;
+    *out = strtoull(item->valuestring, &end, 10);
+    return *end == '\0';
 }
 
 bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path, ts_error *err)
 {
     void *at = (char *)of + f->offset;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, f->key);
+    const bool any_sign = f->type & TS_FIELD_SIGNED;
     bool ok = true;
-    switch (f->type) {
+    if (!item && f->type & TS_FIELD_NEW) return true;
+    switch (f->type & TS_FIELD_KIND) {
     case TS_FIELD_INT:
-        ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint;
+        ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint && (any_sign || item->valueint >= 0);
         if (ok) *(int *)at = item->valueint;
         break;
     case TS_FIELD_REAL:
-        ok = cJSON_IsNumber(item) && isfinite(item->valuedouble);
+        ok = cJSON_IsNumber(item) && isfinite(item->valuedouble) && (any_sign || item->valuedouble >= 0);
         if (ok) *(double *)at = item->valuedouble;
         break;
     case TS_FIELD_TEXT:
@@ -43,8 +63,13 @@ bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path
     case TS_FIELD_FLAG:
         *(bool *)at = cJSON_IsTrue(item);
         break;
+    case TS_FIELD_SEED:
+        ok = read_seed(item, at);
+        break;
+    default:
+        ok = false;
     }
-    return ok || ts_fail(err, TS_ERR_FORMAT, "%s: \"%s\" is missing or not what was written there", path, f->key);
+    return ok || ts_config_bad(path, f->key, err);
 }
 
 bool ts_config_save(cJSON *o, const char *path, ts_error *err)
@@ -57,9 +82,35 @@ bool ts_config_save(cJSON *o, const char *path, ts_error *err)
     return ok;
 }
 
+/* A whole text file, of up to 32 MiB; owned by the caller. */
+static char *read_text(const char *path, ts_error *err)
+{
+    FILE *f = fopen(path, "rbe");
+    char *text = NULL;
+    size_t size = 0, room = 0;
+    bool ok = f != NULL;
+    while (ok && !feof(f)) {
+        if (size + 1 >= room) {
+            char *grown = room < 1 << 24 ? realloc(text, room = 2 * room + 4096) : NULL;
+            ok = grown != NULL;
+            if (grown) text = grown;
+        }
+        if (ok) size += fread(text + size, 1, room - size - 1, f);
+        if (ok && ferror(f)) ok = false;
+    }
+    if (f) fclose(f);
+    if (ok && text) {
+        text[size] = '\0';
+        return text;
+    }
+    free(text);
+    ts_fail(err, TS_ERR_IO, "%s cannot be read", path);
+    return NULL;
+}
+
 cJSON *ts_config_load(const char *path, ts_error *err)
 {
-    char *text = ts_read_text(path, err);
+    char *text = read_text(path, err);
     cJSON *o = text ? cJSON_Parse(text) : NULL;
     if (text && !o) ts_fail(err, TS_ERR_FORMAT, "%s is not JSON", path);
     free(text);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { COMMON_COUNT = 7, MAX_OPTIONS = 40 };
 
@@ -238,4 +239,10 @@ int ts_options_parse(const ts_command *cmd, int argc, char **argv)
     cmd->common->precision = more.precision ? TS_F16 : TS_F32;
     if (cmd->rest && cmd->rest->count < cmd->least) return ts_usage_error(cmd->name, "%s is missing", cmd->rest_name);
     return parse_seed(cmd, more.seed);
+}
+
+int ts_default_workers(void)
+{
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 16 ? 8 : cores > 3 ? (int)cores / 2 : 1;
 }

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli/train.h"
+#include "cli/training.h"
 
-enum { OPTIONS = 36, OWNED = TS_TRAIN_SOURCES + 2 };
+enum { OPTIONS = 36 };
 
 typedef struct {
     ts_train_run run;
@@ -18,8 +18,7 @@ typedef struct {
     const char *encoder, *decoder, *widths;
     int patch, blocks, latent, codes, groups;
     double base_lr;
-    char *owned[OWNED]; /* whole paths */
-    int owned_count;
+    ts_whole_paths paths;
 } train;
 
 static const char MAE_EXAMPLE[] =
@@ -133,7 +132,6 @@ static int parse(train *t, int argc, char **argv)
 static void set_defaults(train *t)
 {
     bool mae = t->run.config.kind == TS_TRAIN_MAE;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
     t->preset = -1;
     t->run.config = (ts_train_config){.kind = t->run.config.kind,
                                       .canvas = 224,
@@ -145,9 +143,7 @@ static void set_defaults(train *t)
                                       .eval_batches = 4,
                                       .keep = 3,
                                       .revive = 100,
-                                      .workers = cores > 16  ? 8
-                                                 : cores > 3 ? (int)cores / 2
-                                                             : 1,
+                                      .workers = ts_default_workers(),
                                       .lr = -1,
                                       .weight_decay = 0.05,
                                       .mask = 0.75,
@@ -222,14 +218,10 @@ static int choose_vqgan(train *t, const char *name)
 
 /* ---- the configuration ------------------------------------------------------------------------------------------- */
 
-/* Paths in the configuration must hold wherever the run is resumed from. */
-static const char *whole_path(train *t, const char *path)
+/* "figures:" is no path. */
+static const char *whole_source(train *t, const char *path)
 {
-    if (!path || strncmp(path, "figures:", 8) == 0 || t->owned_count == OWNED) return path;
-    char *whole = realpath(path, NULL);
-    if (!whole) return path; /* opening it will say what is wrong */
-    t->owned[t->owned_count++] = whole;
-    return whole;
+    return strncmp(path, "figures:", 8) == 0 ? path : ts_whole_path(&t->paths, path);
 }
 
 static int choose_sources(train *t, const char *name)
@@ -240,13 +232,13 @@ static int choose_sources(train *t, const char *name)
                               TS_TRAIN_SOURCES);
     if (t->data.count + t->mix.count > 0) c->source_count = 0;
     for (int i = 0; i < t->data.count; i++)
-        c->sources[c->source_count++] = (ts_loader_source){whole_path(t, t->data.items[i]), 1};
+        c->sources[c->source_count++] = (ts_loader_source){whole_source(t, t->data.items[i]), 1};
     for (int i = 0; i < t->mix.count; i += 2) {
         char *end;
         double share = strtod(t->mix.items[i + 1], &end);
         if (*end != '\0' || !(share > 0 && share < 1e9))
             return ts_usage_error(name, "--mix %s %s: the share is not a number above 0", t->mix.items[i], t->mix.items[i + 1]);
-        c->sources[c->source_count++] = (ts_loader_source){whole_path(t, t->mix.items[i]), share};
+        c->sources[c->source_count++] = (ts_loader_source){whole_source(t, t->mix.items[i]), share};
     }
     if (c->source_count == 0) return ts_usage_error(name, "pictures to learn from are missing: --data DIR or --data figures:");
     return -1;
@@ -261,15 +253,16 @@ static int complete(train *t, const char *name, bool resumed)
         status = ts_usage_error(name, "the length of the training is missing: --steps N or --epochs X");
     if (status < 0 && c->kind == TS_TRAIN_MAE && !c->vqgan && !c->init)
         status = ts_usage_error(name, "a VQGAN for the labels is missing: --vqgan FILE (made by tessera train vqgan)");
-    bool sized = t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes;
+    bool sized =
+        t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes || t->groups;
     if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");
     if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
     if (status >= 0) return status;
     const double pictures = (double)c->batch * c->accumulate;
     if (t->base_lr > 0) c->lr = t->base_lr * pictures / 256;
     if (c->lr < 0) c->lr = c->kind == TS_TRAIN_MAE ? 1e-4 * pictures / 256 : 4.5e-6 * pictures;
-    c->vqgan = whole_path(t, c->vqgan);
-    c->init = whole_path(t, c->init);
+    c->vqgan = ts_whole_path(&t->paths, c->vqgan);
+    c->init = ts_whole_path(&t->paths, c->init);
     c->seed = t->common.seed;
     c->device = t->common.device;
     c->threads = t->common.threads;
@@ -334,7 +327,7 @@ static int train_kind(ts_train_kind kind, const char *name, int argc, char **arg
     if (!t) return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
     t->run.config.kind = kind;
     int status = work(t, name, argc, argv);
-    for (int i = 0; i < t->owned_count; i++) free(t->owned[i]);
+    ts_whole_paths_free(&t->paths);
     ts_words_free(&t->data);
     ts_words_free(&t->mix);
     ts_train_config_free(&t->run.config);

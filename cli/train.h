@@ -74,6 +74,10 @@ typedef struct {
 bool ts_train_log_open(ts_train_log *log, const char *folder, int64_t step, ts_error *err);
 bool ts_train_log_add(ts_train_log *log, const ts_train_entry *entry, ts_error *err);
 void ts_train_log_close(ts_train_log *log);
+/* An entry of which only the step is known. */
+ts_train_entry ts_train_entry_of(int64_t step, bool validation);
+/* Whether the validation of a step is in the log. */
+bool ts_train_log_validated(const ts_train_log *log, int64_t step);
 /* The lowest validation so far, or NULL. */
 const ts_train_entry *ts_train_log_best(const ts_train_log *log);
 

@@ -118,18 +118,24 @@ static bool remember(ts_train_log *log, const ts_train_entry *entry, ts_error *e
     return true;
 }
 
+ts_train_entry ts_train_entry_of(int64_t step, bool validation)
+{
+    ts_train_entry e = {.step = step, .validation = validation};
+    for (int i = 0; i < COLUMN_COUNT; i++) *cell_of(&e, &columns[i]) = (double)NAN;
+    return e;
+}
+
 /* False: no line of ours. */
 static bool parse_line(const char *line, ts_train_entry *out)
 {
     cJSON *o = cJSON_Parse(line);
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(o, "step");
     bool ok = cJSON_IsNumber(step) && step->valuedouble >= 0;
-    *out =
-        (ts_train_entry){.step = ok ? (int64_t)step->valuedouble : -1, .validation = cJSON_HasObjectItem(o, "validation_loss")};
+    *out = ts_train_entry_of(ok ? (int64_t)step->valuedouble : -1, cJSON_HasObjectItem(o, "validation_loss"));
     for (int i = 0; ok && i < COLUMN_COUNT; i++) {
         const char *key = out->validation ? columns[i].validation_key : columns[i].key;
         const cJSON *item = key ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
-        *cell_of(out, &columns[i]) = item && cJSON_IsNumber(item) ? item->valuedouble : (double)NAN;
+        if (cJSON_IsNumber(item)) *cell_of(out, &columns[i]) = item->valuedouble;
     }
     cJSON_Delete(o);
     return ok;
@@ -194,6 +200,13 @@ void ts_train_log_close(ts_train_log *log)
     if (log->file) fclose(log->file);
     free(log->list);
     *log = (ts_train_log){0};
+}
+
+bool ts_train_log_validated(const ts_train_log *log, int64_t step)
+{
+    for (int64_t i = log->count - 1; i >= 0 && log->list[i].step >= step; i--)
+        if (log->list[i].validation && log->list[i].step == step) return true;
+    return false;
 }
 
 const ts_train_entry *ts_train_log_best(const ts_train_log *log)

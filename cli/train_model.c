@@ -146,9 +146,8 @@ static void convert(ts_train_model *m, const uint8_t *pixels)
     for (int64_t i = 0; i < values; i++) m->pixels[i] = 2 * ((float)pixels[i] / 255) - 1;
 }
 
-/* Inverts each channel of some pictures by a coin. Pages of figures are mostly black and white: a small VQGAN learns their light
- * and never their colours, unless light and colours vary alike at first. The step tells the coins, so that a resumed run throws
- * the same ones. */
+/* Inverts each channel of some pictures by a coin, so that colours vary as much as light does: pages of figures are mostly black
+ * and white. The step tells the coins, so that a resumed run throws the same ones. */
 static void recolour(ts_train_model *m)
 {
     uint64_t seed = m->config->seed + (uint64_t)ts_train_model_steps(m) * (uint64_t)m->config->batch;

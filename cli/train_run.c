@@ -12,6 +12,8 @@
 
 #include "cli/training.h"
 
+static const char GONE_WRONG[] = "the training has gone wrong (a lower --lr or --clip may help)";
+
 typedef struct {
     ts_train_run *run;
     ts_train_config *config;
@@ -61,13 +63,6 @@ static bool save_model(state *s, const char *file, ts_error *err)
     return ok;
 }
 
-static bool validated(const state *s, int64_t step)
-{
-    for (int64_t i = s->log.count - 1; i >= 0 && s->log.list[i].step >= step; i--)
-        if (s->log.list[i].validation && s->log.list[i].step == step) return true;
-    return false;
-}
-
 static bool due(const state *s, int every)
 {
     return s->done > 0 && (s->done % every == 0 || s->done == s->config->steps);
@@ -100,7 +95,7 @@ static bool save(state *s, bool last, ts_error *err)
     ts_error why = {0};
     char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", err);
     if (!path) return false;
-    bool evaluate = due(s, s->config->eval_every) && !validated(s, s->done), ok = true;
+    bool evaluate = due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done), ok = true;
     bool write = s->done > s->first && (last || evaluate || due(s, s->config->save_every));
     if (write) ok = ts_train_model_save(s->model, path, true, &why);
     if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
@@ -115,6 +110,7 @@ static bool save(state *s, bool last, ts_error *err)
 static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
 {
     const int parts = s->config->accumulate;
+    entry->loss = entry->accuracy = entry->reconstruction = entry->codebook = 0;
     for (int i = 0; i < parts; i++) {
         ts_batch batch;
         ts_train_entry part = *entry;
@@ -133,17 +129,13 @@ static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
 static bool step(state *s, ts_error *err)
 {
     const ts_train_config *c = s->config;
-    ts_train_entry entry = {.step = s->done + 1, .lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr)};
+    ts_train_entry entry = ts_train_entry_of(s->done + 1, false);
+    entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
     double start = ts_now_ms(), waited = ts_loader_waited_ms(s->loader);
     if (!take_parts(s, &entry, err)) return false;
     double ms = ts_now_ms() - start;
     waited = ts_loader_waited_ms(s->loader) - waited;
-    if (!isfinite(entry.loss)) {
-        ts_error why = {0};
-        ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: the training has gone wrong (a lower --lr or --clip may help)",
-                (long long)entry.step, entry.loss);
-        return ts_training_fail(s->run->folder, &why, err);
-    }
+    if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
     s->done++;
     s->waited_ms += waited;
     s->step_ms = s->step_ms > 0 ? 0.95 * s->step_ms + 0.05 * ms : ms;
@@ -220,36 +212,14 @@ static bool start(state *s, ts_error *err)
 
 static bool report(state *s, ts_error *err)
 {
-    bool complete = s->done >= s->config->steps;
-    char *path = NULL;
-    if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", s->run->folder) < 0)
-        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (!complete)
-        ts_training_say(&s->console, "stopped after step %lld of %d: --resume goes on", (long long)s->done, s->config->steps);
-    bool ok;
-    if (s->run->common->json) {
-        const ts_train_entry *best = ts_train_log_best(&s->log), *last = NULL;
-        for (int64_t i = s->log.count - 1; i >= 0 && !last; i--)
-            if (!s->log.list[i].validation) last = &s->log.list[i];
-        double ms = ts_now_ms() - s->console.start_ms;
-        cJSON *o = cJSON_CreateObject();
-        ok = o && cJSON_AddStringToObject(o, "out", path) && cJSON_AddBoolToObject(o, "complete", complete) &&
-             cJSON_AddNumberToObject(o, "step", (double)s->done) && cJSON_AddNumberToObject(o, "steps", s->config->steps) &&
-             (!last || cJSON_AddNumberToObject(o, "loss", last->loss)) &&
-             (!best || cJSON_AddNumberToObject(o, "best_validation_loss", best->loss)) &&
-             (!best || cJSON_AddNumberToObject(o, "best_step", (double)best->step)) &&
-             cJSON_AddNumberToObject(o, "seconds", ms * 1e-3) &&
-             cJSON_AddNumberToObject(o, "images_per_s", (double)(s->done - s->first) * pictures_of_step(s->config) * 1e3 / ms) &&
-             cJSON_AddNumberToObject(o, "waiting", s->waited_ms / ms) &&
-             cJSON_AddStringToObject(o, "device", ts_device_about(s->dev)->name);
-        if (!ok) cJSON_Delete(o);
-        ok = ts_print_json(ok ? o : NULL, err);
-    } else {
-        puts(path);
-        ok = ts_flush_output(err);
-    }
-    free(path);
-    return ok;
+    const ts_training_end end = {.folder = s->run->folder,
+                                 .done = s->done,
+                                 .first = s->first,
+                                 .steps = s->config->steps,
+                                 .pictures = pictures_of_step(s->config),
+                                 .waited_ms = s->waited_ms,
+                                 .device = ts_device_about(s->dev)->name};
+    return ts_training_report(&s->console, &s->log, &end, s->run->common->json, NULL, err);
 }
 
 int ts_train_go(ts_train_run *run)

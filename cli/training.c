@@ -106,6 +106,14 @@ bool ts_training_fail(const char *folder, const ts_error *why, ts_error *err)
     return false;
 }
 
+bool ts_training_check_loss(const char *folder, int64_t step, double loss, const char *advice, ts_error *err)
+{
+    ts_error why = {0};
+    if (isfinite(loss)) return true;
+    ts_fail(&why, TS_ERR_FORMAT, "the loss of step %lld is %g: %s", (long long)step, loss, advice);
+    return ts_training_fail(folder, &why, err);
+}
+
 bool ts_training_curve(const ts_train_log *log, const char *folder, bool reconstruction, ts_error *err)
 {
     int64_t n = log->count, steps = 0, validations = n;
@@ -129,27 +137,56 @@ bool ts_training_curve(const ts_train_log *log, const char *folder, bool reconst
     return ok;
 }
 
-char *ts_read_text(const char *path, ts_error *err)
+/* ---- the end ----------------------------------------------------------------------------------------------------- */
+
+static cJSON *report_of(const ts_training_console *c, const ts_train_log *log, const ts_training_end *end, const char *path,
+                        cJSON *o)
 {
-    FILE *f = fopen(path, "rbe");
-    char *text = NULL;
-    size_t size = 0, room = 0;
-    bool ok = f != NULL;
-    while (ok && !feof(f)) {
-        if (size + 1 >= room) {
-            char *grown = room < 1 << 24 ? realloc(text, room = 2 * room + 4096) : NULL;
-            ok = grown != NULL;
-            if (grown) text = grown;
-        }
-        if (ok) size += fread(text + size, 1, room - size - 1, f);
-        if (ok && ferror(f)) ok = false;
-    }
-    if (f) fclose(f);
-    if (ok && text) {
-        text[size] = '\0';
-        return text;
-    }
-    free(text);
-    ts_fail(err, TS_ERR_IO, "%s cannot be read", path);
+    const ts_train_entry *best = ts_train_log_best(log), *last = NULL;
+    for (int64_t i = log->count - 1; i >= 0 && !last; i--)
+        if (!log->list[i].validation) last = &log->list[i];
+    const double ms = ts_now_ms() - c->start_ms;
+    if (!o) o = cJSON_CreateObject();
+    if (o && cJSON_AddStringToObject(o, "out", path) && cJSON_AddBoolToObject(o, "complete", end->done >= end->steps) &&
+        cJSON_AddNumberToObject(o, "step", (double)end->done) && cJSON_AddNumberToObject(o, "steps", end->steps) &&
+        (!last || cJSON_AddNumberToObject(o, "loss", last->loss)) &&
+        (!best || cJSON_AddNumberToObject(o, "best_validation_loss", best->loss)) &&
+        (!best || cJSON_AddNumberToObject(o, "best_step", (double)best->step)) &&
+        cJSON_AddNumberToObject(o, "seconds", ms * 1e-3) &&
+        cJSON_AddNumberToObject(o, "images_per_s", (double)(end->done - end->first) * end->pictures * 1e3 / ms) &&
+        cJSON_AddNumberToObject(o, "waiting", end->waited_ms / ms) && cJSON_AddStringToObject(o, "device", end->device))
+        return o;
+    cJSON_Delete(o);
     return NULL;
+}
+
+bool ts_training_report(ts_training_console *c, const ts_train_log *log, const ts_training_end *end, bool json, cJSON *more,
+                        ts_error *err)
+{
+    const bool complete = end->done >= end->steps;
+    char *path = NULL;
+    if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", end->folder) < 0) {
+        cJSON_Delete(more);
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    }
+    if (!complete) ts_training_say(c, "stopped after step %lld of %d: --resume goes on", (long long)end->done, end->steps);
+    if (!json) puts(path);
+    const bool ok = json ? ts_print_json(report_of(c, log, end, path, more), err) : ts_flush_output(err);
+    free(path);
+    return ok;
+}
+
+/* ---- paths ------------------------------------------------------------------------------------------------------- */
+
+const char *ts_whole_path(ts_whole_paths *of, const char *path)
+{
+    const int room = (int)(sizeof of->item / sizeof *of->item);
+    char *whole = path && of->count < room ? realpath(path, NULL) : NULL;
+    return whole ? of->item[of->count++] = whole : path;
+}
+
+void ts_whole_paths_free(ts_whole_paths *of)
+{
+    for (int i = 0; i < of->count; i++) free(of->item[i]);
+    of->count = 0;
 }

@@ -24,11 +24,35 @@ const char *ts_time_text(double seconds, char out[32]);
 
 /* The newest checkpoint of the folder that can be opened, NULL where there is none; those that cannot be are told. */
 bool ts_training_find_checkpoint(const char *folder, ts_training_console *c, ts_weights **out, ts_error *err);
+/* False where a step's loss is no number: says so, with `advice` ("the training has gone wrong (...)"), and from where the run
+ * can go on. */
+bool ts_training_check_loss(const char *folder, int64_t step, double loss, const char *advice, ts_error *err);
 /* Fails with `why`, and says from where the run can go on. */
 bool ts_training_fail(const char *folder, const ts_error *why, ts_error *err);
 /* Draws the folder's loss.png: the steps' losses (or, with `reconstruction`, those), and the validations'. */
 bool ts_training_curve(const ts_train_log *log, const char *folder, bool reconstruction, ts_error *err);
-/* A whole text file; owned by the caller. NULL: it cannot be read, or is larger than 32 MiB. */
-char *ts_read_text(const char *path, ts_error *err);
+
+/* What a run came to. */
+typedef struct {
+    const char *folder;
+    int64_t done, first; /* steps: all, and those before this process */
+    int steps;
+    double pictures; /* of a step */
+    double waited_ms;
+    const char *device;
+} ts_training_end;
+/* The model's path on standard output, or the folder's where the run was stopped; or with `json` the report, to which `more`
+ * (taken, or NULL) is what the training adds. */
+bool ts_training_report(ts_training_console *c, const ts_train_log *log, const ts_training_end *end, bool json, cJSON *more,
+                        ts_error *err);
+
+/* Paths of a configuration, which must hold wherever the run is resumed from. */
+typedef struct {
+    char *item[TS_TRAIN_SOURCES + 4];
+    int count;
+} ts_whole_paths;
+/* The path from the root on, kept in `of`; the path itself where there is nothing: opening it will say what is wrong. */
+const char *ts_whole_path(ts_whole_paths *of, const char *path);
+void ts_whole_paths_free(ts_whole_paths *of);
 
 #endif
