@@ -30,6 +30,9 @@ ts_tensor *ts_vqgan_resblock(const ts_vqgan_scope *s, ts_tensor *x, int64_t out)
 /* x (N, H, W, C) -> the same: every place looks at every other, one head. */
 ts_tensor *ts_vqgan_attnblock(const ts_vqgan_scope *s, ts_tensor *x);
 
+/* Weights that a training begins with, by the tensor's name without prefix; `random` is the generator's state. */
+void ts_vqgan_fresh(const char *name, int ndim, const int64_t *shape, uint64_t *random, float *out);
+
 /* Sets the codes (codes, width) that are not `used` to latents (places, width) that lie far from all others. */
 bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, const float *latents, int64_t places, uint64_t *seed,
                      ts_error *err);

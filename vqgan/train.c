@@ -3,7 +3,6 @@
  * latents of the last batch. */
 #include "vqgan/internal.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,29 +28,11 @@ struct ts_vqgan_trainer {
     float *saved;
 };
 
-/* As PyTorch's layers begin: even over +-1/sqrt(fan in) for weights, zeros for biases; the codebook over +-1/codes, as published.
- * But what a residual branch adds begins as zero (Goyal et al. 2017, section 5.1): the model starts shallow, and learns colours
- * soon. */
 static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
 {
     (void)err;
     ts_vqgan_trainer *t = ctx;
-    int64_t count = 1;
-    for (int i = 0; i < ndim; i++) count *= shape[i];
-    if (strstr(name, "conv2.weight") || strstr(name, "proj_out.weight")) {
-        memset(out, 0, (size_t)count * sizeof *out);
-        return true;
-    }
-    if (ndim >= 2) {
-        const bool codebook = strcmp(name, "quantize.embedding.weight") == 0;
-        const int64_t fan_in = count / shape[0];
-        const double bound = codebook ? 1.0 / (double)shape[0] : 1 / sqrt((double)fan_in);
-        for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_uniform(&t->random) - 1));
-        return true;
-    }
-    /* One dimension: a norm's weight is one, all biases are zero. */
-    const bool gamma = strstr(name, "norm") && strstr(name, ".weight");
-    for (int64_t i = 0; i < count; i++) out[i] = gamma ? 1 : 0;
+    ts_vqgan_fresh(name, ndim, shape, &t->random, out);
     return true;
 }
 
