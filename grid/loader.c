@@ -159,7 +159,8 @@ static void *work(void *arg)
             l->failed = true;
             l->error = err;
         }
-        if (--s->left == 0 || !ok) pthread_cond_broadcast(&l->made);
+        if (ok) s->left--; /* a batch that lacks a canvas never becomes complete */
+        if (!ok || s->left == 0) pthread_cond_broadcast(&l->made);
     }
     pthread_cond_broadcast(&l->taken);
     pthread_mutex_unlock(&l->lock);

@@ -181,7 +181,7 @@ static void refused(void **state)
 {
     (void)state;
     ts_loader_source source = {"figures:", 1};
-    const ts_loader_desc good = {.sources = &source, .count = 1, .canvas = CANVAS, .patch = PATCH, .batch = BATCH, .visible = 9};
+    ts_loader_desc good = {.sources = &source, .count = 1, .canvas = CANVAS, .patch = PATCH, .batch = BATCH, .visible = 9};
     ts_loader_desc desc = good;
     desc.patch = 7;
     refuse(&desc, "does not divide");
@@ -202,14 +202,16 @@ static void refused(void **state)
     assert_int_equal(mkdir(temp_path("bad"), 0700), 0);
     write_bytes(temp_path("bad/one.png"), "x", 1);
     source.path = temp_path("bad");
-    ts_loader *l = open_ok(&good);
-    for (int i = 0; i < 2; i++) {
-        ts_error err = {0};
-        ts_batch b;
-        assert_false(ts_loader_next(l, &b, &err));
-        assert_non_null(strstr(err.text, "broken"));
+    for (good.batch = 1; good.batch <= 3; good.batch++) { /* with one canvas, the one that fails is the last */
+        ts_loader *l = open_ok(&good);
+        for (int i = 0; i < 2; i++) {
+            ts_error err = {0};
+            ts_batch b;
+            assert_false(ts_loader_next(l, &b, &err));
+            assert_non_null(strstr(err.text, "broken"));
+        }
+        ts_loader_free(l);
     }
-    ts_loader_free(l);
 }
 
 int main(void)
