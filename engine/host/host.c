@@ -119,6 +119,17 @@ static bool param_read(ts_params *ps, const ts_param_entry *p, void *data, ts_er
 
 /* ---- execution ---- */
 
+/* oneDNN takes its number of threads from OpenMP, and some of its kernels, a convolution's gradients among them, when they are
+ * made. The number is one of the calling thread's. */
+static void set_threads(const ts_exec *e)
+{
+#ifdef _OPENMP
+    omp_set_num_threads(e->dev->threads);
+#else
+    (void)e;
+#endif
+}
+
 static void exec_free(ts_exec *e)
 {
     ts_host *h = e->impl;
@@ -154,6 +165,7 @@ static bool exec_new(ts_exec *e, ts_error *err)
         if (!h->blocks[i])
             return ts_fail(err, TS_ERR_MEMORY, "out of memory: the plan needs %" PRIu64 " bytes in one piece", e->blocks[i]);
     }
+    set_threads(e);
     for (int64_t i = 0; i < e->graph->node_count; i++) h->position[i] = -1;
     uint64_t scratch = 0;
     for (int64_t i = 0; i < e->count; i++) {
@@ -182,9 +194,7 @@ static double now_ms(void)
 static bool run(ts_exec *e, ts_error *err)
 {
     ts_host *h = e->impl;
-#ifdef _OPENMP
-    omp_set_num_threads(e->dev->threads); /* oneDNN takes its number from here */
-#endif
+    set_threads(e);
     for (int64_t i = 0; i < e->count; i++) {
         double start = e->profile ? now_ms() : 0;
         if (!kernel_of(e, e->order[i])(e->order[i], h, err)) return false;
