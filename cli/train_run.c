@@ -131,8 +131,9 @@ static bool step(state *s, ts_error *err)
     const ts_train_config *c = s->config;
     ts_train_entry entry = ts_train_entry_of(s->done + 1, false);
     entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
+    ts_error why = {0};
     double start = ts_now_ms(), waited = ts_loader_waited_ms(s->loader);
-    if (!take_parts(s, &entry, err)) return false;
+    if (!take_parts(s, &entry, &why)) return ts_training_fail(s->run->folder, &why, err);
     double ms = ts_now_ms() - start;
     waited = ts_loader_waited_ms(s->loader) - waited;
     if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
@@ -143,7 +144,7 @@ static bool step(state *s, ts_error *err)
     entry.waiting = waited / ms;
     say_skipped(s);
     show_progress(s, &entry);
-    return ts_train_log_add(&s->log, &entry, err);
+    return ts_train_log_add(&s->log, &entry, &why) || ts_training_fail(s->run->folder, &why, err);
 }
 
 static bool train(state *s, ts_error *err)

@@ -6,10 +6,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -52,24 +54,34 @@ static void succeed(program_result r)
     program_free(&r);
 }
 
-static void assert_same(const char *a, const char *b, const char *name)
+static bool same(const char *a, const char *b, const char *name)
 {
     char path[2][600];
     size_t size[2];
     snprintf(path[0], sizeof path[0], "%s/%s", a, name);
     snprintf(path[1], sizeof path[1], "%s/%s", b, name);
+    if (!file_exists(path[0]) || !file_exists(path[1])) return false;
     unsigned char *x = read_bytes(path[0], &size[0]), *y = read_bytes(path[1], &size[1]);
-    if (size[0] != size[1] || memcmp(x, y, size[0]) != 0) fail_msg("%s and %s differ", path[0], path[1]);
+    const bool equal = size[0] == size[1] && memcmp(x, y, size[0]) == 0;
     free(x);
     free(y);
+    return equal;
 }
 
-/* Everything that a run leaves and that holds no times. */
-static void assert_same_run(const char *a, const char *b)
+/* The first that differs of all that a run leaves and that holds no times; NULL: none. */
+static const char *differing(const char *a, const char *b)
 {
     static const char *const files[] = {"model.safetensors", "best.safetensors", "checkpoint-00000012.safetensors",
                                         "step-00000008.png", "step-00000012.png"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) assert_same(a, b, files[i]);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (!same(a, b, files[i])) return files[i];
+    return NULL;
+}
+
+static void assert_same_run(const char *a, const char *b)
+{
+    const char *file = differing(a, b);
+    if (file) fail_msg("%s of %s and of %s differ", file, a, b);
 }
 
 /* The run that was never stopped, made once. */
@@ -237,26 +249,41 @@ static void in_fp16(void **state)
     assert_refused(train_mae(temp_path("fp16_host"), (const char *const[]){"--precision", "fp16", NULL}), 1, "fp16 is for GPUs");
 }
 
-static void killed(void **state)
+static void assert_no_leftovers(const char *out)
 {
-    (void)state;
-    double seconds;
-    const char *whole = whole_run(&seconds), *out = temp_path("killed"), *args[MAX_WORDS];
-    mae_args(args, out, (const char *const[]){"--resume", NULL}); /* in a fresh folder: a run that begins */
-    uint64_t seed = 11;
-    const char *times = getenv("TS_TEST_KILLS"); /* more of it, for those who have the time */
-    for (int i = times ? atoi(times) : 4; i > 0; i--) {
-        pid_t pid = spawn(args, 0);
-        sleep_for(1.1 * seconds * test_uniform(&seed));
-        kill(pid, SIGKILL);
-        wait_for(pid);
-    }
-    succeed(resume(out));
-    assert_same_run(whole, out);
     DIR *dir = opendir(out);
     assert_non_null(dir);
     for (struct dirent *entry; (entry = readdir(dir));) assert_null(strstr(entry->d_name, ".tmp"));
     closedir(dir);
+}
+
+/* Killed at random moments, a run comes to what it would have; where it is complete, another begins. */
+static void killed(void **state)
+{
+    (void)state;
+    double seconds;
+    const char *whole = whole_run(&seconds), *args[MAX_WORDS], *times = getenv("TS_TEST_KILLS");
+    char out[600], config[700];
+    uint64_t seed = 11;
+    int left = times ? atoi(times) : 4, runs = 0;
+    for (bool complete = true; left > 0 || !complete;) {
+        if (complete) snprintf(out, sizeof out, "%s", temp_path("killed%d", runs++));
+        snprintf(config, sizeof config, "%s/config.json", out);
+        mae_args(args, out, NULL);
+        const char *const again[] = {"train", "mae", "--out", out, "--resume", NULL};
+        const pid_t pid = spawn(file_exists(config) ? again : args, 0);
+        if (left > 0) {
+            sleep_for(0.6 * seconds * test_uniform(&seed));
+            kill(pid, SIGKILL);
+        }
+        const int status = wait_for(pid); /* -1: in time */
+        complete = status == 0;
+        left -= status == -1;
+        if (status > 0) fail_msg("a run that goes on ends with status %d", status);
+        if (!complete) continue;
+        assert_same_run(whole, out);
+        assert_no_leftovers(out);
+    }
 }
 
 static void full_disk(void **state)
@@ -284,6 +311,85 @@ static void full_disk(void **state)
     free(now);
     succeed(resume(out));
     assert_same_run(whole, out);
+}
+
+/* ---- a disk that is really full: a small one of our own, where the system lets us have it ---- */
+
+enum { NO_DISK = 77 };
+
+static bool write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY);
+    const bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0) close(fd);
+    return ok;
+}
+
+/* A view of the file system that is this process's own, as root or in a user namespace. */
+static bool own_mounts(void)
+{
+    char map[64];
+    snprintf(map, sizeof map, "0 %u 1", (unsigned)getuid());
+    if (unshare(CLONE_NEWNS) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/setgroups", "deny") ||
+                                      !write_text("/proc/self/uid_map", map)))
+        return false;
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+/* In a process of its own: trains until the disk of so many bytes is full, gets more room, and goes on. The exit status: 0 where
+ * all is as it should be and the files equal those of the whole run, 77 where there can be no such disk. */
+static int fill_a_disk(const char *whole, const char *disk, uint64_t bytes)
+{
+    char size[64], out[600], model[900];
+    const char *args[MAX_WORDS];
+    snprintf(size, sizeof size, "size=%llu", (unsigned long long)bytes);
+    snprintf(out, sizeof out, "%s/run", disk);
+    if (!own_mounts() || mount("tmpfs", disk, "tmpfs", 0, size) != 0) return NO_DISK;
+    mae_args(args, out, (const char *const[]){"--keep", "99", NULL});
+    pid_t pid = spawn(args, 0);
+    int state, count = 0;
+    if (waitpid(pid, &state, 0) != pid || !WIFEXITED(state) || WEXITSTATUS(state) != 1) return 1;
+    DIR *dir = opendir(out);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        snprintf(model, sizeof model, "%s/%.255s", out, entry->d_name);
+        if (strstr(entry->d_name, ".tmp")) return 2;
+        if (!strstr(entry->d_name, ".safetensors")) continue;
+        ts_weights *w = ts_weights_open(model, NULL); /* whole, each of them */
+        if (!w) return 3;
+        ts_weights_free(w);
+        count++;
+    }
+    if (dir) closedir(dir);
+    if (count == 0) return 4;
+    if (mount(NULL, disk, NULL, MS_REMOUNT, "size=1g") != 0) return NO_DISK;
+    const char *const again[] = {"train", "mae", "--out", out, "--resume", NULL};
+    pid = spawn(again, 0);
+    if (waitpid(pid, &state, 0) != pid || state != 0) return 5;
+    return differing(whole, out) ? 6 : 0;
+}
+
+static void small_disk(void **state)
+{
+    (void)state;
+    const char *whole = whole_run(NULL), *disk = temp_path("disk");
+    char path[600];
+    struct stat checkpoint, best;
+    snprintf(path, sizeof path, "%s/checkpoint-00000012.safetensors", whole);
+    assert_int_equal(stat(path, &checkpoint), 0);
+    snprintf(path, sizeof path, "%s/best.safetensors", whole);
+    assert_int_equal(stat(path, &best), 0);
+    assert_int_equal(mkdir(disk, 0700), 0);
+    /* Full in the middle of a checkpoint, and of the best model. */
+    const uint64_t sizes[] = {(uint64_t)checkpoint.st_size * 3 / 2,
+                              (uint64_t)checkpoint.st_size * 2 + (uint64_t)best.st_size / 2};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        pid_t pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) _exit(fill_a_disk(whole, disk, sizes[i]));
+        const int status = wait_for(pid);
+        if (status == NO_DISK) skip();
+        assert_int_equal(status, 0);
+    }
 }
 
 static void gone_wrong(void **state)
@@ -375,10 +481,16 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),      cmocka_unit_test(stopped),
-                                       cmocka_unit_test(accumulated), cmocka_unit_test(in_fp16),
-                                       cmocka_unit_test(killed),      cmocka_unit_test(full_disk),
-                                       cmocka_unit_test(gone_wrong),  cmocka_unit_test(vqgan_of_a_folder),
-                                       cmocka_unit_test(refused),     cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),
+                                       cmocka_unit_test(stopped),
+                                       cmocka_unit_test(accumulated),
+                                       cmocka_unit_test(in_fp16),
+                                       cmocka_unit_test(killed),
+                                       cmocka_unit_test(full_disk),
+                                       cmocka_unit_test(small_disk),
+                                       cmocka_unit_test(gone_wrong),
+                                       cmocka_unit_test(vqgan_of_a_folder),
+                                       cmocka_unit_test(refused),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);
 }
