@@ -175,7 +175,9 @@ static ts_exec *updating(const ts_optimizer *o, ts_exec *e)
 
 bool ts_optimizer_set(ts_optimizer *o, ts_exec *e, int64_t step, double lr, ts_error *err)
 {
-    if (step < 1) return ts_fail(err, TS_ERR_ARGUMENT, "an optimizer's steps are counted from 1");
+    if (step <= o->skipped)
+        return ts_fail(err, TS_ERR_ARGUMENT, "step %" PRId64 " after %" PRId64 " that were left out: steps are counted from 1",
+                       step, o->skipped);
     const double updates = (double)(step - o->skipped); /* what is left out is no step of the moments */
     const float hyper[3] = {(float)lr, (float)(1 - pow(o->desc.beta1, updates)), (float)(1 - pow(o->desc.beta2, updates))};
     const float seed = (float)(o->loss_scale / o->desc.accumulate), unscale = (float)(1 / o->loss_scale);
@@ -258,11 +260,13 @@ static bool load_scale(ts_optimizer *o, const ts_weights *w, ts_error *err)
     const char *skipped = ts_weights_meta(w, "steps_skipped");
     if (!scale) return true;
     const double value = strtod(scale, NULL);
-    if (!(value > 0 && value <= MOST_SCALE) || !good || !skipped)
-        return ts_fail(err, TS_ERR_FORMAT, "%s: a loss scale of %s cannot be", ts_weights_path(w), scale);
+    const long long updates = good ? strtoll(good, NULL, 10) : -1, left_out = skipped ? strtoll(skipped, NULL, 10) : -1;
+    if (!(value > 0 && value <= MOST_SCALE) || updates < 0 || left_out < 0)
+        return ts_fail(err, TS_ERR_FORMAT, "%s: a loss scale of %s after %s updates, with %s steps left out, cannot be",
+                       ts_weights_path(w), scale, good ? good : "no", skipped ? skipped : "no");
     o->loss_scale = value;
-    o->good = strtoll(good, NULL, 10);
-    o->skipped = strtoll(skipped, NULL, 10);
+    o->good = updates;
+    o->skipped = left_out;
     return true;
 }
 

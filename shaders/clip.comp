@@ -18,7 +18,8 @@ void main()
     const float length = sqrt(sum.v[0]) * unit;
     float factor = most > 0.0 ? most / (length + 1e-6) : 1.0;
     if (factor > 1.0) factor = 1.0;
-    if (choice != 0 && !(length <= 3.4e38)) factor = 0.0; // NaN too
+    // By its bits: a compiler that takes NaN for impossible may turn a comparison round.
+    if (choice != 0 && (floatBitsToUint(length) & 0x7f800000u) == 0x7f800000u) factor = 0.0;
     norm.v[0] = length;
     scale.v[0] = factor * unit;
 }
