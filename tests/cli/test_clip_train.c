@@ -13,22 +13,6 @@
 
 enum { MAX_WORDS = 60 };
 
-/* A path of the test's folder that lasts, unlike temp_path's. */
-static const char *kept_path(const char *name)
-{
-    static char paths[64][512];
-    static size_t next;
-    char *path = paths[next++ % 64];
-    snprintf(path, sizeof paths[0], "%s/%s", temp_dir(), name);
-    return path;
-}
-
-static void succeed(program_result r)
-{
-    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
-    program_free(&r);
-}
-
 /* Scenes with sentences, drawn once. */
 static const char *scenes(void)
 {
@@ -61,15 +45,6 @@ static const char *whole_run(void)
     folder = kept_path("whole");
     succeed(train(folder, NULL));
     return folder;
-}
-
-static void assert_same(const char *a, const char *b, const char *name)
-{
-    size_t size[2];
-    unsigned char *x = read_bytes(temp_path("%s/%s", a, name), &size[0]), *y = read_bytes(temp_path("%s/%s", b, name), &size[1]);
-    if (size[0] != size[1] || memcmp(x, y, size[0]) != 0) fail_msg("%s of %s and %s differ", name, a, b);
-    free(x);
-    free(y);
 }
 
 static void assert_there(const char *folder, const char *name, bool wanted)
@@ -135,9 +110,9 @@ static void resumes_to_the_same_bits(void **state)
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) assert_int_equal(unlink(temp_path("stopped/%s", gone[i])), 0);
     write_bytes(temp_path("stopped/checkpoint-00000005.safetensors"), "half", 4);
     succeed(program_run("clip", "train", "--out", out, "--resume", NULL));
-    assert_same("whole", "stopped", "model.safetensors");
-    assert_same("whole", "stopped", "checkpoint-00000006.safetensors");
-    assert_same("whole", "stopped", "best.safetensors");
+    assert_same(whole_run(), temp_path("stopped"), "model.safetensors");
+    assert_same(whole_run(), temp_path("stopped"), "checkpoint-00000006.safetensors");
+    assert_same(whole_run(), temp_path("stopped"), "best.safetensors");
 }
 
 /* Pictures that are read again in each step are the same pictures, whoever reads them. */
@@ -147,7 +122,7 @@ static void without_memory(void **state)
     whole_run();
     const char *const more[] = {"--memory", "0", "--workers", "3", NULL};
     succeed(train(kept_path("poor"), more));
-    assert_same("whole", "poor", "model.safetensors");
+    assert_same(whole_run(), temp_path("poor"), "model.safetensors");
 }
 
 static void margin_and_fp16(void **state)
@@ -178,7 +153,7 @@ static void from_a_model(void **state)
     assert_int_equal(cJSON_GetObjectItem(o, "vocabulary")->valueint, 512 + 40 + 2);
     cJSON_Delete(o);
     program_free(&r);
-    assert_same("whole", "second", "bpe_simple_vocab_16e6.txt");
+    assert_same(whole_run(), temp_path("second"), "bpe_simple_vocab_16e6.txt");
     assert_refused(program_run("clip", "train", "--init", model, "--data", scenes(), "--out", kept_path("third"), "--steps", "1",
                                "--embed", "4", NULL),
                    2, "--init has sizes");

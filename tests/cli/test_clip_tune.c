@@ -1,10 +1,10 @@
 /* test_clip_tune.c - `tessera clip tune` and `clip eval` as a user meets them: a tuning of every kind from the command line,
  * stopped and killed ones that go on to the same bits, seeds, halves of the classes, and one clear sentence for what is wrong.
  * The small golden model's weights are random; the pictures are of plain colours, so that even it can tell some apart. */
-#include "../support/program.h"
+#include "../support/clip_library.h"
+#include "../support/process.h"
+#include "../support/report.h"
 
-#include <cjson/cJSON.h>
-#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,29 +15,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MODEL      TS_GOLDEN_DIR "/clip_tiny.pt"
-#define VOCAB      TS_DATA_DIR "/bpe_simple_vocab_16e6.txt.gz"
 #define WITH_MODEL "--model", MODEL, "--vocab", VOCAB, "--device", "cpu", "--threads", "1"
 
 enum { CLASSES = 4, EACH = 10, MAX_WORDS = 60 };
 static const char *const class_names[CLASSES] = {"blue_sky", "green_tree", "grey_wall", "red_rose"};
-
-static void need_model(void)
-{
-    if (file_exists(MODEL) && file_exists(VOCAB)) return;
-    print_message("skipped: %s or %s is not there\n", MODEL, VOCAB);
-    skip();
-}
-
-/* A path of the test's folder that lasts, unlike temp_path's. */
-static const char *kept_path(const char *name)
-{
-    static char paths[64][512];
-    static size_t next;
-    char *path = paths[next++ % 64];
-    snprintf(path, sizeof paths[0], "%s/%s", temp_dir(), name);
-    return path;
-}
 
 static void write_colour(const char *path, int class, uint64_t seed)
 {
@@ -61,40 +42,6 @@ static const char *data(void)
         for (int i = 0; i < EACH; i++) write_colour(temp_path("data/%s/%d.png", class_names[k], i), k, (uint64_t)(k * EACH + i));
     }
     return folder = kept_path("data");
-}
-
-static cJSON *report(program_result r)
-{
-    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
-    cJSON *o = cJSON_Parse(r.out);
-    if (!o) fail_msg("no JSON: %s", r.out);
-    program_free(&r);
-    return o;
-}
-
-static double number(const cJSON *o, const char *key)
-{
-    const cJSON *n = cJSON_GetObjectItem(o, key);
-    if (!cJSON_IsNumber(n)) fail_msg("%s is no number in the report", key);
-    return n->valuedouble;
-}
-
-static void succeed(program_result r)
-{
-    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
-    program_free(&r);
-}
-
-static void assert_same(const char *a, const char *b, const char *name)
-{
-    char path[2][600];
-    size_t size[2];
-    snprintf(path[0], sizeof path[0], "%s/%s", a, name);
-    snprintf(path[1], sizeof path[1], "%s/%s", b, name);
-    unsigned char *x = read_bytes(path[0], &size[0]), *y = read_bytes(path[1], &size[1]);
-    if (size[0] != size[1] || memcmp(x, y, size[0]) != 0) fail_msg("%s and %s differ", path[0], path[1]);
-    free(x);
-    free(y);
 }
 
 /* ---- runs -------------------------------------------------------------------------------------------------------- */
@@ -132,25 +79,6 @@ static const char *whole_run(double *seconds)
     }
     if (seconds) *seconds = took;
     return path;
-}
-
-static pid_t spawn(const char *const *args)
-{
-    char *argv[MAX_WORDS + 2] = {(char *)TS_PROGRAM};
-    for (int i = 0; args[i]; i++) argv[i + 1] = (char *)args[i];
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid > 0) return pid;
-    const int null = open("/dev/null", O_WRONLY);
-    dup2(null, STDOUT_FILENO);
-    dup2(null, STDERR_FILENO);
-    execv(TS_PROGRAM, argv);
-    _exit(127);
-}
-
-static void sleep_for(double seconds)
-{
-    nanosleep(&(struct timespec){(time_t)seconds, (long)(1e9 * (seconds - floor(seconds)))}, NULL);
 }
 
 static program_result resume(const char *out)
@@ -193,7 +121,7 @@ static void stopped(void **state)
     const char *whole = whole_run(NULL), *out = kept_path("stopped"), *args[MAX_WORDS];
     const char *first = kept_path("stopped/checkpoint-00000003.safetensors");
     coop_args(args, out);
-    const pid_t pid = spawn(args);
+    const pid_t pid = spawn(args, 0);
     for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.002);
     kill(pid, SIGINT);
     int status;
@@ -219,7 +147,7 @@ static void killed(void **state)
     args[n] = NULL;
     uint64_t seed = 11;
     for (int i = 0; i < 4; i++) {
-        const pid_t pid = spawn(args);
+        const pid_t pid = spawn(args, 0);
         sleep_for(1.1 * seconds * test_uniform(&seed));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);

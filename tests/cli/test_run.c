@@ -1,6 +1,6 @@
 /* test_run.c - the main job as a user does it, on the golden model and on one of random weights: what comes out, in which file,
  * and that options change what they should. What must be refused is in test_refuse.c. */
-#include "../support/program.h"
+#include "../support/report.h"
 
 #include "grid/grid.h"
 
@@ -53,23 +53,6 @@ static void assert_size(const char *path, int width, int height)
     if (img.width != width || img.height != height)
         fail_msg("%s has %d x %d pixels, wanted %d x %d", path, img.width, img.height, width, height);
     ts_image_clear(&img);
-}
-
-static bool same_bytes(const char *a, const char *b)
-{
-    size_t size_a, size_b;
-    unsigned char *x = read_bytes(a, &size_a), *y = read_bytes(b, &size_b);
-    bool same = size_a == size_b && memcmp(x, y, size_a) == 0;
-    free(x);
-    free(y);
-    return same;
-}
-
-static double number(const cJSON *o, const char *key)
-{
-    const cJSON *item = cJSON_GetObjectItem(o, key);
-    if (!cJSON_IsNumber(item)) fail_msg("the report has no number %s", key);
-    return item->valuedouble;
 }
 
 /* The report of a run, an array with an object for each query. */

@@ -1,5 +1,6 @@
 /* test_train.c - training runs from the command line, as small as can be: what is in the folder, that a run which was stopped,
  * killed or out of disk goes on to the same bits, and what is refused. */
+#include "../support/process.h"
 #include "../support/program.h"
 
 #include <cjson/cJSON.h>
@@ -12,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,24 +48,12 @@ static program_result resume(const char *out)
     return program_run("train", "mae", "--out", out, "--resume", NULL);
 }
 
-static void succeed(program_result r)
-{
-    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
-    program_free(&r);
-}
-
 static bool same(const char *a, const char *b, const char *name)
 {
-    char path[2][600];
-    size_t size[2];
+    char path[2][900];
     snprintf(path[0], sizeof path[0], "%s/%s", a, name);
     snprintf(path[1], sizeof path[1], "%s/%s", b, name);
-    if (!file_exists(path[0]) || !file_exists(path[1])) return false;
-    unsigned char *x = read_bytes(path[0], &size[0]), *y = read_bytes(path[1], &size[1]);
-    const bool equal = size[0] == size[1] && memcmp(x, y, size[0]) == 0;
-    free(x);
-    free(y);
-    return equal;
+    return file_exists(path[0]) && file_exists(path[1]) && same_bytes(path[0], path[1]);
 }
 
 /* The first that differs of all that a run leaves and that holds no times; NULL: none. */
@@ -99,39 +87,6 @@ static const char *whole_run(double *seconds)
     }
     if (seconds) *seconds = took;
     return path;
-}
-
-/* Starts the program and does not wait. `limit`: of the bytes of a file, 0: none. */
-static pid_t spawn(const char *const *args, rlim_t limit)
-{
-    char err[600];
-    snprintf(err, sizeof err, "%s/spawned.err", temp_dir());
-    char *argv[MAX_WORDS + 2] = {(char *)TS_PROGRAM};
-    for (int i = 0; args[i]; i++) argv[i + 1] = (char *)args[i];
-    pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid > 0) return pid;
-    int fd = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600), null = open("/dev/null", O_WRONLY);
-    dup2(null, STDOUT_FILENO);
-    dup2(fd, STDERR_FILENO);
-    if (limit) {
-        signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit then fails, as on a full disk */
-        setrlimit(RLIMIT_FSIZE, &(struct rlimit){limit, limit});
-    }
-    execv(TS_PROGRAM, argv);
-    _exit(127);
-}
-
-static int wait_for(pid_t pid)
-{
-    int state;
-    assert_int_equal(waitpid(pid, &state, 0), pid);
-    return WIFEXITED(state) ? WEXITSTATUS(state) : -1;
-}
-
-static void sleep_for(double seconds)
-{
-    nanosleep(&(struct timespec){(time_t)seconds, (long)(1e9 * (seconds - floor(seconds)))}, NULL);
 }
 
 /* ---- tests ------------------------------------------------------------------------------------------------------- */

@@ -28,6 +28,15 @@ const char *temp_path(const char *format, ...)
     return path;
 }
 
+const char *kept_path(const char *name)
+{
+    static char paths[64][512];
+    static size_t next;
+    char *path = paths[next++ % 64];
+    snprintf(path, sizeof paths[0], "%s/%s", temp_dir(), name);
+    return path;
+}
+
 void write_bytes(const char *path, const void *bytes, size_t size)
 {
     FILE *f = fopen(path, "wb");
@@ -54,6 +63,24 @@ unsigned char *read_bytes(const char *path, size_t *size)
 bool file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
+}
+
+bool same_bytes(const char *a, const char *b)
+{
+    size_t size_a, size_b;
+    unsigned char *x = read_bytes(a, &size_a), *y = read_bytes(b, &size_b);
+    const bool same = size_a == size_b && memcmp(x, y, size_a) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+void assert_same(const char *a, const char *b, const char *name)
+{
+    char path[2][600];
+    snprintf(path[0], sizeof path[0], "%s/%s", a, name);
+    snprintf(path[1], sizeof path[1], "%s/%s", b, name);
+    if (!same_bytes(path[0], path[1])) fail_msg("%s and %s differ", path[0], path[1]);
 }
 
 program_result program_run_list(const char *const *args, int count)
@@ -96,6 +123,12 @@ void program_free(program_result *r)
     free(r->out);
     free(r->err);
     *r = (program_result){0};
+}
+
+void succeed(program_result r)
+{
+    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
+    program_free(&r);
 }
 
 void assert_refused(program_result r, int status, const char *word)

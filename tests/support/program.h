@@ -16,11 +16,18 @@ void program_free(program_result *r);
 /* One line on standard error and nothing on standard output, the given status; `word` stands in the line. */
 void assert_refused(program_result r, int status, const char *word);
 
-/* PATH of a file in the test's folder; kept until the next 16 calls. */
+/* Exit status 0; frees. */
+void succeed(program_result r);
+
+/* PATH of a file in the test's folder; kept until the next 16 calls, or 64. */
 const char *temp_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+const char *kept_path(const char *name);
 void write_bytes(const char *path, const void *bytes, size_t size);
 unsigned char *read_bytes(const char *path, size_t *size); /* free() */
 bool file_exists(const char *path);
+bool same_bytes(const char *a, const char *b);
+/* The file `name` of two folders. */
+void assert_same(const char *a, const char *b, const char *name);
 /* A picture of smooth colours that depend on `seed`. */
 void write_picture(const char *path, int width, int height, uint64_t seed);
 /* A model of random weights, as small as one can be, written once a process: a canvas of 64 pixels, 4 x 4 patches, 64 codes. */
