@@ -33,11 +33,11 @@ static const ts_field fields[] = {
     {"momentum", TS_FIELD_REAL | TS_FIELD_SIGNED, AT(momentum)},
     {"weight_decay", TS_FIELD_REAL | TS_FIELD_SIGNED, AT(weight_decay)},
     {"eval_every", TS_FIELD_INT, AT(eval_every)},
-    {"save_every", TS_FIELD_INT, AT(save_every)},
-    {"keep", TS_FIELD_INT, AT(keep)},
+    {"save_every", TS_FIELD_INT | TS_FIELD_SOME, AT(save_every)},
+    {"keep", TS_FIELD_INT | TS_FIELD_SOME, AT(keep)},
     {"threads", TS_FIELD_INT, AT(threads)},
-    {"workers", TS_FIELD_INT, AT(workers)},
-    {"memory", TS_FIELD_INT, AT(memory)},
+    {"workers", TS_FIELD_INT | TS_FIELD_SOME, AT(workers)},
+    {"memory", TS_FIELD_INT | TS_FIELD_SOME, AT(memory)},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 

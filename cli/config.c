@@ -46,11 +46,12 @@ bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path
     void *at = (char *)of + f->offset;
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, f->key);
     const bool any_sign = f->type & TS_FIELD_SIGNED;
+    const int least = f->type & TS_FIELD_SOME ? 1 : 0;
     bool ok = true;
     if (!item && f->type & TS_FIELD_NEW) return true;
     switch (f->type & TS_FIELD_KIND) {
     case TS_FIELD_INT:
-        ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint && (any_sign || item->valueint >= 0);
+        ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint && (any_sign || item->valueint >= least);
         if (ok) *(int *)at = item->valueint;
         break;
     case TS_FIELD_REAL:

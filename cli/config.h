@@ -13,6 +13,7 @@ typedef enum {
     TS_FIELD_KIND = 7,   /* the bits of the above */
     TS_FIELD_SIGNED = 8, /* a number may be below zero */
     TS_FIELD_NEW = 16,   /* earlier versions wrote none: it keeps its default */
+    TS_FIELD_SOME = 32,  /* an int is at least 1 */
 } ts_field_type;
 typedef struct {
     const char *key;

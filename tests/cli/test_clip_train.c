@@ -53,6 +53,18 @@ static void assert_there(const char *folder, const char *name, bool wanted)
         fail_msg("%s/%s is %s", folder, name, wanted ? "missing" : "there");
 }
 
+/* Writes `to` over the first `from` of a file. */
+static void replace(const char *path, const char *from, const char *to)
+{
+    size_t size;
+    char *text = (char *)read_bytes(path, &size), *at = strstr(text, from), *changed = NULL;
+    assert_non_null(at);
+    const int length = asprintf(&changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    write_bytes(path, changed, (size_t)length);
+    free(changed);
+    free(text);
+}
+
 /* ---- tests ------------------------------------------------------------------------------------------------------- */
 
 static void folder(void **state)
@@ -159,6 +171,21 @@ static void from_a_model(void **state)
                    2, "--init has sizes");
 }
 
+/* What the command line refuses is refused in a changed configuration too. */
+static void changed_configuration(void **state)
+{
+    (void)state;
+    const char *out = kept_path("changed"), *config = kept_path("changed/config.json");
+    succeed(train(out, (const char *const[]){"--steps", "2", NULL}));
+    static const char *const was[] = {"\"save_every\":\t2", "\"eval_every\":\t3", "\"keep\":\t3", "\"batch\":\t6"};
+    static const char *const now[] = {"\"save_every\":\t0", "\"eval_every\":\t0", "\"keep\":\t0", "\"batch\":\t0"};
+    for (int i = 0; i < 4; i++) {
+        replace(config, was[i], now[i]);
+        assert_refused(program_run("clip", "train", "--out", out, "--resume", NULL), 1, "config.json");
+        replace(config, now[i], was[i]);
+    }
+}
+
 static void write_list(const char *name, const char *text)
 {
     write_bytes(temp_path("%s", name), text, strlen(text));
@@ -205,9 +232,13 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folder),         cmocka_unit_test(used_by_others),  cmocka_unit_test(resumes_to_the_same_bits),
-        cmocka_unit_test(without_memory), cmocka_unit_test(margin_and_fp16), cmocka_unit_test(from_a_model),
-        cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),
+                                       cmocka_unit_test(used_by_others),
+                                       cmocka_unit_test(resumes_to_the_same_bits),
+                                       cmocka_unit_test(without_memory),
+                                       cmocka_unit_test(margin_and_fp16),
+                                       cmocka_unit_test(from_a_model),
+                                       cmocka_unit_test(changed_configuration),
+                                       cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("cli clip train", tests, NULL, NULL);
 }
