@@ -97,6 +97,9 @@ ts_device *ts_open_device(const ts_common *common, bool profile, ts_error *err);
 void ts_announce_device(const ts_common *common, const ts_device *dev);
 /* Prints the object on standard output and frees it. False: out of memory, or standard output is broken (both in `err`). */
 bool ts_print_json(cJSON *json, ts_error *err);
+/* The object as text, on one line or `spread`; free() it. JSON is UTF-8 and a file's name may be any bytes: those that are no
+ * UTF-8 stand as '?'. NULL: out of memory. */
+char *ts_json_text(const cJSON *json, bool spread);
 /* Flushes standard output: a full disk is a failure and not a silent success. */
 bool ts_flush_output(ts_error *err);
 const char *ts_precision_name(ts_precision p);

@@ -121,7 +121,7 @@ static bool embed_pictures(embed *v, ts_error *err)
 static char *names_json(const embed *v, ts_error *err)
 {
     cJSON *list = cJSON_CreateStringArray(v->label, v->count);
-    char *text = list ? cJSON_PrintUnformatted(list) : NULL;
+    char *text = list ? ts_json_text(list, false) : NULL;
     cJSON_Delete(list);
     if (!text) ts_fail(err, TS_ERR_MEMORY, "out of memory for the names");
     return text;
@@ -156,7 +156,7 @@ static bool write_safetensors(const embed *v, ts_error *err)
 static bool print_line(FILE *f, const char *label, const float *row, int width)
 {
     cJSON *text = cJSON_CreateString(label);
-    char *quoted = text ? cJSON_PrintUnformatted(text) : NULL;
+    char *quoted = text ? ts_json_text(text, false) : NULL;
     cJSON_Delete(text);
     if (!quoted) return false;
     fprintf(f, "{\"name\":%s,\"features\":[", quoted);

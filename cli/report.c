@@ -32,9 +32,33 @@ bool ts_flush_output(ts_error *err)
     return ts_fail(err, TS_ERR_IO, "standard output cannot be written: %s", strerror(errno));
 }
 
+/* Length of the character in UTF-8 (RFC 3629) at the beginning of a text; 0: there is none. */
+static int character(const unsigned char *s)
+{
+    if (s[0] < 0x80) return 1;
+    /* The second byte's bounds: no longer form than needed, no surrogates, nothing beyond U+10FFFF. */
+    const int least = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80, most = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
+    const int length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
+    if (s[0] < 0xc2 || s[0] > 0xf4 || s[1] < least || s[1] > most) return 0;
+    for (int i = 2; i < length; i++)
+        if ((s[i] & 0xc0) != 0x80) return 0;
+    return length;
+}
+
+char *ts_json_text(const cJSON *json, bool spread)
+{
+    char *text = spread ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
+    for (unsigned char *at = (unsigned char *)text; at && *at;) {
+        const int length = character(at);
+        if (length == 0) *at = '?';
+        at += length ? length : 1;
+    }
+    return text;
+}
+
 bool ts_print_json(cJSON *json, ts_error *err)
 {
-    char *text = json ? cJSON_Print(json) : NULL;
+    char *text = json ? ts_json_text(json, true) : NULL;
     cJSON_Delete(json);
     if (!text) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the report");
     puts(text);

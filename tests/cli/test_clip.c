@@ -223,6 +223,27 @@ static void embed_texts(void **state)
     close_library(&l);
 }
 
+/* A file's name may be any bytes, but JSON may not. */
+static void names_of_any_bytes(void **state)
+{
+    (void)state;
+    need_model();
+    static const char wanted[] =
+        "bytes/?\xc3\xa9?\xe2\x82\xac??.png"; /* of a lone byte, e acute, half a euro, a whole one, a surrogate */
+    const char *folder = make_empty_folder("bytes"), *out = kept_path("bytes.jsonl");
+    write_picture(temp_path("bytes/\xff\xc3\xa9\xe2\xe2\x82\xac\xed\xa0.png"), 20, 20, 1);
+    cJSON *o = report(program_run("clip", "embed", folder, WITH_MODEL, "--out", out, "--json", NULL));
+    cJSON_Delete(o);
+    size_t size;
+    char *line = (char *)read_bytes(out, &size);
+    if (!strstr(line, wanted)) fail_msg("%s", line);
+    free(line);
+    o = report(program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--json", NULL));
+    const char *file = text(cJSON_GetArrayItem(cJSON_GetObjectItem(o, "pictures"), 0), "file");
+    if (!strstr(file, wanted)) fail_msg("%s", file);
+    cJSON_Delete(o);
+}
+
 static void embed_refused(void **state)
 {
     (void)state;
@@ -376,19 +397,13 @@ static void info(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_usage),
-        cmocka_unit_test(classify_is_the_librarys),
-        cmocka_unit_test(classify_prints),
-        cmocka_unit_test(classes_from_folders),
-        cmocka_unit_test(many_pictures),
-        cmocka_unit_test(broken_pictures),
-        cmocka_unit_test(embed_pictures),
-        cmocka_unit_test(embed_texts),
-        cmocka_unit_test(embed_refused),
-        cmocka_unit_test(full_disk),
-        cmocka_unit_test(wrong_words),
-        cmocka_unit_test(wrong_files),
-        cmocka_unit_test(info),
+        cmocka_unit_test(wrong_usage),     cmocka_unit_test(classify_is_the_librarys),
+        cmocka_unit_test(classify_prints), cmocka_unit_test(classes_from_folders),
+        cmocka_unit_test(many_pictures),   cmocka_unit_test(broken_pictures),
+        cmocka_unit_test(embed_pictures),  cmocka_unit_test(embed_texts),
+        cmocka_unit_test(embed_refused),   cmocka_unit_test(names_of_any_bytes),
+        cmocka_unit_test(full_disk),       cmocka_unit_test(wrong_words),
+        cmocka_unit_test(wrong_files),     cmocka_unit_test(info),
     };
     return cmocka_run_group_tests_name("clip", tests, NULL, NULL);
 }
