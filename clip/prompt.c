@@ -81,13 +81,21 @@ static bool from_file(const ts_prompt *p, const char *name, int ndim, const int6
     return ok;
 }
 
+static bool check_finite(const ts_prompt *p, const char *name, int64_t count, const float *values, ts_error *err)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return ts_fail(err, TS_ERR_FORMAT, "%s: %s holds what is not a finite number", ts_weights_path(p->weights), name);
+    return true;
+}
+
 static bool make_param(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
 {
     const ts_prompt *p = ctx;
-    if (p->weights) return from_file(p, name, ndim, shape, out, err);
-    const struct ts_prompt_declared *d = declared(p, name);
     int64_t count = 1;
     for (int i = 0; i < ndim; i++) count *= shape[i];
+    if (p->weights) return from_file(p, name, ndim, shape, out, err) && check_finite(p, name, count, out, err);
+    const struct ts_prompt_declared *d = declared(p, name);
     uint64_t state = ts_prompt_seed(p->seed, name);
     for (int64_t i = 0; i < count; i++) {
         double v = d->scale;

@@ -3,6 +3,7 @@
 #include "../support/prompt_bench.h"
 #include "../support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,30 @@ static void checkpoints(void **state)
     ts_error err = {0};
     ts_method_settings settings;
     assert_null(ts_method_of_weights(b.model, &settings, &err));
+    bench_free(&b);
+    ts_device_free(dev);
+}
+
+/* A prompt that went wrong would answer every question with NaN. */
+static void not_finite(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_device *dev = host();
+    bench b = bench_new(dev);
+    float ctx[4 * 64] = {[77] = NAN};
+    char path[512];
+    snprintf(path, sizeof path, "%s/nan.safetensors", temp_dir());
+    ts_weights_writer *out = ts_weights_writer_new();
+    if (!ts_weights_writer_add(out, "ctx", TS_DT_F32, 2, (int64_t[]){4, 64}, ctx, &err) ||
+        !ts_weights_writer_save(out, path, &err))
+        fail_msg("%s", err.text);
+    ts_weights_writer_free(out);
+    ts_weights *w = ts_weights_open(path, &err);
+    if (!w) fail_msg("%s", err.text);
+    assert_null(ts_clip_prompt_open(b.clip, b.tokenizer, w, class_names, CLASSES, false, &err));
+    if (!strstr(err.text, "ctx holds what is not a finite number")) fail_msg("%s", err.text);
+    ts_weights_free(w);
     bench_free(&b);
     ts_device_free(dev);
 }
@@ -138,6 +163,7 @@ static void every_method(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(settings), cmocka_unit_test(every_method), cmocka_unit_test(checkpoints)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(settings), cmocka_unit_test(every_method), cmocka_unit_test(checkpoints),
+                                       cmocka_unit_test(not_finite)};
     return cmocka_run_group_tests_name("checkpoints", tests, NULL, NULL);
 }
