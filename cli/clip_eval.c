@@ -142,8 +142,13 @@ static void print_label(const char *text)
 {
     const int width = ts_text_width(text);
     const size_t length = strlen(text), most = LABEL_WIDTH - 3;
-    if (width <= LABEL_WIDTH) printf("%s%*s", text, LABEL_WIDTH - width, "");
-    else printf("...%s", text + (length > most ? length - most : 0));
+    if (width <= LABEL_WIDTH) {
+        printf("%s%*s", text, LABEL_WIDTH - width, "");
+        return;
+    }
+    const char *end = text + (length > most ? length - most : 0);
+    while ((*end & 0xc0) == 0x80) end++; /* not from the middle of a character */
+    printf("...%s%*s", end, (int)most - ts_text_width(end), "");
 }
 
 static void print_numbers(const eval *e, const char *label, const double *values, bool harmonic)

@@ -107,12 +107,15 @@ static void show_progress(state *s, const ts_train_entry *e)
 static bool step(state *s, ts_error *err)
 {
     const ts_clip_train_config *c = s->config;
+    ts_error why = {0};
     const double start = ts_now_ms();
     ts_train_entry entry = ts_train_entry_of(s->done + 1, false);
     entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
-    if (!ts_clip_pairs_batch(&s->pairs, s->done, c->batch, false, s->pixels, s->tokens, err)) return false;
+    if (!ts_clip_pairs_batch(&s->pairs, s->done, c->batch, false, s->pixels, s->tokens, &why))
+        return ts_training_fail(s->run->folder, &why, err);
     const double waited = ts_now_ms() - start;
-    if (!ts_clip_trainer_step(s->trainer, s->pixels, s->tokens, entry.lr, &entry.loss, &entry.accuracy, err)) return false;
+    if (!ts_clip_trainer_step(s->trainer, s->pixels, s->tokens, entry.lr, &entry.loss, &entry.accuracy, &why))
+        return ts_training_fail(s->run->folder, &why, err);
     const double ms = ts_now_ms() - start;
     if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
     s->done++;
@@ -121,7 +124,7 @@ static bool step(state *s, ts_error *err)
     entry.images_per_s = c->batch * 1e3 / ms;
     entry.waiting = waited / ms;
     show_progress(s, &entry);
-    return ts_train_log_add(&s->log, &entry, err);
+    return ts_train_log_add(&s->log, &entry, &why) || ts_training_fail(s->run->folder, &why, err);
 }
 
 static bool train(state *s, ts_error *err)

@@ -128,8 +128,9 @@ static void show_progress(state *s, const ts_train_entry *e)
 static bool step(state *s, ts_error *err)
 {
     ts_clip_tuned done;
+    ts_error why = {0};
     const double start = ts_now_ms();
-    if (!ts_clip_tuner_step(s->tuner, &done, err)) return false;
+    if (!ts_clip_tuner_step(s->tuner, &done, &why)) return ts_training_fail(s->run->folder, &why, err);
     if (!ts_training_check_loss(s->run->folder, done.step, done.loss, GONE_WRONG, err)) return false;
     const double ms = ts_now_ms() - start;
     s->info = ts_clip_tuner_about(s->tuner);
@@ -143,7 +144,7 @@ static bool step(state *s, ts_error *err)
     entry.waiting = done.waited_ms / ms;
     s->run->loss = done.loss;
     show_progress(s, &entry);
-    return ts_train_log_add(&s->log, &entry, err);
+    return ts_train_log_add(&s->log, &entry, &why) || ts_training_fail(s->run->folder, &why, err);
 }
 
 static bool train(state *s, ts_error *err)

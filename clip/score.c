@@ -227,11 +227,10 @@ bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *
     bool ok = r != NULL;
     for (int64_t done = 0; ok && done < split->count;) {
         ts_clip_pictures_read batch;
-        ok = ts_clip_reader_next(r, &batch, err);
+        if (!(ok = ts_clip_reader_next(r, &batch, err))) break;
         float *rows = features + done * embed;
-        if (ok)
-            ok = p ? encode(p, batch.pixels, batch.count, (uint64_t)(done / MOST_IMAGES), rows, err)
-                   : ts_clip_encode_images(c, batch.pixels, batch.count, rows, err);
+        ok = p ? encode(p, batch.pixels, batch.count, (uint64_t)(done / MOST_IMAGES), rows, err)
+               : ts_clip_encode_images(c, batch.pixels, batch.count, rows, err);
         done += batch.count;
         if (ok && progress) progress(ctx, done, split->count);
     }
