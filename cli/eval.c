@@ -1,17 +1,19 @@
 /* eval.c - `tessera eval synthetic`: a model measured on the paper's six synthetic tasks and on three tasks over scenes that
- * training never draws. Beside each figure stands what two copiers would get, because some tasks are half solved by copying. */
+ * training never draws. Beside each figure stands what two copiers would get, because some tasks are half solved by copying, and
+ * what is left of the right answer after the model's VQGAN has coded it: no answer out of codes is better. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "mae/mae.h"
+#include "vqgan/vqgan.h"
 
 static const char name[] = "eval";
 
-enum { METRICS = 6, WHO = 3 };
+enum { METRICS = 6, WHO = 4 };
 static const char *const metric_names[METRICS] = {"iou", "iou_blind", "accuracy", "shape", "mse", "mse_cover"};
-static const char *const who_names[WHO] = {"model", "copy_query", "copy_example"};
+static const char *const who_names[WHO] = {"model", "copy_query", "copy_example", "right_codes"};
 
 typedef struct {
     ts_common common;
@@ -24,6 +26,11 @@ typedef struct {
     ts_device *dev;
     ts_weights *weights, *vqgan_weights;
     ts_inpainter *inpainter;
+    ts_vqgan_coder *coder;
+    int coded;       /* pixels a side of what the VQGAN paints: it may differ from the canvas */
+    int32_t *codes;  /* of a batch of canvases, (batch, side^2) */
+    uint8_t *pixels; /* (batch, canvas, canvas, 3), with the right answers */
+    float *painted;  /* (batch, coded, coded, 3), what the VQGAN makes of them */
     ts_grid grid;
     double sum[TS_TRIALS][WHO][METRICS];
     ts_image contact;
@@ -60,6 +67,24 @@ static int parse(eval *v, int argc, char **argv)
                             argc, argv);
 }
 
+static size_t canvas_bytes(const eval *v)
+{
+    return (size_t)v->grid.desc.canvas * (size_t)v->grid.desc.canvas * 3;
+}
+
+static bool open_coder(eval *v, ts_error *err)
+{
+    const int side = ts_inpainter_mae(v->inpainter)->side;
+    v->coder = ts_vqgan_coder_new(v->dev, v->vqgan_weights ? v->vqgan_weights : v->weights, v->batch, side, err);
+    if (!v->coder) return false;
+    v->coded = side * ts_vqgan_coder_config(v->coder)->factor;
+    const size_t batch = (size_t)v->batch;
+    v->codes = malloc(batch * (size_t)side * (size_t)side * sizeof *v->codes);
+    v->pixels = calloc(batch, canvas_bytes(v));
+    v->painted = malloc(batch * (size_t)v->coded * (size_t)v->coded * 3 * sizeof *v->painted);
+    return (v->codes && v->pixels && v->painted) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d canvases", v->batch);
+}
+
 static bool open_model(eval *v, ts_error *err)
 {
     if (!v->model && !ts_default_model(v->default_model, sizeof v->default_model, err)) return false;
@@ -77,7 +102,7 @@ static bool open_model(eval *v, ts_error *err)
     if (!v->inpainter) return false;
     const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
     const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->examples};
-    return ts_grid_plan(&desc, &v->grid, err) && (!v->sheet || ts_check_writable(v->sheet, err));
+    return ts_grid_plan(&desc, &v->grid, err) && open_coder(v, err) && (!v->sheet || ts_check_writable(v->sheet, err));
 }
 
 static void add_score(double sum[METRICS], const ts_score *s)
@@ -94,8 +119,45 @@ static void blit(ts_image *to, const ts_image *from, int x, int y)
                from->data + (size_t)row * (size_t)from->width * 3, (size_t)from->width * 3);
 }
 
-/* The answer of one trial, scored, and its place on the sheet. */
-static bool take(eval *v, ts_trial_kind kind, int at, const ts_trial *trial, const ts_inpainted *result, ts_error *err)
+/* The canvas with the right answer in its hole. */
+static bool complete(const eval *v, const ts_trial *trial, const ts_image *canvas, uint8_t *out, ts_error *err)
+{
+    const ts_cell *hole = &v->grid.hole;
+    ts_image answer = {0}, whole = {.width = canvas->width, .height = canvas->height, .data = out};
+    if (!ts_image_resize(&trial->answer, hole->width, hole->height, v->grid.desc.filter, &answer, err)) return false;
+    memcpy(out, canvas->data, canvas_bytes(v));
+    blit(&whole, &answer, hole->x, hole->y);
+    ts_image_clear(&answer);
+    return true;
+}
+
+/* Codes the batch's canvases with their right answers, and paints them again. */
+static bool paint_right_codes(eval *v, const ts_trial *trials, const ts_image *canvases, int count, ts_error *err)
+{
+    for (int i = 0; i < count; i++)
+        if (!complete(v, &trials[i], &canvases[i], v->pixels + (size_t)i * canvas_bytes(v), err)) return false;
+    return ts_vqgan_coder_encode(v->coder, v->pixels, v->grid.desc.canvas, v->codes, err) &&
+           ts_vqgan_coder_decode(v->coder, v->codes, v->painted, err);
+}
+
+static bool score_right_codes(const eval *v, int at, const ts_trial *trial, ts_score *out, ts_error *err)
+{
+    const int canvas = v->grid.desc.canvas;
+    ts_image painted, resized = {0}, answer = {0};
+    if (!ts_image_new(v->coded, v->coded, &painted, err)) return false;
+    const size_t values = (size_t)v->coded * (size_t)v->coded * 3;
+    for (size_t i = 0; i < values; i++) painted.data[i] = (uint8_t)(v->painted[(size_t)at * values + i] * 255);
+    const bool ok = ts_image_resize(&painted, canvas, canvas, v->grid.desc.filter, &resized, err) &&
+                    ts_grid_answer(&v->grid, &resized, 0, 0, &answer, err) &&
+                    ts_trial_score(trial, &answer, v->grid.desc.filter, out, err);
+    ts_image_clear(&painted);
+    ts_image_clear(&resized);
+    ts_image_clear(&answer);
+    return ok;
+}
+
+/* The answer of one trial, `place` in its batch, scored, and its place on the sheet. */
+static bool take(eval *v, ts_trial_kind kind, int at, int place, const ts_trial *trial, const ts_inpainted *result, ts_error *err)
 {
     const ts_resize_filter filter = v->grid.desc.filter;
     const ts_cell *hole = &v->grid.hole;
@@ -104,7 +166,8 @@ static bool take(eval *v, ts_trial_kind kind, int at, const ts_trial *trial, con
     bool ok = ts_grid_answer(&v->grid, &result->pasted, 0, 0, &answer, err) &&
               ts_trial_score(trial, &answer, filter, &score[0], err) &&
               ts_trial_baseline(trial, TS_BASELINE_QUERY, hole->width, hole->height, filter, &score[1], err) &&
-              ts_trial_baseline(trial, TS_BASELINE_EXAMPLE, hole->width, hole->height, filter, &score[2], err);
+              ts_trial_baseline(trial, TS_BASELINE_EXAMPLE, hole->width, hole->height, filter, &score[2], err) &&
+              score_right_codes(v, place, trial, &score[3], err);
     for (int who = 0; ok && who < WHO; who++) add_score(v->sum[kind][who], &score[who]);
     const int step = v->grid.desc.canvas + 4;
     if (ok && v->contact.data && at < v->shown) blit(&v->contact, &result->pasted, at * step + 2, (int)kind * step + 2);
@@ -125,8 +188,9 @@ static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_erro
         ok = ok && ts_grid_compose(&v->grid, examples, &trials[i].query, &canvases[i], err);
     }
     const ts_inpaint_options how = {.keep_visible_codes = v->keep_codes};
-    ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err);
-    for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, &trials[i], &results[i], err);
+    ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err) &&
+         paint_right_codes(v, trials, canvases, count, err);
+    for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, i, &trials[i], &results[i], err);
     for (int i = 0; i < count; i++) {
         if (trials) ts_trial_clear(&trials[i]);
         if (canvases) ts_image_clear(&canvases[i]);
@@ -225,6 +289,10 @@ static void eval_clear(eval *v)
 {
     ts_words_free(&v->rest);
     ts_inpainter_free(v->inpainter);
+    ts_vqgan_coder_free(v->coder);
+    free(v->codes);
+    free(v->pixels);
+    free(v->painted);
     ts_device_free(v->dev);
     ts_weights_free(v->vqgan_weights);
     ts_weights_free(v->weights);

@@ -185,6 +185,32 @@ static void begins_without_quantising(void **state)
     check_learning(22, 102); /* stopped before the codebook begins */
 }
 
+/* Before it has learned anything, a model gives back the colours of large flat parts. */
+static void passes_colours_on(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    ts_error err = {0};
+    ts_vqgan_trainer_desc desc = small;
+    desc.batch = 1;
+    desc.continuous = 1;
+    desc.config.groups = 4;
+    ts_vqgan_trainer *t = ts_vqgan_trainer_new(dev, &desc, &err);
+    if (!t) fail_msg("%s", err.text);
+    static const float colours[4][3] = {{1, -1, -1}, {-1, 1, -1}, {-1, -1, 1}, {1, 1, 1}};
+    float pixels[16 * 16 * 3], painted[16 * 16 * 3];
+    for (int i = 0; i < 16 * 16; i++) memcpy(pixels + 3 * i, colours[i / 128 * 2 + i % 16 / 8], sizeof colours[0]);
+    ts_vqgan_losses losses;
+    if (!ts_vqgan_trainer_step(t, pixels, 0, &losses, &err) || !ts_vqgan_trainer_painted(t, painted, &err))
+        fail_msg("%s", err.text);
+    float agree[4][3] = {{0}}; /* mean of a quarter's channel, positive where its sign is right */
+    for (int i = 0; i < 16 * 16; i++)
+        for (int c = 0; c < 3; c++) agree[i / 128 * 2 + i % 16 / 8][c] += pixels[3 * i + c] * painted[3 * i + c] / 64;
+    for (int i = 0; i < 4 * 3; i++) assert_true(agree[i / 3][i % 3] > 0);
+    ts_vqgan_trainer_free(t);
+    ts_device_free(dev);
+}
+
 /* A batch of two in two calls: the same losses up to rounding, and the codes of both calls counted. */
 static void parts_make_a_batch(void **state)
 {
@@ -219,6 +245,7 @@ int main(void)
                                        cmocka_unit_test(on_vulkan),
                                        cmocka_unit_test(learns_and_resumes),
                                        cmocka_unit_test(begins_without_quantising),
+                                       cmocka_unit_test(passes_colours_on),
                                        cmocka_unit_test(parts_make_a_batch),
                                        cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("vqgan train", tests, NULL, NULL);
