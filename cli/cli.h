@@ -135,6 +135,13 @@ void ts_paths_free(char **paths, int count);
  * `x` is the left edge or, with `right`, the right one. */
 void ts_plot_text(ts_image *img, int x, int y, bool right, const char *words);
 
+/* ---- sheet.c ------------------------------------------------------------------------------------------------ */
+
+/* Copies a picture into a sheet, its corner at x, y; it must lie inside. */
+void ts_sheet_put(ts_image *sheet, const ts_image *picture, int x, int y);
+/* The whole picture, its longer side brought to `side`, in the middle of the square at x, y. */
+bool ts_sheet_fit(ts_image *sheet, const ts_image *picture, int x, int y, int side, ts_error *err);
+
 /* ---- jobs.c ------------------------------------------------------------------------------------------------- */
 
 /* The queries of a run and where their results go. */
@@ -159,6 +166,7 @@ int ts_cmd_bench(int argc, char **argv);
 int ts_cmd_devices(int argc, char **argv);
 int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
+int ts_cmd_sheet(int argc, char **argv);
 int ts_cmd_train(int argc, char **argv);
 int ts_cmd_clip(int argc, char **argv);
 

@@ -227,25 +227,6 @@ static void rank(search *s)
     if (s->hit_count > s->top) s->hit_count = s->top;
 }
 
-/* The whole picture, its longer side brought to the tile's, in the middle of it. */
-static bool draw_tile(ts_image *sheet, const char *path, int x, int y, ts_error *err)
-{
-    ts_image img = {0}, small = {0};
-    bool ok = ts_image_load(path, &img, err);
-    const int longer = img.width > img.height ? img.width : img.height;
-    const int width = ok ? (int)((int64_t)img.width * TILE / longer) : 0,
-              height = ok ? (int)((int64_t)img.height * TILE / longer) : 0;
-    ok = ok && ts_image_resize(&img, width > 0 ? width : 1, height > 0 ? height : 1, TS_RESIZE_BICUBIC, &small, err);
-    for (int row = 0; ok && row < small.height; row++) {
-        const int to_y = y + (TILE - small.height) / 2 + row, to_x = x + (TILE - small.width) / 2;
-        memcpy(sheet->data + ((size_t)to_y * (size_t)sheet->width + (size_t)to_x) * 3,
-               small.data + (size_t)row * (size_t)small.width * 3, (size_t)small.width * 3);
-    }
-    ts_image_clear(&img);
-    ts_image_clear(&small);
-    return ok;
-}
-
 static bool draw_sheet(const search *s, ts_error *err)
 {
     const int shown = s->hit_count < MOST_SHOWN ? s->hit_count : MOST_SHOWN;
@@ -260,7 +241,10 @@ static bool draw_sheet(const search *s, ts_error *err)
         char score[32];
         snprintf(score, sizeof score, "%.4f", s->hits[i].score);
         ts_plot_text(&sheet, x, y + TILE + 4, false, score);
-        ok = draw_tile(&sheet, s->pictures.path[s->hits[i].picture], x, y, err);
+        ts_image picture = {0};
+        ok =
+            ts_image_load(s->pictures.path[s->hits[i].picture], &picture, err) && ts_sheet_fit(&sheet, &picture, x, y, TILE, err);
+        ts_image_clear(&picture);
     }
     ok = ok && ts_image_save(s->sheet, &sheet, err);
     ts_image_clear(&sheet);

@@ -111,14 +111,6 @@ static void add_score(double sum[METRICS], const ts_score *s)
     for (int i = 0; i < METRICS; i++) sum[i] += values[i];
 }
 
-/* Copies `from` into the sheet with its corner at x, y. */
-static void blit(ts_image *to, const ts_image *from, int x, int y)
-{
-    for (int row = 0; row < from->height; row++)
-        memcpy(to->data + ((size_t)(y + row) * (size_t)to->width + (size_t)x) * 3,
-               from->data + (size_t)row * (size_t)from->width * 3, (size_t)from->width * 3);
-}
-
 /* The canvas with the right answer in its hole. */
 static bool complete(const eval *v, const ts_trial *trial, const ts_image *canvas, uint8_t *out, ts_error *err)
 {
@@ -126,7 +118,7 @@ static bool complete(const eval *v, const ts_trial *trial, const ts_image *canva
     ts_image answer = {0}, whole = {.width = canvas->width, .height = canvas->height, .data = out};
     if (!ts_image_resize(&trial->answer, hole->width, hole->height, v->grid.desc.filter, &answer, err)) return false;
     memcpy(out, canvas->data, canvas_bytes(v));
-    blit(&whole, &answer, hole->x, hole->y);
+    ts_sheet_put(&whole, &answer, hole->x, hole->y);
     ts_image_clear(&answer);
     return true;
 }
@@ -170,7 +162,7 @@ static bool take(eval *v, ts_trial_kind kind, int at, int place, const ts_trial 
               score_right_codes(v, place, trial, &score[3], err);
     for (int who = 0; ok && who < WHO; who++) add_score(v->sum[kind][who], &score[who]);
     const int step = v->grid.desc.canvas + 4;
-    if (ok && v->contact.data && at < v->shown) blit(&v->contact, &result->pasted, at * step + 2, (int)kind * step + 2);
+    if (ok && v->contact.data && at < v->shown) ts_sheet_put(&v->contact, &result->pasted, at * step + 2, (int)kind * step + 2);
     ts_image_clear(&answer);
     return ok;
 }

@@ -14,6 +14,7 @@ static const struct {
     {"devices", "which devices there are, and what they can do", ts_cmd_devices},
     {"eval", "measure a model on tasks with known answers", ts_cmd_eval},
     {"figures", "draw pages of example pairs to train on", ts_cmd_figures},
+    {"sheet", "lay pictures out in rows, to look at many at once", ts_cmd_sheet},
     {"clip", "name what is on pictures and find them by words, with a CLIP", ts_cmd_clip},
     {"bench", "speed of every kernel and of every model", ts_cmd_bench},
 };
@@ -37,8 +38,9 @@ static int finish(void)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "tessera: a command is missing: run, train, eval, model, devices, figures, clip or bench (tessera --help "
-                        "shows how)\n");
+        fprintf(stderr,
+                "tessera: a command is missing: run, train, eval, model, devices, figures, sheet, clip or bench (tessera --help "
+                "shows how)\n");
         return TS_EXIT_USAGE;
     }
     const char *word = argv[1];
@@ -52,9 +54,9 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(
-        stderr,
-        "tessera: there is no command %s: run, train, eval, model, devices, figures, clip or bench (tessera --help shows how)\n",
-        word);
+    fprintf(stderr,
+            "tessera: there is no command %s: run, train, eval, model, devices, figures, sheet, clip or bench (tessera --help "
+            "shows how)\n",
+            word);
     return TS_EXIT_USAGE;
 }

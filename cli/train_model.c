@@ -317,10 +317,9 @@ bool ts_train_model_validate(ts_train_model *m, const char *checkpoint, ts_train
 
 static void put(ts_image *sheet, int column, int row, int size, const uint8_t *pixels)
 {
-    for (int y = 0; y < size; y++) {
-        size_t to = ((size_t)(row * (size + GAP) + y) * (size_t)sheet->width + (size_t)(column * (size + GAP))) * 3;
-        memcpy(sheet->data + to, pixels + (size_t)y * (size_t)size * 3, (size_t)size * 3);
-    }
+    /* The sheet's copy reads its source and no more. */
+    const ts_image picture = {.width = size, .height = size, .data = (uint8_t *)pixels};
+    ts_sheet_put(sheet, &picture, column * (size + GAP), row * (size + GAP));
 }
 
 static bool new_sheet(int columns, int rows, int size, ts_image *out, ts_error *err)
