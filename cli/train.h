@@ -34,7 +34,7 @@ typedef struct {
     double lr, weight_decay, clip, recolour, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
-    bool recompute;
+    bool recompute, decoder_only;
     cJSON *file; /* owns the texts of a configuration that was read */
 } ts_train_config;
 

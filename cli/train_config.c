@@ -29,6 +29,7 @@ static const train_field fields[] = {
     {VQGAN, {"revive", TS_FIELD_INT, AT(revive)}},
     {VQGAN, {"recolour", TS_FIELD_REAL | TS_FIELD_NEW, AT(recolour)}},
     {VQGAN, {"continuous", TS_FIELD_INT | TS_FIELD_NEW, AT(continuous)}},
+    {VQGAN, {"decoder_only", TS_FIELD_FLAG | TS_FIELD_NEW, AT(decoder_only)}},
     {BOTH, {"scale", TS_FIELD_REAL, AT(scale)}},
     {BOTH, {"save_every", TS_FIELD_INT | TS_FIELD_SOME, AT(save_every)}},
     {BOTH, {"eval_every", TS_FIELD_INT | TS_FIELD_SOME, AT(eval_every)}},

@@ -82,6 +82,7 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .accumulate = c->accumulate,
                                   .revive = c->revive,
                                   .continuous = c->continuous,
+                                  .decoder_only = c->decoder_only,
                                   .seed = c->seed};
     m->vqgan = ts_vqgan_trainer_new(m->dev, &desc, err);
     if (!m->vqgan || (checkpoint && !ts_vqgan_trainer_resume(m->vqgan, checkpoint, err))) return false;

@@ -1,11 +1,11 @@
 /* fresh.c - the weights that a training from nothing begins with. The path of shortcuts, from picture to latents and back, begins
  * as a plain reduction and enlargement of the colours; what the residual branches add begins as zero. Random weights throughout
- * learn light and dark soon, but take tens of thousands of steps to tell the colours: each of the narrow path's many linear layers
- * must first learn to pass them on.
+ * learn light and dark soon, but take tens of thousands of steps to tell the colours: each of the narrow path's many linear
+ * layers must first learn to pass them on.
  *
  * Channels come in pairs of opposite sign, since swish(x) - swish(-x) = x: what a norm and its swish leave is put together again
- * by one subtraction ("looks linear", Balduzzi et al. 2017, section 4). Pairs carry red, green, blue and the constant one in turn,
- * the last so that a group's norm does not make dark pictures as light as bright ones. */
+ * by one subtraction ("looks linear", Balduzzi et al. 2017, section 4). Pairs carry red, green, blue and the constant one in
+ * turn, the last so that a group's norm does not make dark pictures as light as bright ones. */
 #include "vqgan/internal.h"
 
 #include <math.h>
@@ -63,8 +63,7 @@ void ts_vqgan_fresh(const char *name, int ndim, const int64_t *shape, uint64_t *
     for (int i = 0; i < ndim; i++) count *= shape[i];
     if (ndim < 2) {
         const bool gamma = has(name, "norm") && has(name, ".weight"), constant = strcmp(name, "encoder.conv_in.bias") == 0;
-        for (int64_t i = 0; i < count; i++)
-            out[i] = gamma ? 1 : constant && feature(i, false) == CONSTANT ? sign(i, false) : 0;
+        for (int64_t i = 0; i < count; i++) out[i] = gamma ? 1 : constant && feature(i, false) == CONSTANT ? sign(i, false) : 0;
         return;
     }
     if (has(name, "conv2.weight") || has(name, "proj_out.weight")) {

@@ -61,6 +61,12 @@ ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_ten
     return o;
 }
 
+/* What comes before the codes. */
+static bool is_before_codes(const char *name)
+{
+    return strncmp(name, "encoder.", 8) == 0 || strncmp(name, "quant_conv.", 11) == 0 || strncmp(name, "quantize.", 9) == 0;
+}
+
 static bool make(ts_vqgan_trainer *t, ts_error *err)
 {
     const ts_vqgan_trainer_desc *d = &t->desc;
@@ -72,6 +78,8 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT,
                        "a batch of %d pictures of %d pixels a side cannot be trained on: wanted a multiple of %d", d->batch,
                        d->side, c->factor);
+    if (d->decoder_only && (!d->weights || d->continuous > 0))
+        return ts_fail(err, TS_ERR_ARGUMENT, "a decoder alone learns for the codes of a trained VQGAN, and from the first step");
     t->places = (int64_t)d->batch * (d->side / c->factor) * (d->side / c->factor);
     t->codes = malloc((size_t)t->places * sizeof *t->codes);
     t->used = calloc((size_t)c->codes + 1, 1);
@@ -89,7 +97,11 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
     ts_output(t->g, t->objective.reconstruction);
     ts_output(t->g, t->objective.codebook);
     t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, t->objective.loss,
-                                    &(ts_optimizer_desc){.beta1 = d->beta1, .beta2 = d->beta2, .accumulate = d->accumulate}, err);
+                                    &(ts_optimizer_desc){.beta1 = d->beta1,
+                                                         .beta2 = d->beta2,
+                                                         .accumulate = d->accumulate,
+                                                         .frozen = d->decoder_only ? is_before_codes : NULL},
+                                    err);
     if (!t->optimizer) return false;
     t->e = ts_exec_new(t->g, t->dev, err);
     return t->e != NULL;
@@ -230,7 +242,7 @@ static bool end_step(ts_vqgan_trainer *t, ts_error *err)
     for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] &= (uint8_t)~NOW;
     if (!ts_optimizer_update(t->optimizer, t->e, err)) return false;
     if (t->steps <= t->desc.continuous) return t->steps <= t->desc.continuous - POOL_STEPS || gather_latents(t, err);
-    return t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
+    return t->desc.decoder_only || t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }
 
 /* Off in the first steps, on afterwards. */

@@ -84,6 +84,7 @@ typedef struct {
     double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
     int continuous; /* steps at the beginning that do not quantise; k-means of their latents then begins the codebook; 0: none */
+    bool decoder_only; /* encoder and codebook stay those of `weights`: the codes of a masked autoencoder remain valid */
     uint64_t seed;
 } ts_vqgan_trainer_desc;
 

@@ -415,6 +415,8 @@ static void refused(void **state)
     assert_refused(program_run("train", "mae", "--out", out, NULL), 2, "--data");
     assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", NULL), 2, "--steps");
     assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", "--steps", "1", NULL), 2, "--vqgan");
+    assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--decoder-only", NULL), 2,
+                   "--init");
     assert_refused(program_run("train", "mae", "--out", out, "--data", "figures:", "--steps", "1", "--vqgan", model, "--encoder",
                                "30x1x4", NULL),
                    2, "30x1x4");

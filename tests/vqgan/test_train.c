@@ -185,6 +185,58 @@ static void begins_without_quantising(void **state)
     check_learning(22, 102); /* stopped before the codebook begins */
 }
 
+static ts_weights *save(ts_vqgan_trainer *t, const char *file)
+{
+    ts_error err = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", temp_dir(), file);
+    ts_weights_writer *w = ts_weights_writer_new();
+    if (!ts_vqgan_trainer_save(t, w, false, &err) || !ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
+    ts_weights_writer_free(w);
+    ts_weights *saved = ts_weights_open(path, &err);
+    if (!saved) fail_msg("%s", err.text);
+    return saved;
+}
+
+static bool same(const ts_weights *a, const ts_weights *b, const char *name)
+{
+    float *x = golden_f32(a, name), *y = golden_f32(b, name);
+    const bool equal = memcmp(x, y, (size_t)ts_weights_find(a, name)->count * sizeof *x) == 0;
+    free(x);
+    free(y);
+    return equal;
+}
+
+/* What a masked autoencoder has learned to predict stays: encoder and codes, also those that nothing uses. */
+static void trains_the_decoder_alone(void **state)
+{
+    (void)state;
+    ts_device *dev = host();
+    ts_error err = {0};
+    ts_vqgan_losses losses;
+    ts_vqgan_trainer_desc desc = small;
+    ts_vqgan_trainer *t = ts_vqgan_trainer_new(dev, &desc, &err);
+    if (!t) fail_msg("%s", err.text);
+    ts_weights *before = save(t, "before.safetensors");
+    ts_vqgan_trainer_free(t);
+    desc.weights = before;
+    desc.decoder_only = true;
+    t = ts_vqgan_trainer_new(dev, &desc, &err);
+    if (!t) fail_msg("%s", err.text);
+    steps(t, 8, &losses);
+    ts_weights *after = save(t, "after.safetensors");
+    assert_true(same(before, after, "encoder.conv_in.weight") && same(before, after, "quant_conv.bias") &&
+                same(before, after, "quantize.embedding.weight"));
+    assert_false(same(before, after, "post_quant_conv.weight") || same(before, after, "decoder.conv_out.weight"));
+    ts_vqgan_trainer_free(t);
+    desc.weights = NULL;
+    assert_null(ts_vqgan_trainer_new(dev, &desc, &err));
+    assert_string_equal(err.text, "a decoder alone learns for the codes of a trained VQGAN, and from the first step");
+    ts_weights_free(before);
+    ts_weights_free(after);
+    ts_device_free(dev);
+}
+
 /* Before it has learned anything, a model gives back the colours of large flat parts. */
 static void passes_colours_on(void **state)
 {
@@ -245,6 +297,7 @@ int main(void)
                                        cmocka_unit_test(on_vulkan),
                                        cmocka_unit_test(learns_and_resumes),
                                        cmocka_unit_test(begins_without_quantising),
+                                       cmocka_unit_test(trains_the_decoder_alone),
                                        cmocka_unit_test(passes_colours_on),
                                        cmocka_unit_test(parts_make_a_batch),
                                        cmocka_unit_test(check_validation_silent)};
