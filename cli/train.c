@@ -106,11 +106,11 @@ static int parse(train *t, int argc, char **argv)
         {0, "latent", "N", TS_OPT_INT, &t->latent, 1, 65536, "numbers of a code"},
         {0, "codes", "N", TS_OPT_INT, &t->codes, 2, 65536, "rows of the codebook"},
         {0, "canvas", "PX", TS_OPT_INT, &c->canvas, 16, 8192, "pixels a side of a crop; 224"},
-        {0, "recolour", "X", TS_OPT_REAL, &c->recolour, 0, 1,
-         "share of the pictures of which each channel is inverted by a coin; 0"},
         {0, "continuous", "N", TS_OPT_INT, &c->continuous, 0, 1e9, "steps at the beginning that do not quantise; 0"},
         {0, "decoder-only", NULL, TS_OPT_FLAG, &c->decoder_only, 0, 0,
          "with --init: encoder and codes stay, so that a masked autoencoder trained for them stays right"},
+        {0, "merge", "X", TS_OPT_REAL, &c->merge, 0, 1,
+         "with --decoder-only: codes nearer than this share of the usual distance become one; 0"},
         {0, "revive", "N", TS_OPT_INT, &c->revive, 0, 1e9, "steps after which unused codes start anew; 100, 0: never"},
     };
     ts_option list[OPTIONS];
@@ -257,6 +257,7 @@ static int complete(train *t, const char *name, bool resumed)
         status = ts_usage_error(name, "a VQGAN for the labels is missing: --vqgan FILE (made by tessera train vqgan)");
     if (status < 0 && c->decoder_only && (!c->init || c->continuous > 0))
         status = ts_usage_error(name, "--decoder-only wants the codes of a trained VQGAN: --init FILE, and no --continuous");
+    if (status < 0 && c->merge > 0 && !c->decoder_only) status = ts_usage_error(name, "--merge goes with --decoder-only");
     bool sized =
         t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes || t->groups;
     if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");

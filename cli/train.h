@@ -31,7 +31,7 @@ typedef struct {
     ts_vqgan_config vq;
     int canvas, batch, accumulate, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers,
         threads;
-    double lr, weight_decay, clip, recolour, mask, cell_share, scale;
+    double lr, weight_decay, clip, merge, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
     bool recompute, decoder_only;

@@ -83,6 +83,7 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .revive = c->revive,
                                   .continuous = c->continuous,
                                   .decoder_only = c->decoder_only,
+                                  .merge = c->merge,
                                   .seed = c->seed};
     m->vqgan = ts_vqgan_trainer_new(m->dev, &desc, err);
     if (!m->vqgan || (checkpoint && !ts_vqgan_trainer_resume(m->vqgan, checkpoint, err))) return false;
@@ -147,20 +148,6 @@ static void convert(ts_train_model *m, const uint8_t *pixels)
     for (int64_t i = 0; i < values; i++) m->pixels[i] = 2 * ((float)pixels[i] / 255) - 1;
 }
 
-/* Inverts each channel of some pictures by a coin, so that colours vary as much as light does: pages of figures are mostly black
- * and white. The step tells the coins, so that a resumed run throws the same ones. */
-static void recolour(ts_train_model *m)
-{
-    uint64_t seed = m->config->seed + (uint64_t)ts_train_model_steps(m) * (uint64_t)m->config->batch;
-    for (int i = 0; i < m->config->batch; i++) {
-        uint64_t coins = ts_figure_seed(seed, (uint64_t)i);
-        if ((double)(coins >> 40) * 0x1p-24 >= m->config->recolour) continue;
-        float *at = m->pixels + i * m->canvas_bytes;
-        for (int64_t k = 0; k < m->canvas_bytes; k++)
-            if (coins >> k % 3 & 1) at[k] = -at[k];
-    }
-}
-
 bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts_train_entry *entry, ts_error *err)
 {
     convert(m, batch->pixels);
@@ -170,7 +157,6 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
     if (m->mae)
         return ts_vqgan_coder_encode(m->coder, batch->pixels, m->config->canvas, m->codes, err) &&
                ts_mae_trainer_step(m->mae, m->pixels, batch->keep, m->codes, lr, &entry->loss, &entry->accuracy, err);
-    if (m->config->recolour > 0) recolour(m);
     ts_vqgan_losses losses;
     if (!ts_vqgan_trainer_step(m->vqgan, m->pixels, lr, &losses, err)) return false;
     entry->loss = losses.reconstruction + losses.codebook;

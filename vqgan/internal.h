@@ -36,6 +36,8 @@ void ts_vqgan_fresh(const char *name, int ndim, const int64_t *shape, uint64_t *
 /* Sets the codes (codes, width) that are not `used` to latents (places, width) that lie far from all others. */
 bool ts_vqgan_revive(float *book, int codes, int width, const uint8_t *used, const float *latents, int64_t places, uint64_t *seed,
                      ts_error *err);
+/* Codes nearer to an earlier one than `share` of the median distance to the nearest other become it. */
+bool ts_vqgan_merge(float *book, int codes, int width, double share, ts_error *err);
 /* Places all codes by k-means over latents (places, width). */
 bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err);
 

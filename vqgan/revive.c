@@ -1,6 +1,6 @@
-/* revive.c - places for codes: for those that nothing uses, and for a whole codebook that begins. A latent is drawn with a chance
- * in proportion to its squared distance to the nearest code that has a place (k-means++, Arthur & Vassilvitskii 2007): what the
- * codebook renders worst, a rare colour among much white, gets a code first. */
+/* revive.c - places for codes: for those that nothing uses, for a whole codebook that begins, and for those that are too many. A
+ * latent is drawn with a chance in proportion to its squared distance to the nearest code that has a place (k-means++, Arthur &
+ * Vassilvitskii 2007): what the codebook renders worst, a rare colour among much white, gets a code first. */
 #include "vqgan/internal.h"
 
 #include <math.h>
@@ -103,4 +103,40 @@ done:
     free(sum);
     free(count);
     return ok;
+}
+
+static float apart(const float *book, int width, int i, int k)
+{
+    float sum = 0;
+    for (int j = 0; j < width; j++) {
+        const float d = book[(size_t)i * (size_t)width + (size_t)j] - book[(size_t)k * (size_t)width + (size_t)j];
+        sum += d * d;
+    }
+    return sqrtf(sum);
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+bool ts_vqgan_merge(float *book, int codes, int width, double share, ts_error *err)
+{
+    float *nearest = malloc((size_t)codes * sizeof *nearest);
+    if (!nearest) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < codes; i++) {
+        nearest[i] = INFINITY;
+        for (int k = 0; k < codes; k++)
+            if (k != i && apart(book, width, i, k) < nearest[i]) nearest[i] = apart(book, width, i, k);
+    }
+    qsort(nearest, (size_t)codes, sizeof *nearest, ascending);
+    const float limit = (float)share * nearest[codes / 2];
+    free(nearest);
+    for (int i = 0; i < codes; i++) {
+        int k = 0;
+        while (k < i && apart(book, width, i, k) >= limit) k++;
+        memcpy(book + (size_t)i * (size_t)width, book + (size_t)k * (size_t)width, (size_t)width * sizeof *book);
+    }
+    return true;
 }

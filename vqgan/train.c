@@ -61,6 +61,27 @@ ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_ten
     return o;
 }
 
+static int64_t codebook_at(const ts_vqgan_trainer *t)
+{
+    int64_t at = 0;
+    while (at < ts_params_count(t->vqgan.params) && strcmp(ts_params_name(t->vqgan.params, at), "quantize.embedding.weight") != 0)
+        at++;
+    return at;
+}
+
+static bool merge_codes(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_config *c = &t->vqgan.config;
+    float *book = malloc((size_t)c->codes * (size_t)c->embed * sizeof *book);
+    if (!book) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    const int64_t at = codebook_at(t);
+    const bool ok = ts_params_read(t->vqgan.params, at, book, err) &&
+                    ts_vqgan_merge(book, c->codes, c->embed, t->desc.merge, err) &&
+                    ts_params_write(t->vqgan.params, at, book, err);
+    free(book);
+    return ok;
+}
+
 /* What comes before the codes. */
 static bool is_before_codes(const char *name)
 {
@@ -78,6 +99,7 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT,
                        "a batch of %d pictures of %d pixels a side cannot be trained on: wanted a multiple of %d", d->batch,
                        d->side, c->factor);
+    if (d->merge > 0 && !d->decoder_only) return ts_fail(err, TS_ERR_ARGUMENT, "codes are merged where the decoder alone learns");
     if (d->decoder_only && (!d->weights || d->continuous > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "a decoder alone learns for the codes of a trained VQGAN, and from the first step");
     t->places = (int64_t)d->batch * (d->side / c->factor) * (d->side / c->factor);
@@ -104,7 +126,7 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
                                     err);
     if (!t->optimizer) return false;
     t->e = ts_exec_new(t->g, t->dev, err);
-    return t->e != NULL;
+    return t->e && (d->merge <= 0 || merge_codes(t, err));
 }
 
 ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err)
@@ -152,14 +174,6 @@ double ts_vqgan_trainer_loss_scale(const ts_vqgan_trainer *t)
 int64_t ts_vqgan_trainer_steps(const ts_vqgan_trainer *t)
 {
     return t->steps;
-}
-
-static int64_t codebook_at(const ts_vqgan_trainer *t)
-{
-    int64_t at = 0;
-    while (at < ts_params_count(t->vqgan.params) && strcmp(ts_params_name(t->vqgan.params, at), "quantize.embedding.weight") != 0)
-        at++;
-    return at;
 }
 
 /* All of the last batch's latents, (places, embed); owned by the caller. */

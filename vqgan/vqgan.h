@@ -85,6 +85,10 @@ typedef struct {
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
     int continuous; /* steps at the beginning that do not quantise; k-means of their latents then begins the codebook; 0: none */
     bool decoder_only; /* encoder and codebook stay those of `weights`: the codes of a masked autoencoder remain valid */
+    /* With decoder_only, before the first step: codes nearer to an earlier one than this share of the codes' median distance to
+     * their nearest become equal to it, and so are never chosen; 0: none. White, which fills most of a figure, ends up with many
+     * codes that differ in nothing, and a masked autoencoder cannot foretell which. */
+    double merge;
     uint64_t seed;
 } ts_vqgan_trainer_desc;
 

@@ -207,6 +207,20 @@ static bool same(const ts_weights *a, const ts_weights *b, const char *name)
     return equal;
 }
 
+static int different_codes(const ts_weights *w)
+{
+    const int codes = small.config.codes, width = small.config.embed;
+    float *book = golden_f32(w, "quantize.embedding.weight");
+    int count = 0;
+    for (int i = 0; i < codes; i++) {
+        int k = 0;
+        while (k < i && memcmp(book + i * width, book + k * width, (size_t)width * sizeof *book) != 0) k++;
+        count += k == i;
+    }
+    free(book);
+    return count;
+}
+
 /* What a masked autoencoder has learned to predict stays: encoder and codes, also those that nothing uses. */
 static void trains_the_decoder_alone(void **state)
 {
@@ -229,6 +243,14 @@ static void trains_the_decoder_alone(void **state)
                 same(before, after, "quantize.embedding.weight"));
     assert_false(same(before, after, "post_quant_conv.weight") || same(before, after, "decoder.conv_out.weight"));
     ts_vqgan_trainer_free(t);
+    desc.merge = 0.9;
+    t = ts_vqgan_trainer_new(dev, &desc, &err);
+    if (!t) fail_msg("%s", err.text);
+    ts_weights *merged = save(t, "merged.safetensors");
+    assert_true(same(before, merged, "encoder.conv_in.weight") && different_codes(merged) < different_codes(before));
+    ts_weights_free(merged);
+    ts_vqgan_trainer_free(t);
+    desc.merge = 0;
     desc.weights = NULL;
     assert_null(ts_vqgan_trainer_new(dev, &desc, &err));
     assert_string_equal(err.text, "a decoder alone learns for the codes of a trained VQGAN, and from the first step");
