@@ -195,7 +195,8 @@ bool ts_trial_baseline(const ts_trial *trial, ts_baseline baseline, int width, i
 
 typedef struct {
     const char *path; /* a folder: the pictures in it and below; "figures:" for pages drawn on the fly, "figures:flip,box,box" for
-                         these tasks only, each as often as it is named; the word "published" leaves out free layouts */
+                         these tasks only, each as often as it is named; the word "published" leaves out free layouts, a number of
+                         1 to 3 other counts of example pairs */
     double share;     /* of the canvases, in proportion to the other sources'; zero: 1 */
 } ts_loader_source;
 

@@ -214,9 +214,27 @@ static void refused(void **state)
     }
 }
 
+static void counts_examples(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    const ts_loader_source source = {"figures:published,2,copy", 1};
+    ts_loader *l = ts_loader_new(
+        &(ts_loader_desc){.sources = &source, .count = 1, .canvas = 64, .patch = 8, .batch = 16, .visible = 40, .threads = 1},
+        &err);
+    if (!l) fail_msg("%s", err.text);
+    ts_batch batch;
+    if (!ts_loader_next(l, &batch, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < 16; i++) assert_int_equal(batch.grids[i].desc.examples, 2);
+    ts_loader_free(l);
+    const ts_loader_source four = {"figures:4", 1};
+    assert_null(ts_loader_new(&(ts_loader_desc){.sources = &four, .count = 1, .canvas = 64, .patch = 8, .batch = 1}, &err));
+    assert_non_null(strstr(err.text, "there is no task 4"));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_whatever_the_threads), cmocka_unit_test(masks),
-                                       cmocka_unit_test(epochs), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(counts_examples), cmocka_unit_test(same_whatever_the_threads),
+                                       cmocka_unit_test(masks), cmocka_unit_test(epochs), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("loader", tests, NULL, NULL);
 }
