@@ -26,6 +26,7 @@ static const char MAE_EXAMPLE[] =
     "  tessera train mae --mix figures: 1 --mix photos 1 --vqgan vqgan/model.safetensors --out mae --steps 20000\n"
     "  tessera train mae --out mae --resume\n";
 static const char VQGAN_EXAMPLE[] = "  tessera train vqgan --data figures: --out vqgan --preset tiny --steps 5000 --lr 5e-4\n"
+                                    "  tessera train vqgan --data photos/ --out vqgan --steps 50000 --discriminator-start 20000\n"
                                     "  tessera train vqgan --out vqgan --resume\n";
 
 /* As published, and a small one for a model that ships. */
@@ -112,6 +113,10 @@ static int parse(train *t, int argc, char **argv)
         {0, "merge", "X", TS_OPT_REAL, &c->merge, 0, 1,
          "with --decoder-only: codes nearer than this share of the usual distance become one; 0"},
         {0, "revive", "N", TS_OPT_INT, &c->revive, 0, 1e9, "steps after which unused codes start anew; 100, 0: never"},
+        {0, "discriminator-start", "N", TS_OPT_INT, &c->discriminator_start, 0, 1e9,
+         "steps after which a patch discriminator joins in; without this, none does"},
+        {0, "discriminator-width", "N", TS_OPT_INT, &c->discriminator_width, 1, TS_VQGAN_MAX_DISCRIMINATOR,
+         "channels of its first layer; 64, as published"},
     };
     ts_option list[OPTIONS];
     int n = 0;
@@ -145,6 +150,8 @@ static void set_defaults(train *t)
                                       .eval_batches = 4,
                                       .keep = 3,
                                       .revive = 100,
+                                      .discriminator_start = -1,
+                                      .discriminator_width = 64,
                                       .workers = ts_default_workers(),
                                       .lr = -1,
                                       .weight_decay = 0.05,
@@ -262,6 +269,8 @@ static int complete(train *t, const char *name, bool resumed)
         t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes || t->groups;
     if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");
     if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
+    if (status < 0 && c->kind == TS_TRAIN_VQGAN && c->discriminator_start >= 0 && c->canvas < 24)
+        status = ts_usage_error(name, "--canvas %d is too small for a discriminator: 24 or more", c->canvas);
     if (status >= 0) return status;
     const double pictures = (double)c->batch * c->accumulate;
     if (t->base_lr > 0) c->lr = t->base_lr * pictures / 256;

@@ -31,6 +31,7 @@ typedef struct {
     ts_vqgan_config vq;
     int canvas, batch, accumulate, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers,
         threads;
+    int discriminator_start, discriminator_width; /* the first below zero: no discriminator */
     double lr, weight_decay, clip, merge, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
@@ -59,9 +60,10 @@ void ts_train_sweep(const char *folder);
 typedef struct {
     int64_t step;
     double loss, accuracy, lr, images_per_s, waiting;
-    double reconstruction, codebook, codes_used; /* vqgan */
-    double loss_scale;                           /* fp16 */
-    bool validation;                             /* loss, accuracy and codes_used are those of the validation */
+    double reconstruction, codebook, codes_used;      /* vqgan */
+    double generator, discriminator, adaptive_weight; /* once a discriminator has joined in */
+    double loss_scale;                                /* fp16 */
+    bool validation;                                  /* loss, accuracy and codes_used are those of the validation */
 } ts_train_entry;
 
 typedef struct {

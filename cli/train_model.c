@@ -84,6 +84,8 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .continuous = c->continuous,
                                   .decoder_only = c->decoder_only,
                                   .merge = c->merge,
+                                  .discriminator = c->discriminator_start < 0 ? 0 : c->discriminator_width,
+                                  .discriminator_start = c->discriminator_start,
                                   .seed = c->seed};
     m->vqgan = ts_vqgan_trainer_new(m->dev, &desc, err);
     if (!m->vqgan || (checkpoint && !ts_vqgan_trainer_resume(m->vqgan, checkpoint, err))) return false;
@@ -152,6 +154,7 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
 {
     convert(m, batch->pixels);
     entry->accuracy = entry->reconstruction = entry->codebook = entry->codes_used = (double)NAN;
+    entry->generator = entry->discriminator = entry->adaptive_weight = (double)NAN;
     const double scale = m->mae ? ts_mae_trainer_loss_scale(m->mae) : ts_vqgan_trainer_loss_scale(m->vqgan);
     entry->loss_scale = scale > 0 ? scale : (double)NAN;
     if (m->mae)
@@ -159,9 +162,12 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
                ts_mae_trainer_step(m->mae, m->pixels, batch->keep, m->codes, lr, &entry->loss, &entry->accuracy, err);
     ts_vqgan_losses losses;
     if (!ts_vqgan_trainer_step(m->vqgan, m->pixels, lr, &losses, err)) return false;
-    entry->loss = losses.reconstruction + losses.codebook;
+    entry->loss = losses.total;
     entry->reconstruction = losses.reconstruction;
     entry->codebook = losses.codebook;
+    entry->generator = losses.generator;
+    entry->discriminator = losses.discriminator;
+    entry->adaptive_weight = losses.weight;
     entry->codes_used = losses.codes_used;
     return true;
 }

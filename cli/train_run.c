@@ -111,6 +111,7 @@ static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
 {
     const int parts = s->config->accumulate;
     entry->loss = entry->accuracy = entry->reconstruction = entry->codebook = 0;
+    entry->generator = entry->discriminator = entry->adaptive_weight = 0;
     for (int i = 0; i < parts; i++) {
         ts_batch batch;
         ts_train_entry part = *entry;
@@ -120,6 +121,9 @@ static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
         entry->accuracy += part.accuracy / parts;
         entry->reconstruction += part.reconstruction / parts;
         entry->codebook += part.codebook / parts;
+        entry->generator += part.generator / parts;
+        entry->discriminator += part.discriminator / parts;
+        entry->adaptive_weight += part.adaptive_weight / parts;
         entry->codes_used = part.codes_used;
         entry->loss_scale = part.loss_scale;
     }

@@ -340,7 +340,8 @@ ts_tensor *ts_fill(ts_graph *g, int ndim, const int64_t *shape, float value); /*
 ts_tensor *ts_sub(ts_graph *g, ts_tensor *a, ts_tensor *b);                   /* b broadcast as in ts_add */
 ts_tensor *ts_abs(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_square(ts_graph *g, ts_tensor *x);
-ts_tensor *ts_relu(ts_graph *g, ts_tensor *x); /* max(x, 0) */
+ts_tensor *ts_relu(ts_graph *g, ts_tensor *x);                    /* max(x, 0) */
+ts_tensor *ts_leaky_relu(ts_graph *g, ts_tensor *x, float slope); /* x where x > 0, else slope x */
 ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_exp(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
@@ -368,6 +369,9 @@ bool ts_sgd(ts_graph *g, ts_tensor *p, ts_tensor *grad, ts_tensor *u, ts_tensor 
 /* (1): min(1, max_norm / (sqrt(sum of squares of all) + 1e-6)), as torch.nn.utils.clip_grad_norm_; `norm` (may be NULL) gets the
  * norm. NULL gradients count as zeros. */
 ts_tensor *ts_clip_scale(ts_graph *g, int count, ts_tensor *const *grads, float max_norm, ts_tensor **norm);
+/* (1): min(|a| / (|b| + eps), most), the norms over all elements: how much heavier one gradient is than another; NaN where |b| is
+ * not finite. Not differentiable. */
+ts_tensor *ts_norm_ratio(ts_graph *g, ts_tensor *a, ts_tensor *b, float eps, float most);
 /* state += x, in place. */
 bool ts_accumulate(ts_graph *g, ts_tensor *state, ts_tensor *x);
 /* state = value, in place. */
@@ -389,6 +393,7 @@ typedef struct {
     double loss_scale;                /* to begin with; zero: 2^15 */
     int scale_steps;                  /* zero: 1000 */
     bool (*frozen)(const char *name); /* parameters that do not train; NULL: none */
+    const char *prefix;               /* of its scale's names in a checkpoint of several optimizers; NULL: none */
 } ts_optimizer_desc;
 typedef struct ts_optimizer ts_optimizer;
 ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, const ts_optimizer_desc *desc, ts_error *err);
@@ -409,6 +414,10 @@ int64_t ts_optimizer_skipped(const ts_optimizer *o);
  * ts_optimizer_free. */
 bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err);
 bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);
+/* The same in memory, for a training that goes on by another graph of the same parameters. Owned by the caller: free(). */
+typedef struct ts_optimizer_state ts_optimizer_state;
+ts_optimizer_state *ts_optimizer_keep(ts_optimizer *o, ts_exec *e, ts_error *err);
+bool ts_optimizer_restore(ts_optimizer *o, ts_exec *e, const ts_optimizer_state *state, ts_error *err);
 
 /* Parameters that can be changed: a ts_params whose tensors are copies in device memory. Those that `w` (may be NULL) lacks are
  * made by `init`. */

@@ -227,12 +227,33 @@ static void moment_name(char *out, size_t room, int which, const ts_tensor *para
     snprintf(out, room, "%s%s", prefixes[which], param->name);
 }
 
-bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err)
+/* Elements of all moments. */
+static int64_t moments_count(const ts_optimizer *o)
 {
     int64_t total = 0;
     for (int i = 0; i < o->count; i++) total += 2 * ts_count(o->list[i].m);
+    return total;
+}
+
+/* What fp16 leaves beside the moments, by its names in a checkpoint. */
+typedef struct {
+    char scale[64], good[64], skipped[64];
+} scale_names;
+
+static scale_names names_of(const ts_optimizer *o)
+{
+    const char *prefix = o->desc.prefix ? o->desc.prefix : "";
+    scale_names n;
+    snprintf(n.scale, sizeof n.scale, "%sloss_scale", prefix);
+    snprintf(n.good, sizeof n.good, "%sloss_scale_steps", prefix);
+    snprintf(n.skipped, sizeof n.skipped, "%ssteps_skipped", prefix);
+    return n;
+}
+
+bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err)
+{
     free(o->buffers);
-    o->buffers = malloc((size_t)total * sizeof *o->buffers + 1);
+    o->buffers = malloc((size_t)moments_count(o) * sizeof *o->buffers + 1);
     if (!o->buffers) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the optimizer's state of a checkpoint");
     float *at = o->buffers;
     for (int i = 0; i < o->count; i++)
@@ -248,16 +269,18 @@ bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_err
     snprintf(text[0], sizeof text[0], "%.17g", o->loss_scale);
     snprintf(text[1], sizeof text[1], "%" PRId64, o->good);
     snprintf(text[2], sizeof text[2], "%" PRId64, o->skipped);
-    return !(o->mixed || o->skipped > 0) || (ts_weights_writer_meta(w, "loss_scale", text[0], err) &&
-                                             ts_weights_writer_meta(w, "loss_scale_steps", text[1], err) &&
-                                             ts_weights_writer_meta(w, "steps_skipped", text[2], err));
+    const scale_names names = names_of(o);
+    return !(o->mixed || o->skipped > 0) ||
+           (ts_weights_writer_meta(w, names.scale, text[0], err) && ts_weights_writer_meta(w, names.good, text[1], err) &&
+            ts_weights_writer_meta(w, names.skipped, text[2], err));
 }
 
-/* What fp16 left beside the moments; an fp32 training goes on from it too, and from one of its own in fp16. */
+/* An fp32 training goes on from it too, and from one of its own in fp16. */
 static bool load_scale(ts_optimizer *o, const ts_weights *w, ts_error *err)
 {
-    const char *scale = ts_weights_meta(w, "loss_scale"), *good = ts_weights_meta(w, "loss_scale_steps");
-    const char *skipped = ts_weights_meta(w, "steps_skipped");
+    const scale_names names = names_of(o);
+    const char *scale = ts_weights_meta(w, names.scale), *good = ts_weights_meta(w, names.good);
+    const char *skipped = ts_weights_meta(w, names.skipped);
     if (!scale) return true;
     const double value = strtod(scale, NULL);
     const long long updates = good ? strtoll(good, NULL, 10) : -1, left_out = skipped ? strtoll(skipped, NULL, 10) : -1;
@@ -288,4 +311,43 @@ bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_erro
             if (!ok) return false;
         }
     return load_scale(o, w, err);
+}
+
+/* ---- in memory ---- */
+
+struct ts_optimizer_state {
+    double loss_scale;
+    int64_t good, skipped, count;
+    float moments[];
+};
+
+ts_optimizer_state *ts_optimizer_keep(ts_optimizer *o, ts_exec *e, ts_error *err)
+{
+    const int64_t count = moments_count(o);
+    ts_optimizer_state *s = malloc(sizeof *s + (size_t)count * sizeof *s->moments);
+    if (!s) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for the optimizer's state");
+        return NULL;
+    }
+    *s = (ts_optimizer_state){.loss_scale = o->loss_scale, .good = o->good, .skipped = o->skipped, .count = count};
+    float *at = s->moments;
+    for (const trained *t = o->list; t->param; at += 2 * ts_count(t->m), t++)
+        if (!ts_read(updating(o, e), t->m, at, err) || !ts_read(updating(o, e), t->v, at + ts_count(t->m), err)) {
+            free(s);
+            return NULL;
+        }
+    return s;
+}
+
+bool ts_optimizer_restore(ts_optimizer *o, ts_exec *e, const ts_optimizer_state *state, ts_error *err)
+{
+    if (state->count != moments_count(o))
+        return ts_fail(err, TS_ERR_ARGUMENT, "an optimizer cannot go on from the state of another's parameters");
+    const float *at = state->moments;
+    for (const trained *t = o->list; t->param; at += 2 * ts_count(t->m), t++)
+        if (!ts_write(updating(o, e), t->m, at, err) || !ts_write(updating(o, e), t->v, at + ts_count(t->m), err)) return false;
+    o->loss_scale = state->loss_scale;
+    o->good = state->good;
+    o->skipped = state->skipped;
+    return true;
 }

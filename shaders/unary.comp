@@ -1,6 +1,6 @@
 #version 460
 // y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish, 5 |x|, 6 x^2,
-// 7 max(x, 0), 8 tanh, 9 e^x.
+// 7 max(x, 0), 8 tanh, 9 e^x, 10 x where x > 0, else a x.
 // Push: x, y of count units; a, b. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -29,6 +29,7 @@ void main()
     else if (choice == 6) v *= v;
     else if (choice == 7) v = max(v, 0.0);
     else if (choice == 8) v = safe_tanh(v);
-    else v = exp(v);
+    else if (choice == 9) v = exp(v);
+    else v = mix(v, a * v, lessThan(v, vec4(0.0)));
     store_unit(y, i, v);
 }

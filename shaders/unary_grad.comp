@@ -38,6 +38,7 @@ void main()
         const vec4 y = safe_tanh(v);
         slope = 1.0 - y * y;
     }
-    else slope = exp(v);
+    else if (choice == 9) slope = exp(v);
+    else slope = mix(vec4(a), vec4(1.0), greaterThan(v, vec4(0.0)));
     store_unit(dx, i, load_unit(dy, i) * slope);
 }

@@ -41,4 +41,9 @@ bool ts_vqgan_merge(float *book, int codes, int width, double share, ts_error *e
 /* Places all codes by k-means over latents (places, width). */
 bool ts_vqgan_fit(float *book, int codes, int width, const float *latents, int64_t places, uint64_t *seed, ts_error *err);
 
+/* Channels of the first layer of a file's discriminator; 0: it holds none. */
+int ts_vqgan_discriminator_width(const ts_weights *w);
+/* A ts_init_fn of the discriminator's weights; `ctx` is the generator's state, a uint64_t. */
+bool ts_vqgan_discriminator_fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+
 #endif

@@ -1,8 +1,15 @@
 /* train.c - one training step of the VQGAN as one graph: reconstruct, compare, gradients, Adam. The codebook learns by its own
  * loss; the encoder gets the decoder's gradient straight through the quantisation. Codes that nothing uses are revived with
- * latents of the last batch. */
+ * latents of the last batch.
+ *
+ * A discriminator joins in by a second graph, planned when its first step has come: until then it costs nothing but its weights,
+ * which are there from the beginning. Both sides learn at once, from the same pictures and before either is updated, so that one
+ * pass through the discriminator serves both; the published code paints again for the discriminator after the generator's update.
+ */
 #include "vqgan/internal.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,14 +25,17 @@ struct ts_vqgan_trainer {
     ts_exec *e;
     ts_tensor *pixels;
     ts_vqgan_objective objective;
-    ts_optimizer *optimizer;
-    int64_t steps, places; /* places of codes in a batch */
-    int part, different;   /* calls of the step under way, and the codes used in them */
-    int32_t *codes;        /* of the last batch */
-    uint8_t *used;         /* by code: EVER since the last revival, NOW in this step */
-    float *pool;           /* (POOL_STEPS, POOL_EACH, embed), where the first steps do not quantise */
-    uint64_t random;
-    float *saved;
+    ts_vqgan_discriminator discriminator; /* no params: none */
+    ts_vqgan_adversary adversary;         /* from its first step on */
+    ts_optimizer *optimizer, *opponent;   /* the VQGAN's; the discriminator's, from then on */
+    int64_t opposed;                      /* steps of the discriminator */
+    int64_t steps, places;                /* places of codes in a batch */
+    int part, different;                  /* calls of the step under way, and the codes used in them */
+    int32_t *codes;                       /* of the last batch */
+    uint8_t *used;                        /* by code: EVER since the last revival, NOW in this step */
+    float *pool;                          /* (POOL_STEPS, POOL_EACH, embed), where the first steps do not quantise */
+    uint64_t random, discriminator_random;
+    float *saved, *discriminator_saved;
 };
 
 static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
@@ -61,6 +71,8 @@ ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_ten
     return o;
 }
 
+/* ---- codes ---- */
+
 static int64_t codebook_at(const ts_vqgan_trainer *t)
 {
     int64_t at = 0;
@@ -88,6 +100,96 @@ static bool is_before_codes(const char *name)
     return strncmp(name, "encoder.", 8) == 0 || strncmp(name, "quant_conv.", 11) == 0 || strncmp(name, "quantize.", 9) == 0;
 }
 
+/* ---- the graphs ---- */
+
+static void clear_graph(ts_vqgan_trainer *t)
+{
+    ts_exec_free(t->e);
+    ts_graph_free(t->g);
+    ts_optimizer_free(t->optimizer);
+    ts_optimizer_free(t->opponent);
+    t->e = NULL;
+    t->g = NULL;
+    t->optimizer = t->opponent = NULL;
+}
+
+static ts_tensor *last_weight(ts_vqgan_trainer *t)
+{
+    const int64_t shape[] = {3, t->vqgan.config.width[0], 3, 3};
+    return ts_param(t->g, t->vqgan.params, "decoder.conv_out.weight", TS_LAYOUT_CONV, 4, shape);
+}
+
+/* The loss to be differentiated for the VQGAN's parameters. */
+static ts_tensor *describe(ts_vqgan_trainer *t, bool opposed)
+{
+    const ts_vqgan_trainer_desc *d = &t->desc;
+    t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
+    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels, d->continuous > 0);
+    const ts_vqgan_objective *o = &t->objective;
+    ts_output(t->g, o->latents);
+    ts_output(t->g, o->codes);
+    ts_output(t->g, o->painted);
+    ts_output(t->g, o->reconstruction);
+    ts_output(t->g, o->codebook);
+    /* Its weights are made here; what is described is not run, as nothing asks for it. */
+    if (t->discriminator.params && !opposed) ts_vqgan_discriminate(t->g, &t->discriminator, o->painted);
+    if (!opposed) return o->loss;
+    t->adversary = ts_vqgan_adversary_new(t->g, &t->discriminator, t->pixels, o->painted, last_weight(t), o->reconstruction);
+    ts_output(t->g, t->adversary.generator);
+    ts_output(t->g, t->adversary.discriminator);
+    ts_output(t->g, t->adversary.weight);
+    return ts_add(t->g, t->adversary.gradient_of, o->codebook);
+}
+
+static bool make_graph(ts_vqgan_trainer *t, bool opposed, ts_error *err)
+{
+    const ts_vqgan_trainer_desc *d = &t->desc;
+    ts_optimizer_desc adam = {
+        .beta1 = d->beta1, .beta2 = d->beta2, .accumulate = d->accumulate, .frozen = d->decoder_only ? is_before_codes : NULL};
+    if (!(t->g = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_tensor *loss = describe(t, opposed);
+    if (!ts_params_check(t->vqgan.params, err)) return false;
+    if (t->discriminator.params && !ts_params_check(t->discriminator.params, err)) return false;
+    if (!(t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, loss, &adam, err))) return false;
+    adam.frozen = NULL;
+    adam.prefix = "discriminator_";
+    if (opposed) t->opponent = ts_optimizer_new(t->g, t->discriminator.params, t->adversary.discriminator, &adam, err);
+    if (opposed && !t->opponent) return false;
+    t->e = ts_exec_new(t->g, t->dev, err);
+    return t->e != NULL;
+}
+
+/* Goes over to the graph with the discriminator. The old one is gone before the new one takes its memory. */
+static bool oppose(ts_vqgan_trainer *t, ts_error *err)
+{
+    ts_optimizer_state *moments = ts_optimizer_keep(t->optimizer, t->e, err);
+    if (!moments) return false;
+    clear_graph(t);
+    const bool ok = make_graph(t, true, err) && ts_optimizer_restore(t->optimizer, t->e, moments, err);
+    free(moments);
+    return ok;
+}
+
+/* ---- making ---- */
+
+static bool make_discriminator(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_trainer_desc *d = &t->desc;
+    if (d->discriminator == 0) return true;
+    if (d->discriminator < 0 || d->discriminator > TS_VQGAN_MAX_DISCRIMINATOR || d->discriminator_start < 0 || d->side < 24)
+        return ts_fail(
+            err, TS_ERR_ARGUMENT,
+            "a discriminator of width %d after step %d for pictures of %d pixels a side cannot be: wanted a width from "
+            "1 to %d, and 24 pixels or more",
+            d->discriminator, d->discriminator_start, d->side, TS_VQGAN_MAX_DISCRIMINATOR);
+    const int width = ts_vqgan_discriminator_width(d->weights);
+    t->discriminator.width = width ? width : d->discriminator;
+    t->discriminator_random = d->seed ^ 0x6469736372696d69u; /* other numbers than the VQGAN's */
+    t->discriminator.params =
+        ts_params_new_trainable(t->dev, d->weights, "", ts_vqgan_discriminator_fresh, &t->discriminator_random, err);
+    return t->discriminator.params != NULL;
+}
+
 static bool make(ts_vqgan_trainer *t, ts_error *err)
 {
     const ts_vqgan_trainer_desc *d = &t->desc;
@@ -106,27 +208,9 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
     t->codes = malloc((size_t)t->places * sizeof *t->codes);
     t->used = calloc((size_t)c->codes + 1, 1);
     if (d->continuous > 0) t->pool = calloc((size_t)POOL_STEPS * POOL_EACH * (size_t)c->embed, sizeof *t->pool);
-    t->g = ts_graph_new();
-    if (!t->codes || !t->used || !t->g || (d->continuous > 0 && !t->pool)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!t->codes || !t->used || (d->continuous > 0 && !t->pool)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     t->vqgan.params = ts_params_new_trainable(t->dev, d->weights, prefix, d->weights ? NULL : fresh, t, err);
-    if (!t->vqgan.params) return false;
-    t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
-    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels, d->continuous > 0);
-    if (!ts_params_check(t->vqgan.params, err)) return false;
-    ts_output(t->g, t->objective.latents);
-    ts_output(t->g, t->objective.codes);
-    ts_output(t->g, t->objective.painted);
-    ts_output(t->g, t->objective.reconstruction);
-    ts_output(t->g, t->objective.codebook);
-    t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, t->objective.loss,
-                                    &(ts_optimizer_desc){.beta1 = d->beta1,
-                                                         .beta2 = d->beta2,
-                                                         .accumulate = d->accumulate,
-                                                         .frozen = d->decoder_only ? is_before_codes : NULL},
-                                    err);
-    if (!t->optimizer) return false;
-    t->e = ts_exec_new(t->g, t->dev, err);
-    return t->e && (d->merge <= 0 || merge_codes(t, err));
+    return t->vqgan.params && make_discriminator(t, err) && make_graph(t, false, err) && (d->merge <= 0 || merge_codes(t, err));
 }
 
 ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err)
@@ -150,14 +234,14 @@ ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_de
 void ts_vqgan_trainer_free(ts_vqgan_trainer *t)
 {
     if (!t) return;
-    ts_exec_free(t->e);
-    ts_graph_free(t->g);
-    ts_optimizer_free(t->optimizer);
+    clear_graph(t);
     ts_params_free(t->vqgan.params);
+    ts_params_free(t->discriminator.params);
     free(t->codes);
     free(t->used);
     free(t->pool);
     free(t->saved);
+    free(t->discriminator_saved);
     free(t);
 }
 
@@ -249,12 +333,16 @@ static void count_codes(ts_vqgan_trainer *t)
     }
 }
 
+/* ---- a step ---- */
+
 static bool end_step(ts_vqgan_trainer *t, ts_error *err)
 {
     t->part = t->different = 0;
     t->steps++;
     for (int i = 0; i < t->vqgan.config.codes; i++) t->used[i] &= (uint8_t)~NOW;
     if (!ts_optimizer_update(t->optimizer, t->e, err)) return false;
+    if (t->opponent && !ts_optimizer_update(t->opponent, t->e, err)) return false;
+    if (t->opponent) t->opposed++;
     if (t->steps <= t->desc.continuous) return t->steps <= t->desc.continuous - POOL_STEPS || gather_latents(t, err);
     return t->desc.decoder_only || t->desc.revive <= 0 || t->steps % t->desc.revive != 0 || revive(t, err);
 }
@@ -273,17 +361,38 @@ static bool set_quantise(ts_vqgan_trainer *t, ts_error *err)
     return ok;
 }
 
+static bool read_number(ts_vqgan_trainer *t, ts_tensor *of, double *out, ts_error *err)
+{
+    float value;
+    *out = (double)NAN;
+    if (!of) return true;
+    if (!ts_read(t->e, of, &value, err)) return false;
+    *out = (double)value;
+    return true;
+}
+
+static bool read_losses(ts_vqgan_trainer *t, ts_vqgan_losses *l, ts_error *err)
+{
+    if (!read_number(t, t->objective.reconstruction, &l->reconstruction, err) ||
+        !read_number(t, t->objective.codebook, &l->codebook, err) ||
+        !read_number(t, t->adversary.generator, &l->generator, err) ||
+        !read_number(t, t->adversary.discriminator, &l->discriminator, err) ||
+        !read_number(t, t->adversary.weight, &l->weight, err))
+        return false;
+    l->total = l->reconstruction + l->codebook + (t->opponent ? l->weight * l->generator : 0);
+    return true;
+}
+
 bool ts_vqgan_trainer_step(ts_vqgan_trainer *t, const float *pixels, double lr, ts_vqgan_losses *losses, ts_error *err)
 {
-    float reconstruction, codebook;
-    if (!set_quantise(t, err) || !ts_optimizer_set(t->optimizer, t->e, t->steps + 1, lr, err) ||
-        !ts_write(t->e, t->pixels, pixels, err) || !ts_run(t->e, err) ||
-        !ts_read(t->e, t->objective.reconstruction, &reconstruction, err) ||
-        !ts_read(t->e, t->objective.codebook, &codebook, err) || !ts_read(t->e, t->objective.codes, t->codes, err))
+    const bool join = t->discriminator.params && !t->opponent && t->part == 0 && t->steps >= t->desc.discriminator_start;
+    if ((join && !oppose(t, err)) || !set_quantise(t, err) || !ts_optimizer_set(t->optimizer, t->e, t->steps + 1, lr, err) ||
+        (t->opponent && !ts_optimizer_set(t->opponent, t->e, t->opposed + 1, lr, err)) ||
+        !ts_write(t->e, t->pixels, pixels, err) || !ts_run(t->e, err) || !read_losses(t, losses, err) ||
+        !ts_read(t->e, t->objective.codes, t->codes, err))
         return false;
     count_codes(t);
-    *losses =
-        (ts_vqgan_losses){.reconstruction = (double)reconstruction, .codebook = (double)codebook, .codes_used = t->different};
+    losses->codes_used = t->different;
     return ++t->part < t->desc.accumulate || end_step(t, err);
 }
 
@@ -313,27 +422,64 @@ static bool add_pool(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
     return !t->pool || ts_weights_writer_add(w, "trainer.latents", TS_DT_F32, 2, shape, t->pool, err);
 }
 
-bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err)
+/* The discriminator's weights, which are there before its first step, and from then on its moments. */
+static bool add_discriminator(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
+{
+    char steps[32];
+    snprintf(steps, sizeof steps, "%" PRId64, t->opposed);
+    free(t->discriminator_saved);
+    t->discriminator_saved = NULL;
+    if (!t->discriminator.params) return true;
+    return ts_params_save(t->discriminator.params, w, &t->discriminator_saved, err) &&
+           ts_weights_writer_meta(w, "discriminator_steps", steps, err) &&
+           (!t->opponent || ts_optimizer_save(t->opponent, t->e, w, err));
+}
+
+static bool add_training(ts_vqgan_trainer *t, ts_weights_writer *w, ts_error *err)
 {
     char step[32];
-    snprintf(step, sizeof step, "%lld", (long long)t->steps);
+    snprintf(step, sizeof step, "%" PRId64, t->steps);
+    return ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) && add_pool(t, w, err) &&
+           ts_optimizer_save(t->optimizer, t->e, w, err) && add_discriminator(t, w, err);
+}
+
+bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optimizer, ts_error *err)
+{
     free(t->saved);
     t->saved = NULL;
     return ts_params_save(t->vqgan.params, w, &t->saved, err) && ts_vqgan_config_meta(&t->vqgan.config, w, err) &&
-           (!optimizer || (ts_weights_writer_meta(w, "step", step, err) && add_used(t, w, err) && add_pool(t, w, err) &&
-                           ts_optimizer_save(t->optimizer, t->e, w, err)));
+           (!optimizer || add_training(t, w, err));
+}
+
+/* A number of steps in the metadata, or -1. */
+static int64_t steps_of(const ts_weights *checkpoint, const char *key)
+{
+    const char *text = ts_weights_meta(checkpoint, key);
+    char *end = NULL;
+    const long long steps = text ? strtoll(text, &end, 10) : -1;
+    return text && end != text && *end == '\0' && steps >= 0 ? steps : -1;
+}
+
+/* A checkpoint of a training without a discriminator leaves it as it is: it joins in from there. */
+static bool resume_discriminator(ts_vqgan_trainer *t, const ts_weights *checkpoint, ts_error *err)
+{
+    const int64_t steps = steps_of(checkpoint, "discriminator_steps");
+    if (!t->discriminator.params || steps < 0) return true;
+    t->opposed = steps;
+    return ts_params_load(t->discriminator.params, checkpoint, err) &&
+           (steps == 0 || (oppose(t, err) && ts_optimizer_load(t->opponent, t->e, checkpoint, err)));
 }
 
 bool ts_vqgan_trainer_resume(ts_vqgan_trainer *t, const ts_weights *checkpoint, ts_error *err)
 {
-    const char *step = ts_weights_meta(checkpoint, "step"), *used = ts_weights_meta(checkpoint, "codes_used");
-    char *end = NULL;
-    const long long steps = step ? strtoll(step, &end, 10) : -1;
-    if (!step || *end != '\0' || steps < 0 || !used || strlen(used) != (size_t)t->vqgan.config.codes)
+    const int64_t steps = steps_of(checkpoint, "step");
+    const char *used = ts_weights_meta(checkpoint, "codes_used");
+    if (steps < 0 || !used || strlen(used) != (size_t)t->vqgan.config.codes)
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
                        ts_weights_path(checkpoint));
-    if (!ts_params_load(t->vqgan.params, checkpoint, err) || !ts_optimizer_load(t->optimizer, t->e, checkpoint, err))
+    if (!ts_params_load(t->vqgan.params, checkpoint, err) || !resume_discriminator(t, checkpoint, err) ||
+        !ts_optimizer_load(t->optimizer, t->e, checkpoint, err))
         return false;
     const ts_weight *pool = ts_weights_find(checkpoint, "trainer.latents");
     if (t->pool && (!pool || pool->count != (int64_t)POOL_STEPS * POOL_EACH * t->vqgan.config.embed))

@@ -17,7 +17,7 @@
 extern "C" {
 #endif
 
-enum { TS_VQGAN_MAX_LEVELS = 8, TS_VQGAN_MAX_BLOCKS = 16 };
+enum { TS_VQGAN_MAX_LEVELS = 8, TS_VQGAN_MAX_BLOCKS = 16, TS_VQGAN_MAX_DISCRIMINATOR = 4096 };
 
 /* The architecture, read off the tensors' shapes. */
 typedef struct {
@@ -72,8 +72,9 @@ bool ts_vqgan_coder_decode(ts_vqgan_coder *c, const int32_t *codes, float *pixel
 
 /* ---- training ------------------------------------------------------------------------------------------------ */
 
-/* The published objective without its adversarial part: mean |x - y| + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the
- * latents, e their codes' rows, y painted from z + sg(e - z) (straight through). Adam, betas 0.5, 0.9. One step is one graph. */
+/* The published objective: mean |x - y| + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the latents, e their codes' rows, y
+ * painted from z + sg(e - z) (straight through); from a step on also the generator's side of the adversary below, times its
+ * weight, while the discriminator learns from the same pictures. Adam, betas 0.5, 0.9. One step is one graph. */
 typedef struct ts_vqgan_trainer ts_vqgan_trainer;
 
 typedef struct {
@@ -83,6 +84,8 @@ typedef struct {
     int accumulate;            /* calls that make one step; zero: 1 */
     double beta1, beta2;       /* zeros: 0.5, 0.9, as published */
     int revive;                /* after so many steps codes that were never used are set to latents of the last batch; 0: never */
+    int discriminator;         /* channels of its first layer, 64 as published; 0: none */
+    int discriminator_start;   /* steps before it joins in */
     int continuous; /* steps at the beginning that do not quantise; k-means of their latents then begins the codebook; 0: none */
     bool decoder_only; /* encoder and codebook stay those of `weights`: the codes of a masked autoencoder remain valid */
     /* With decoder_only, before the first step: codes nearer to an earlier one than this share of the codes' median distance to
@@ -95,7 +98,9 @@ typedef struct {
 typedef struct {
     double reconstruction; /* mean |x - y|, pictures in [-1, 1] */
     double codebook;
-    int codes_used; /* different ones in this step so far */
+    double generator, discriminator, weight; /* of the adversary; NaN before it joins in */
+    double total;                            /* what is made small */
+    int codes_used;                          /* different ones in this step so far */
 } ts_vqgan_losses;
 
 ts_vqgan_trainer *ts_vqgan_trainer_new(ts_device *dev, const ts_vqgan_trainer_desc *desc, ts_error *err);
@@ -124,6 +129,27 @@ typedef struct {
     ts_tensor *codebook_share; /* input (1): of the codebook's loss; where `switched` */
 } ts_vqgan_objective;
 ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, bool switched);
+
+/* The patch discriminator. `params` belongs to the caller; its tensors are "loss.discriminator.main.*", as published. */
+typedef struct {
+    int width; /* channels of the first layer */
+    ts_params *params;
+} ts_vqgan_discriminator;
+/* pictures (N, H, W, 3), 24 pixels a side at least -> logits (N, h, w, 1), above zero where a patch is taken for a real one. */
+ts_tensor *ts_vqgan_discriminate(ts_graph *g, const ts_vqgan_discriminator *d, ts_tensor *pictures);
+
+/* The two sides: painted pictures are to be taken for real ones, and the discriminator is to tell them apart. */
+typedef struct {
+    ts_tensor *generator;     /* (1): -mean D(y) */
+    ts_tensor *discriminator; /* (1): (mean relu(1 - D(x)) + mean relu(1 + D(y))) / 2, for the discriminator's parameters */
+    ts_tensor *weight;        /* (1): 0.8 min(|dR| / (|dG| + 1e-4), 1e4), the gradients of R and `generator` at `last` */
+    /* (1): has, for the VQGAN's parameters, the gradient of R + weight generator, though not its value; the way back through the
+     * discriminator and what made R is gone once for it and for the weight. */
+    ts_tensor *gradient_of;
+} ts_vqgan_adversary;
+/* `painted` y from the decoder's last weight, `last`; R the reconstruction's loss. */
+ts_vqgan_adversary ts_vqgan_adversary_new(ts_graph *g, const ts_vqgan_discriminator *d, ts_tensor *pixels, ts_tensor *painted,
+                                          ts_tensor *last, ts_tensor *reconstruction);
 
 #ifdef __cplusplus
 }

@@ -1,7 +1,7 @@
-/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, tanh, exp, and the activations
- *     gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x)
- * (Hendrycks and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the
- * activations by their op's name, so what runs here is what stood alone. */
+/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, leaky relu, tanh, exp, and the
+ * activations gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x) (Hendrycks and
+ * Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the activations by their
+ * op's name, so what runs here is what stood alone. */
 #include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -99,6 +99,15 @@ TS_CLONES static void exp_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = real_exp(x[i]);
 }
 
+TS_CLONES static void leaky_relu_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x, slope = j->a;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = x[i] < 0 ? slope * x[i] : x[i];
+}
+
 static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
 {
     unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
@@ -178,6 +187,13 @@ bool REAL(ts_host_exp)(const ts_node *n, ts_host *h, ts_error *err)
     return unary_run(n, h, exp_range, 0, 0);
 }
 
+TS_HOST_KERNEL(leaky_relu);
+bool REAL(ts_host_leaky_relu)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, leaky_relu_range, (real)((const ts_unary_attr *)n->attr)->a, 0);
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
@@ -231,6 +247,11 @@ static const ts_op tanh_op = {
     .name = "tanh", .grad = unary_backward, .host = ts_host_tanh_f32, .host_f64 = ts_host_tanh_f64, .vulkan = unary_vulkan};
 static const ts_op exp_op = {
     .name = "exp", .grad = unary_backward, .host = ts_host_exp_f32, .host_f64 = ts_host_exp_f64, .vulkan = unary_vulkan};
+static const ts_op leaky_relu_op = {.name = "leaky_relu",
+                                    .grad = unary_backward,
+                                    .host = ts_host_leaky_relu_f32,
+                                    .host_f64 = ts_host_leaky_relu_f64,
+                                    .vulkan = unary_vulkan};
 
 static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
@@ -291,5 +312,10 @@ ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x)
 ts_tensor *ts_exp(ts_graph *g, ts_tensor *x)
 {
     return unary(g, &exp_op, x, TS_EXP, 0, 0);
+}
+
+ts_tensor *ts_leaky_relu(ts_graph *g, ts_tensor *x, float slope)
+{
+    return unary(g, &leaky_relu_op, x, TS_LEAKY_RELU, slope, 0);
 }
 #endif

@@ -14,12 +14,13 @@ typedef enum {
     TS_SQUARE,
     TS_RELU,
     TS_TANH,
-    TS_EXP
+    TS_EXP,
+    TS_LEAKY_RELU
 } ts_unary; /* as the shaders count */
 
 typedef struct {
     ts_unary function;
-    float a, b; /* scale and shift, or low and high */
+    float a, b; /* scale and shift, low and high, or the slope */
 } ts_unary_attr;
 
 /* f'(x) dy, elementwise. */

@@ -3,7 +3,8 @@
  *     gelu'(x) = (1 + erf(x / sqrt 2)) / 2 + x exp(-x^2 / 2) / sqrt(2 pi)
  *     (x sigmoid(a x))' = s + a x s (1 - s), s = sigmoid(a x)
  *     abs'(x) = the sign of x, 0 at 0;  square'(x) = 2 x
- *     relu'(x) = 1 where x > 0, else 0;  tanh'(x) = 1 - tanh(x)^2;  exp'(x) = exp(x) */
+ *     relu'(x) = 1 where x > 0, else 0;  tanh'(x) = 1 - tanh(x)^2;  exp'(x) = exp(x)
+ *     leaky_relu'(x) = 1 where x > 0, else the slope */
 #include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -101,13 +102,24 @@ TS_CLONES static void exp_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) dx[i] = real_exp(x[i]) * dy[i];
 }
 
+TS_CLONES static void leaky_relu_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_grad_job *j = ctx;
+    const real *x = j->x, *dy = j->dy, slope = j->a;
+    real *dx = j->dx;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) dx[i] = x[i] > 0 ? dy[i] : slope * dy[i];
+}
+
 TS_HOST_KERNEL(unary_grad);
 bool REAL(ts_host_unary_grad)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
-    static const ts_range_fn ranges[] = {[TS_CLAMP] = clamp_range, [TS_GELU] = gelu_range, [TS_QUICK_GELU] = swish_range,
-                                         [TS_SWISH] = swish_range, [TS_ABS] = abs_range,   [TS_SQUARE] = square_range,
-                                         [TS_RELU] = relu_range,   [TS_TANH] = tanh_range, [TS_EXP] = exp_range};
+    static const ts_range_fn ranges[] = {[TS_CLAMP] = clamp_range,      [TS_GELU] = gelu_range,
+                                         [TS_QUICK_GELU] = swish_range, [TS_SWISH] = swish_range,
+                                         [TS_ABS] = abs_range,          [TS_SQUARE] = square_range,
+                                         [TS_RELU] = relu_range,        [TS_TANH] = tanh_range,
+                                         [TS_EXP] = exp_range,          [TS_LEAKY_RELU] = leaky_relu_range};
     const ts_unary_attr *attr = n->attr;
     unary_grad_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->in[1]), ts_host_ptr(h, n->out[0]), (real)attr->a,
                           (real)attr->b};

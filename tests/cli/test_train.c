@@ -406,6 +406,94 @@ static void vqgan_of_a_folder(void **state)
                         "--mask", "0.25", "--cell-share", "1", "--eval-batches", "1", "--device", "cpu", NULL));
 }
 
+static int vqgan_args(const char **args, const char *out)
+{
+    const char *const words[] = {"train",
+                                 "vqgan",
+                                 "--data",
+                                 "figures:",
+                                 "--out",
+                                 out,
+                                 "--widths",
+                                 "8,16",
+                                 "--groups",
+                                 "4",
+                                 "--latent",
+                                 "8",
+                                 "--codes",
+                                 "16",
+                                 "--canvas",
+                                 "32",
+                                 "--batch",
+                                 "2",
+                                 "--steps",
+                                 "6",
+                                 "--save-every",
+                                 "1",
+                                 "--keep",
+                                 "2",
+                                 "--eval-batches",
+                                 "1",
+                                 "--lr",
+                                 "1e-3",
+                                 "--device",
+                                 "cpu",
+                                 "--threads",
+                                 "1",
+                                 "--discriminator-start",
+                                 "2",
+                                 "--discriminator-width",
+                                 "4"};
+    const int n = sizeof words / sizeof *words;
+    memcpy(args, words, sizeof words);
+    args[n] = NULL;
+    return n;
+}
+
+/* How many lines of the folder's log have the field. */
+static int logged(const char *out, const char *field)
+{
+    char path[600];
+    size_t size;
+    int lines = 0;
+    snprintf(path, sizeof path, "%s/log.jsonl", out);
+    unsigned char *bytes = read_bytes(path, &size);
+    char *text = strndup((const char *)bytes, size);
+    for (const char *at = text; (at = strstr(at, field)); at++) lines++;
+    free(text);
+    free(bytes);
+    return lines;
+}
+
+/* It joins in after two steps; killed after the fourth, the run goes on to the same bits. */
+static void against_a_discriminator(void **state)
+{
+    (void)state;
+    const char *args[MAX_WORDS];
+    char whole[512], killed_run[512], fourth[600];
+    snprintf(whole, sizeof whole, "%s", temp_path("opposed"));
+    snprintf(killed_run, sizeof killed_run, "%s", temp_path("opposed_killed"));
+    snprintf(fourth, sizeof fourth, "%s/checkpoint-00000004.safetensors", killed_run);
+    succeed(program_run_list(args, vqgan_args(args, whole)));
+    assert_int_equal(logged(whole, "\"codebook\""), 6);
+    assert_int_equal(logged(whole, "\"generator\""), 4);
+    assert_int_equal(logged(whole, "\"discriminator\""), 4);
+    assert_int_equal(logged(whole, "\"adaptive_weight\""), 4);
+    vqgan_args(args, killed_run);
+    const pid_t pid = spawn(args, 0);
+    for (int i = 0; i < 6000 && !file_exists(fourth); i++) sleep_for(0.005);
+    kill(pid, SIGKILL);
+    wait_for(pid);
+    succeed(program_run("train", "vqgan", "--out", killed_run, "--resume", NULL));
+    assert_same(whole, killed_run, "checkpoint-00000006.safetensors");
+    assert_same(whole, killed_run, "model.safetensors");
+    ts_error err = {0};
+    ts_weights *model = ts_weights_open(temp_path("opposed/model.safetensors"), &err);
+    if (!model) fail_msg("%s", err.text);
+    assert_null(ts_weights_find(model, "loss.discriminator.main.0.weight")); /* of no use but to a training */
+    ts_weights_free(model);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -430,6 +518,9 @@ static void refused(void **state)
                    1, "epochs");
     assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--widths", "30", NULL), 2,
                    "--widths");
+    assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--canvas", "16",
+                               "--discriminator-start", "0", NULL),
+                   2, "24 or more");
     const char *whole = whole_run(NULL);
     assert_refused(train_mae(whole, NULL), 2, "--resume");
     assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--preset", "base", NULL), 2, "sizes");
@@ -447,6 +538,7 @@ int main(void)
                                        cmocka_unit_test(small_disk),
                                        cmocka_unit_test(gone_wrong),
                                        cmocka_unit_test(vqgan_of_a_folder),
+                                       cmocka_unit_test(against_a_discriminator),
                                        cmocka_unit_test(refused),
                                        cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);

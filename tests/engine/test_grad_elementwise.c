@@ -48,6 +48,11 @@ static ts_tensor *clamp(ts_graph *g, ts_tensor *x)
     return ts_clamp(g, x, -0.5F, 1);
 }
 
+static ts_tensor *leaky_relu(ts_graph *g, ts_tensor *x)
+{
+    return ts_leaky_relu(g, x, 0.2F);
+}
+
 /* Of what does not overflow, and has no corner within the reach of a test's differences. */
 static ts_tensor *exponential(ts_graph *g, ts_tensor *x)
 {
@@ -81,9 +86,9 @@ static void unary(void **state)
     const struct {
         const char *name;
         ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
-    } ops[] = {{"scale", scale},    {"clamp", clamp},    {"gelu", ts_gelu},     {"quick_gelu", ts_quick_gelu},
-               {"swish", ts_swish}, {"abs", ts_abs},     {"square", ts_square}, {"relu", ts_relu},
-               {"tanh", ts_tanh},   {"exp", exponential}};
+    } ops[] = {{"scale", scale},    {"clamp", clamp},     {"gelu", ts_gelu},         {"quick_gelu", ts_quick_gelu},
+               {"swish", ts_swish}, {"abs", ts_abs},      {"square", ts_square},     {"relu", ts_relu},
+               {"tanh", ts_tanh},   {"exp", exponential}, {"leaky_relu", leaky_relu}};
     const int64_t shapes[][2] = {{1, 1}, {3, 5}, {7, 143}, {64, 80}};
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -97,7 +102,7 @@ static void unary(void **state)
     }
 }
 
-/* Where differences say nothing: at the corners of clamp and of the absolute value. */
+/* Where differences say nothing: at the corners of clamp, the absolute value and leaky relu. */
 static void corners(void **state)
 {
     (void)state;
@@ -107,19 +112,22 @@ static void corners(void **state)
     for (int k = 0; k < 2; k++) {
         if (!devices[k]) continue;
         ts_graph *g = ts_graph_new();
-        ts_tensor *x = ts_input(g, "x", TS_REAL, 1, (int64_t[]){5}), *grad[2];
+        ts_tensor *x = ts_input(g, "x", TS_REAL, 1, (int64_t[]){5}), *grad[3];
         assert_true(ts_grad(g, ts_sum(g, ts_clamp(g, x, -0.5F, 1)), 1, &x, &grad[0]));
         assert_true(ts_grad(g, ts_sum(g, ts_abs(g, x)), 1, &x, &grad[1]));
-        ts_output(g, grad[0]);
-        ts_output(g, grad[1]);
+        assert_true(ts_grad(g, ts_sum(g, ts_leaky_relu(g, x, 0.25F)), 1, &x, &grad[2]));
+        for (int i = 0; i < 3; i++) ts_output(g, grad[i]);
         ts_exec *e = ts_exec_new(g, devices[k], &err);
         if (!e) fail_msg("%s", err.text);
         const float in[] = {-0.5F, 1, 0, -0.75F, 1.25F}, clamped[] = {1, 1, 1, 0, 0}, sign[] = {-1, 1, 0, -1, 1};
+        const float slope[] = {0.25F, 1, 0.25F, 0.25F, 1};
         float got[5];
         assert_true(ts_write(e, x, in, &err) && ts_run(e, &err) && ts_read(e, grad[0], got, &err));
         assert_memory_equal(got, clamped, sizeof got);
         assert_true(ts_read(e, grad[1], got, &err));
         assert_memory_equal(got, sign, sizeof got);
+        assert_true(ts_read(e, grad[2], got, &err));
+        assert_memory_equal(got, slope, sizeof got);
         ts_exec_free(e);
         ts_graph_free(g);
     }
