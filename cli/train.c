@@ -8,7 +8,7 @@
 
 #include "cli/training.h"
 
-enum { OPTIONS = 36 };
+enum { OPTIONS = 40 };
 
 typedef struct {
     ts_train_run run;
@@ -95,6 +95,8 @@ static int parse(train *t, int argc, char **argv)
          "compute the blocks' activations again for the gradient and do not keep them: less memory, more time"},
         {0, "mask", "X", TS_OPT_REAL, &c->mask, 0.01, 0.99, "share of the patches that are hidden; 0.75"},
         {0, "cell-share", "X", TS_OPT_REAL, &c->cell_share, 0, 1, "of the masks that hide all of a grid's cell; 0.5"},
+        {0, "visible-loss", "X", TS_OPT_REAL, &c->visible_loss, 0, 100,
+         "weight of the loss at visible patches, which teaches a new model sooner what codes stand for; 0, as published"},
         {0, "weight-decay", "X", TS_OPT_REAL, &c->weight_decay, 0, 10, "of matrices; 0.05"},
         {0, "clip", "X", TS_OPT_REAL, &c->clip, 0, 1e9, "greatest norm of all gradients together; 0, the default: any"},
     };

@@ -32,7 +32,7 @@ typedef struct {
     int canvas, batch, accumulate, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers,
         threads;
     int discriminator_start, discriminator_width; /* the first below zero: no discriminator */
-    double lr, weight_decay, clip, merge, mask, cell_share, scale;
+    double lr, weight_decay, clip, merge, visible_loss, mask, cell_share, scale;
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
     bool recompute, decoder_only;

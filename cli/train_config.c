@@ -25,6 +25,7 @@ static const train_field fields[] = {
     {MAE, {"weight_decay", TS_FIELD_REAL, AT(weight_decay)}},
     {MAE, {"clip", TS_FIELD_REAL, AT(clip)}},
     {MAE, {"mask", TS_FIELD_REAL, AT(mask)}},
+    {MAE, {"visible_loss", TS_FIELD_REAL | TS_FIELD_NEW, AT(visible_loss)}},
     {MAE, {"cell_share", TS_FIELD_REAL, AT(cell_share)}},
     {VQGAN, {"revive", TS_FIELD_INT, AT(revive)}},
     {VQGAN, {"continuous", TS_FIELD_INT | TS_FIELD_NEW, AT(continuous)}},

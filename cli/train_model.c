@@ -62,6 +62,7 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
                                 .batch = c->batch,
                                 .visible = (int)m->visible,
                                 .accumulate = c->accumulate,
+                                .visible_loss = c->visible_loss,
                                 .recompute = c->recompute,
                                 /* The trainer takes zero for the default; no decay is one too small to be felt. */
                                 .weight_decay = c->weight_decay > 0 ? c->weight_decay : 1e-30,

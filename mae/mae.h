@@ -82,6 +82,7 @@ typedef struct {
     int accumulate;            /* calls that make one step; zero: 1 */
     double weight_decay;       /* zero: 0.05, as published */
     double beta1, beta2;       /* zeros: 0.9, 0.95, as published */
+    double visible_loss;       /* weight of the visible patches' cross entropy; 0: only the hidden ones', as published */
     bool recompute;            /* activations of the blocks are computed again and not kept: less memory, a quarter more time */
     double loss_scale;         /* of fp16, and its steps: see ts_optimizer_desc */
     int scale_steps;

@@ -11,7 +11,8 @@
 typedef struct {
     ts_graph *g;
     ts_exec *e;
-    ts_tensor *pixels, *target, *loss, *best; /* (B, H, W, 3), I32 (B, T), (1), I32 (B, T) */
+    ts_tensor *pixels, *target, *seen;  /* (B, H, W, 3), I32 (B, T) twice: labels of the hidden and of the visible patches */
+    ts_tensor *loss, *objective, *best; /* (1): of the hidden ones, and what is minimised; I32 (B, T) */
     ts_mae_index index;
 } pass;
 
@@ -22,9 +23,9 @@ struct ts_mae_trainer {
     pass train, check; /* `check` is planned when first asked for */
     ts_optimizer *optimizer;
     int64_t steps;
-    int part; /* calls of the step under way */
-    int64_t patches, hidden;
-    int32_t *predict, *target, *best; /* (batch, hidden) each */
+    int part;                                /* calls of the step under way */
+    int64_t patches, hidden, rows;           /* rows: T, the hidden ones and, where they count, behind them the visible ones */
+    int32_t *predict, *target, *seen, *best; /* (batch, rows) each */
     float *saved;
 };
 
@@ -73,11 +74,16 @@ static bool describe(ts_mae_trainer *t, pass *p, ts_error *err)
     p->g = ts_graph_new();
     if (!p->g) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     p->pixels = ts_input(p->g, "pixels", TS_REAL, 4, (int64_t[]){batch, pixels, pixels, 3});
-    p->target = ts_input(p->g, "target", TS_I32, 2, (int64_t[]){batch, t->hidden});
-    p->index = ts_mae_index_new(p->g, &t->mae, batch, t->desc.visible, t->hidden);
+    p->target = ts_input(p->g, "target", TS_I32, 2, (int64_t[]){batch, t->rows});
+    p->index = ts_mae_index_new(p->g, &t->mae, batch, t->desc.visible, t->rows);
     ts_tensor *logits =
         ts_mae_decode(p->g, &t->mae, ts_mae_encode(p->g, &t->mae, p->pixels, &p->index), &p->index); /* (B, T, K) */
-    p->loss = ts_output(p->g, ts_cross_entropy(p->g, logits, p->target));
+    p->loss = p->objective = ts_output(p->g, ts_cross_entropy(p->g, logits, p->target));
+    if (t->desc.visible_loss > 0) {
+        p->seen = ts_input(p->g, "seen", TS_I32, 2, (int64_t[]){batch, t->rows});
+        ts_tensor *of_seen = ts_scale(p->g, ts_cross_entropy(p->g, logits, p->seen), (float)t->desc.visible_loss, 0);
+        p->objective = ts_add(p->g, p->loss, of_seen);
+    }
     p->best = ts_output(p->g, ts_argmax(p->g, logits));
     return !ts_graph_error(p->g) || ts_fail(err, ts_graph_error(p->g)->code, "%s", ts_graph_error(p->g)->text);
 }
@@ -106,15 +112,17 @@ static bool make(ts_mae_trainer *t, ts_error *err)
     if (d->batch < 1 || d->visible < 1 || t->hidden < 1)
         return ts_fail(err, TS_ERR_ARGUMENT, "a batch of %d with %d of %d patches visible cannot be trained on", d->batch,
                        d->visible, (int)t->patches);
-    const size_t places = (size_t)d->batch * (size_t)t->hidden;
+    t->rows = d->visible_loss > 0 ? t->patches : t->hidden;
+    const size_t places = (size_t)d->batch * (size_t)t->rows;
     t->predict = malloc(places * sizeof *t->predict);
     t->target = malloc(places * sizeof *t->target);
+    t->seen = malloc(places * sizeof *t->seen);
     t->best = malloc(places * sizeof *t->best);
-    if (!t->predict || !t->target || !t->best) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!t->predict || !t->target || !t->seen || !t->best) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     t->mae.params = ts_params_new_trainable(t->dev, d->weights, "", d->weights ? NULL : fresh, t, err);
     if (!t->mae.params || !describe(t, &t->train, err)) return false;
     if (!ts_params_check(t->mae.params, err)) return false;
-    t->optimizer = ts_optimizer_new(t->train.g, t->mae.params, t->train.loss,
+    t->optimizer = ts_optimizer_new(t->train.g, t->mae.params, t->train.objective,
                                     &(ts_optimizer_desc){.beta1 = d->beta1,
                                                          .beta2 = d->beta2,
                                                          .weight_decay = d->weight_decay,
@@ -156,6 +164,7 @@ void ts_mae_trainer_free(ts_mae_trainer *t)
     ts_params_free(t->mae.params);
     free(t->predict);
     free(t->target);
+    free(t->seen);
     free(t->best);
     free(t->saved);
     free(t);
@@ -181,29 +190,31 @@ int64_t ts_mae_trainer_steps(const ts_mae_trainer *t)
     return t->steps;
 }
 
-/* The hidden places of each picture, ascending, and their labels. */
-static bool hide(ts_mae_trainer *t, const int32_t *keep, const int32_t *codes, ts_error *err)
+/* The places of each picture, ascending, the hidden ones first, and their labels; -1 counts for nothing. */
+static bool place_labels(ts_mae_trainer *t, const int32_t *keep, const int32_t *codes, ts_error *err)
 {
-    uint8_t *seen = malloc((size_t)t->patches);
-    if (!seen) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    uint8_t *shown = malloc((size_t)t->patches);
+    if (!shown) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = true;
     for (int b = 0; ok && b < t->desc.batch; b++) {
-        memset(seen, 0, (size_t)t->patches);
+        memset(shown, 0, (size_t)t->patches);
         for (int i = 0; i < t->desc.visible; i++) {
             const int32_t patch = keep[b * t->desc.visible + i];
-            if (patch >= 0 && patch < t->patches) seen[patch] = 1;
+            if (patch >= 0 && patch < t->patches) shown[patch] = 1;
         }
-        int64_t at = 0;
+        int64_t hidden = 0, visible = 0;
         for (int32_t patch = 0; patch < t->patches; patch++) {
-            if (seen[patch]) continue;
-            if (at == t->hidden) break;
-            t->predict[b * t->hidden + at] = patch;
-            t->target[b * t->hidden + at++] = codes[b * t->patches + patch];
-            if (codes[b * t->patches + patch] >= t->mae.config.codes) ok = false;
+            const int64_t at = shown[patch] ? t->hidden + visible++ : hidden++;
+            if (at >= t->rows || hidden > t->hidden) continue;
+            const int32_t code = codes[b * t->patches + patch];
+            t->predict[b * t->rows + at] = patch;
+            t->target[b * t->rows + at] = shown[patch] ? -1 : code;
+            t->seen[b * t->rows + at] = shown[patch] ? code : -1;
+            if (code >= t->mae.config.codes) ok = false;
         }
-        if (at != t->hidden) ok = false;
+        if (hidden != t->hidden) ok = false;
     }
-    free(seen);
+    free(shown);
     return ok || ts_fail(err, TS_ERR_ARGUMENT,
                          "the visible patches of a picture must be %d different ones of %d, and its codes below %d",
                          t->desc.visible, (int)t->patches, t->mae.config.codes);
@@ -214,15 +225,16 @@ static bool run(ts_mae_trainer *t, pass *p, const float *pixels, const int32_t *
                 double *accuracy, ts_error *err)
 {
     float value;
-    if (!hide(t, keep, codes, err) || !ts_write(p->e, p->pixels, pixels, err) || !ts_write(p->e, p->target, t->target, err) ||
+    if (!place_labels(t, keep, codes, err) || !ts_write(p->e, p->pixels, pixels, err) ||
+        !ts_write(p->e, p->target, t->target, err) || (p->seen && !ts_write(p->e, p->seen, t->seen, err)) ||
         !ts_mae_index_write(p->e, &t->mae, &p->index, keep, t->predict, err) || !ts_run(p->e, err) ||
         !ts_read(p->e, p->loss, &value, err) || !ts_read(p->e, p->best, t->best, err))
         return false;
-    const int64_t places = t->desc.batch * t->hidden;
     int64_t right = 0;
-    for (int64_t i = 0; i < places; i++) right += t->best[i] == t->target[i];
+    for (int b = 0; b < t->desc.batch; b++)
+        for (int64_t i = b * t->rows; i < b * t->rows + t->hidden; i++) right += t->best[i] == t->target[i];
     *loss = (double)value;
-    *accuracy = (double)right / (double)places;
+    *accuracy = (double)right / (double)(t->desc.batch * t->hidden);
     return true;
 }
 
