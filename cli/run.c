@@ -117,9 +117,13 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     if (!r->weights) return false;
     if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
     if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
+    const int pairs = r->examples.count / 2, most = r->config.examples;
+    if (most > 0 && pairs > most && !r->common.quiet)
+        fprintf(stderr, "note: the model has learned canvases of %d example pair%s, not of %d\n", most, most == 1 ? "" : "s",
+                pairs);
     ts_grid_desc desc = {.canvas = r->config.side * r->config.patch,
                          .patch = r->config.patch,
-                         .examples = r->examples.count / 2,
+                         .examples = pairs < most ? most : pairs,
                          .side = (ts_side)r->side,
                          .transposed = r->transposed,
                          .background = {background[0], background[1], background[2]},
@@ -145,7 +149,11 @@ static bool compose(run *r, ts_error *err)
         const ts_cell *cell = i % 2 ? &r->grid.output[i / 2] : &r->grid.input[i / 2];
         if (!load_example(r, r->examples.items[i], cell, &r->pictures[i], err)) return false;
     }
-    for (int i = 0; i < r->examples.count / 2; i++) examples[i] = (ts_example){&r->pictures[2 * i], &r->pictures[2 * i + 1]};
+    /* A model that has learned canvases of more pairs is shown the same ones again. */
+    for (int i = 0; i < r->grid.desc.examples; i++) {
+        const int from = i % (r->examples.count / 2);
+        examples[i] = (ts_example){&r->pictures[2 * from], &r->pictures[2 * from + 1]};
+    }
     r->canvases = calloc((size_t)r->jobs.count, sizeof *r->canvases);
     r->sizes = calloc((size_t)r->jobs.count, sizeof *r->sizes);
     if (!r->canvases || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");

@@ -90,6 +90,19 @@ static bool choose_heads(const ts_weights *w, int told, const char *key, const c
     return true;
 }
 
+/* How many example pairs its canvases had in training, where the file says it. */
+static bool read_examples(const ts_weights *w, int *out, ts_error *err)
+{
+    const char *meta = ts_weights_meta(w, "examples");
+    *out = 0;
+    if (!meta) return true;
+    if (meta[0] < '1' || meta[0] > '0' + TS_GRID_MAX_EXAMPLES || meta[1] != '\0')
+        return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says examples = '%.40s', wanted a number from 1 to %d",
+                       ts_weights_path(w), meta, TS_GRID_MAX_EXAMPLES);
+    *out = meta[0] - '0';
+    return true;
+}
+
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out, ts_error *err)
 {
     *out = (ts_mae_config){0};
@@ -101,7 +114,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
         !read_dim(w, "decoder_embed.weight", 2, 0, &out->decoder_dim, err) ||
         !read_depth(w, "decoder_blocks.", &out->decoder_depth, err) ||
         !read_dim(w, "decoder_blocks.0.mlp.fc1.weight", 2, 0, &out->decoder_mlp, err) ||
-        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err))
+        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, &out->examples, err))
         return false;
     enum { MAX_CANVAS = 8192 };
     if (patch_rows != out->patch || out->patch > MAX_CANVAS / out->side)

@@ -30,7 +30,8 @@ typedef struct {
     int side;  /* patches a side: the canvas has side * patch pixels */
     int dim, depth, heads, mlp;
     int decoder_dim, decoder_depth, decoder_heads, decoder_mlp;
-    int codes; /* logits at each place */
+    int codes;    /* logits at each place */
+    int examples; /* pairs of the canvases it has learned, by the file's metadata ("examples"); 0: not said */
 } ts_mae_config;
 
 /* Reads the architecture. heads, decoder_heads: what the user says, or 0: then the file's metadata ("heads", "decoder_heads"),

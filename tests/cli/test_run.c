@@ -269,11 +269,43 @@ static void two_examples(void **state)
     assert_size(answer, 50, 20);
 }
 
+/* A model that says of how many pairs its canvases were: fewer are shown again, more get a word. */
+static void fills_up_examples(void **state)
+{
+    (void)state;
+    const char *model = temp_path("of_two.safetensors"), *once = temp_path("once.png"), *twice = temp_path("twice.png");
+    program_result r = program_run("model", "convert", random_model(), model, "--examples", "2", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    program_free(&r);
+    const char *const args[] = {"run",      "--model",   model, "--device", "cpu",       "-q", queries[0], "-o",       once, "-e",
+                                example_in, example_out, "-e",  example_in, example_out, "-e", example_in, example_out};
+    r = program_run_list(args, 12);
+    assert_int_equal(r.status, 0);
+    assert_null(strstr(r.err, "note:"));
+    program_free(&r);
+    const char *again[18];
+    memcpy(again, args, sizeof again);
+    again[8] = twice;
+    r = program_run_list(again, 15);
+    assert_int_equal(r.status, 0);
+    program_free(&r);
+    size_t size[2];
+    unsigned char *a = read_bytes(once, &size[0]), *b = read_bytes(twice, &size[1]);
+    assert_true(size[0] == size[1] && memcmp(a, b, size[0]) == 0);
+    free(a);
+    free(b);
+    r = program_run_list(again, 18);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.err, "note: the model has learned canvases of 2 example pairs, not of 3"));
+    program_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),          cmocka_unit_test(golden_needs_heads), cmocka_unit_test(sizes_and_names),
-        cmocka_unit_test(several_queries), cmocka_unit_test(folder_of_queries),  cmocka_unit_test(layout_options),
-        cmocka_unit_test(background),      cmocka_unit_test(sampling),           cmocka_unit_test(two_examples)};
+        cmocka_unit_test(golden),           cmocka_unit_test(golden_needs_heads), cmocka_unit_test(sizes_and_names),
+        cmocka_unit_test(several_queries),  cmocka_unit_test(folder_of_queries),  cmocka_unit_test(layout_options),
+        cmocka_unit_test(background),       cmocka_unit_test(sampling),           cmocka_unit_test(two_examples),
+        cmocka_unit_test(fills_up_examples)};
     return cmocka_run_group_tests_name("run", tests, make_pictures, NULL);
 }
