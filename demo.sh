@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# demo.sh - from a bare Debian machine to a picture: installs what is missing, builds in build/, runs the main job on the pictures
-# of assets/demo, and leaves demo.png.
+# demo.sh - from a bare Debian machine to a picture: installs what is missing, builds in build/, runs twelve tasks on the pictures of
+# assets/demo with the default model, and leaves demo.png.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -10,14 +10,19 @@ scripts/packages.sh cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjs
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTESSERA_TESTS=OFF
 cmake --build build --target tessera-cli
 
-build/tessera model random --quiet build/random.safetensors
-build/tessera run --model build/random.safetensors -e assets/demo/scene1.png assets/demo/mask1.png -q assets/demo/scene2.png \
-    -o build/demo-answer.png --canvas demo.png
+mkdir -p build/demo
+canvases=()
+for task in segment outline colour shape size colour-shape size-colour copy grey colourise invert fill-in; do
+    pictures=assets/demo/$task
+    build/tessera run --quiet -e $pictures/in1.png $pictures/out1.png -e $pictures/in2.png $pictures/out2.png \
+        -q $pictures/query.png -o build/demo/$task.png --canvas build/demo/$task.canvas.png
+    canvases+=(build/demo/$task.canvas.png)
+done
+build/tessera sheet --quiet -o demo.png --columns 4 "${canvases[@]}"
 
 cat <<'TEXT'
 
-demo.png is the canvas: the example pair above, the query below it at the left, and at the right what the model painted.
-The weights of this run are random, written a moment ago: the way from pictures to picture is the real one, the answer means
-nothing until the trained default model is there. With a published checkpoint the same command gives a real answer:
-  build/tessera run --model checkpoint-1000.pth -e IN OUT -q QUERY -o answer.png
+demo.png shows twelve canvases. On each: two example pairs above, the query below them at the left, and at its right what the model
+painted. The answers alone are in build/demo. With pictures of your own:
+  build/tessera run -e IN OUT -q QUERY -o answer.png
 TEXT
