@@ -41,6 +41,16 @@ static bool read_seed(const cJSON *item, uint64_t *out)
     return *end == '\0';
 }
 
+/* What is not there: a text is none, a flag is off, a number must be there unless it is new. */
+static bool read_absent(const ts_field *f, void *at)
+{
+    const int kind = f->type & TS_FIELD_KIND;
+    if (f->type & TS_FIELD_NEW) return true;
+    if (kind == TS_FIELD_TEXT) *(const char **)at = NULL;
+    if (kind == TS_FIELD_FLAG) *(bool *)at = false;
+    return kind == TS_FIELD_TEXT || kind == TS_FIELD_FLAG;
+}
+
 bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path, ts_error *err)
 {
     void *at = (char *)of + f->offset;
@@ -48,7 +58,7 @@ bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path
     const bool any_sign = f->type & TS_FIELD_SIGNED;
     const int least = f->type & TS_FIELD_SOME ? 1 : 0;
     bool ok = true;
-    if (!item && f->type & TS_FIELD_NEW) return true;
+    if (!item) return read_absent(f, at) || ts_config_bad(path, f->key, err);
     switch (f->type & TS_FIELD_KIND) {
     case TS_FIELD_INT:
         ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint && (any_sign || item->valueint >= least);

@@ -138,7 +138,7 @@ static bool parse_line(const char *line, ts_train_entry *out)
     for (int i = 0; ok && i < COLUMN_COUNT; i++) {
         const char *key = out->validation ? columns[i].validation_key : columns[i].key;
         const cJSON *item = key ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
-        if (cJSON_IsNumber(item)) *cell_of(out, &columns[i]) = item->valuedouble;
+        if (item && cJSON_IsNumber(item)) *cell_of(out, &columns[i]) = item->valuedouble;
     }
     cJSON_Delete(o);
     return ok;

@@ -71,7 +71,8 @@ void ts_vqgan_fresh(const char *name, int ndim, const int64_t *shape, uint64_t *
         return;
     }
     const bool codebook = strcmp(name, "quantize.embedding.weight") == 0, path = ndim == 4 && on_the_path(name);
-    const double bound = codebook ? 1.0 / (double)shape[0] : (path ? NOISE : 1) / sqrt((double)(count / shape[0]));
+    const int64_t fan_in = count / shape[0];
+    const double bound = codebook ? 1.0 / (double)shape[0] : (path ? NOISE : 1) / sqrt((double)fan_in);
     for (int64_t i = 0; i < count; i++) out[i] = (float)(bound * (2 * ts_uniform(random) - 1));
     if (path) pass_on(name, shape, out);
 }

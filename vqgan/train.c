@@ -276,17 +276,16 @@ static uint64_t seed_of_step(const ts_vqgan_trainer *t)
     return t->desc.seed ^ ((uint64_t)t->steps * 0x9e3779b97f4a7c15u);
 }
 
-/* Places codes anew by latents: all of them (`used` NULL), or those that are not used. */
-static bool place_codes(ts_vqgan_trainer *t, const float *latents, int64_t count, const uint8_t *used, uint64_t *seed,
-                        ts_error *err)
+/* Places codes anew by latents: all of them, or those that were not used. */
+static bool place_codes(ts_vqgan_trainer *t, const float *latents, int64_t count, bool all, uint64_t *seed, ts_error *err)
 {
     const ts_vqgan_config *c = &t->vqgan.config;
     const int64_t at = codebook_at(t);
     float *book = malloc((size_t)c->codes * (size_t)c->embed * sizeof *book);
     bool ok = book && ts_params_read(t->vqgan.params, at, book, err);
     if (!book) ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && (used ? ts_vqgan_revive(book, c->codes, c->embed, used, latents, count, seed, err)
-                     : ts_vqgan_fit(book, c->codes, c->embed, latents, count, seed, err));
+    ok = ok && (all ? ts_vqgan_fit(book, c->codes, c->embed, latents, count, seed, err)
+                    : ts_vqgan_revive(book, c->codes, c->embed, t->used, latents, count, seed, err));
     ok = ok && ts_params_write(t->vqgan.params, at, book, err);
     memset(t->used, 0, (size_t)c->codes);
     free(book);
@@ -311,7 +310,7 @@ static bool gather_latents(ts_vqgan_trainer *t, ts_error *err)
     if (t->steps < t->desc.continuous) return true;
     const bool all = t->steps >= POOL_STEPS;
     const float *first = all ? t->pool : t->pool + POOL_EACH * row; /* slot 0 is the last to be filled */
-    return place_codes(t, first, (all ? POOL_STEPS : t->steps) * POOL_EACH, NULL, &seed, err);
+    return place_codes(t, first, (all ? POOL_STEPS : t->steps) * POOL_EACH, true, &seed, err);
 }
 
 /* Gives each code that was not used since the last time a latent of the last batch. */
@@ -319,7 +318,7 @@ static bool revive(ts_vqgan_trainer *t, ts_error *err)
 {
     float *latents = read_latents(t, err);
     uint64_t seed = seed_of_step(t);
-    const bool ok = latents && place_codes(t, latents, t->places, t->used, &seed, err);
+    const bool ok = latents && place_codes(t, latents, t->places, false, &seed, err);
     free(latents);
     return ok;
 }
