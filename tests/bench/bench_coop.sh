@@ -25,12 +25,14 @@ trap 'rm -rf "$results"' EXIT
 "$python" "$here/make_classes.py" "$results/data" --classes "$classes"
 
 torch_step() { "$python" "$here/bench_coop.py" "$checkpoint" --images $images --classes "$classes" --context $context --threads "$threads" "$@"; }
-# Eight steps or more, the first two of which do not count.
+# Eight steps or more, the first two of which do not count. An epoch is a picture of each class, and 64 at least.
+epoch_steps=$(((classes > 64 ? classes : 64) / images))
+epochs=$(((8 + epoch_steps - 1) / epoch_steps))
 tessera_step() {
     local out=$results/$1
     shift
     "$tessera" clip tune coop --model "$checkpoint" --vocab "$results/data/bpe_simple_vocab_16e6.txt" --data "$results/data/split_noise.json" \
-        --out "$out" --ctx $context --batch $images --epochs $(((8 * images + classes - 1) / classes + 1)) --threads "$threads" --device cpu \
+        --out "$out" --ctx $context --batch $images --epochs $epochs --threads "$threads" --device cpu \
         --workers 1 --save-every 1000000 --no-eval --quiet "$@" >/dev/null
 }
 for round in $(seq "$rounds"); do
