@@ -238,14 +238,9 @@ static double step_in_parts(ts_mae_trainer *t, const golden_case *c, int parts)
 static ts_weights *saved(ts_mae_trainer *t, const char *name, bool optimizer)
 {
     ts_error err = {0};
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s.safetensors", temp_dir(), name);
     ts_weights_writer *w = ts_weights_writer_new();
-    if (!ts_mae_trainer_save(t, w, optimizer, &err) || !ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
-    ts_weights_writer_free(w);
-    ts_weights *back = ts_weights_open(path, &err);
-    if (!back) fail_msg("%s", err.text);
-    return back;
+    if (!ts_mae_trainer_save(t, w, optimizer, &err)) fail_msg("%s", err.text);
+    return write_and_open(w, name);
 }
 
 /* A few tensors after the same steps, of two trainers. */

@@ -61,3 +61,15 @@ float *to_nhwc(const float *x, int64_t channels, int64_t height, int64_t width)
         for (int64_t i = 0; i < height * width; i++) out[i * channels + c] = x[c * height * width + i];
     return out;
 }
+
+ts_weights *write_and_open(ts_weights_writer *w, const char *name)
+{
+    ts_error err = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s.safetensors", temp_dir(), name);
+    if (!ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
+    ts_weights_writer_free(w);
+    ts_weights *file = ts_weights_open(path, &err);
+    if (!file) fail_msg("%s", err.text);
+    return file;
+}

@@ -1,6 +1,7 @@
 /* test_adversary.c - the discriminator and what it adds to a VQGAN's training, against PyTorch's numbers on small weights, on
  * every backend: losses, adaptive weight, gradients of both sides. And that a training with it goes on from a checkpoint to the
  * same bits, from before the discriminator's first step and from after it. */
+#include "../support/models.h"
 #include "../support/support.h"
 
 #include <math.h>
@@ -189,14 +190,9 @@ static ts_vqgan_losses steps(ts_vqgan_trainer *t, int count)
 static ts_weights *saved(ts_vqgan_trainer *t, const char *name)
 {
     ts_error err = {0};
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s.safetensors", temp_dir(), name);
     ts_weights_writer *w = ts_weights_writer_new();
-    if (!ts_vqgan_trainer_save(t, w, true, &err) || !ts_weights_writer_save(w, path, &err)) fail_msg("%s", err.text);
-    ts_weights_writer_free(w);
-    ts_weights *file = ts_weights_open(path, &err);
-    if (!file) fail_msg("%s", err.text);
-    return file;
+    if (!ts_vqgan_trainer_save(t, w, true, &err)) fail_msg("%s", err.text);
+    return write_and_open(w, name);
 }
 
 static void check_same(const ts_weights *a, const ts_weights *b)
