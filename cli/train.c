@@ -115,6 +115,9 @@ static int parse(train *t, int argc, char **argv)
         {0, "merge", "X", TS_OPT_REAL, &c->merge, 0, 1,
          "with --decoder-only: codes nearer than this share of the usual distance become one; 0"},
         {0, "revive", "N", TS_OPT_INT, &c->revive, 0, 1e9, "steps after which unused codes start anew; 100, 0: never"},
+        {0, "lpips", "FILE", TS_OPT_TEXT, &c->lpips, 0, 0,
+         "weights of LPIPS, which then counts beside |x - y|: a VQGAN's checkpoint with its loss, or LPIPS' own vgg.pth"},
+        {0, "vgg", "FILE", TS_OPT_TEXT, &c->vgg, 0, 0, "torchvision's VGG-16, where the file of --lpips does not hold it"},
         {0, "discriminator-start", "N", TS_OPT_INT, &c->discriminator_start, 0, 1e9,
          "steps after which a patch discriminator joins in; without this, none does"},
         {0, "discriminator-width", "N", TS_OPT_INT, &c->discriminator_width, 1, TS_VQGAN_MAX_DISCRIMINATOR,
@@ -273,12 +276,17 @@ static int complete(train *t, const char *name, bool resumed)
     if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
     if (status < 0 && c->kind == TS_TRAIN_VQGAN && c->discriminator_start >= 0 && c->canvas < 24)
         status = ts_usage_error(name, "--canvas %d is too small for a discriminator: 24 or more", c->canvas);
+    if (status < 0 && c->lpips && c->canvas < 16)
+        status = ts_usage_error(name, "--canvas %d is too small for LPIPS: 16 or more", c->canvas);
+    if (status < 0 && c->vgg && !c->lpips) status = ts_usage_error(name, "--vgg goes with --lpips");
     if (status >= 0) return status;
     const double pictures = (double)c->batch * c->accumulate;
     if (t->base_lr > 0) c->lr = t->base_lr * pictures / 256;
     if (c->lr < 0) c->lr = c->kind == TS_TRAIN_MAE ? 1e-4 * pictures / 256 : 4.5e-6 * pictures;
     c->vqgan = ts_whole_path(&t->paths, c->vqgan);
     c->init = ts_whole_path(&t->paths, c->init);
+    c->lpips = ts_whole_path(&t->paths, c->lpips);
+    c->vgg = ts_whole_path(&t->paths, c->vgg);
     c->seed = t->common.seed;
     c->device = t->common.device;
     c->threads = t->common.threads;
@@ -305,7 +313,8 @@ static int load_resumed(train *t, const char *name, const char *path, int argc, 
 static bool check_files(const train *t, ts_error *err)
 {
     const ts_train_config *c = &t->run.config;
-    if ((c->vqgan && !ts_check_readable(c->vqgan, "VQGAN", err)) || (c->init && !ts_check_readable(c->init, "model", err)))
+    if ((c->vqgan && !ts_check_readable(c->vqgan, "VQGAN", err)) || (c->init && !ts_check_readable(c->init, "model", err)) ||
+        (c->lpips && !ts_check_readable(c->lpips, "LPIPS", err)) || (c->vgg && !ts_check_readable(c->vgg, "VGG", err)))
         return false;
     for (int i = 0; i < c->source_count; i++) {
         const char *path = c->sources[i].path;

@@ -25,8 +25,8 @@ typedef struct {
     ts_train_kind kind;
     ts_loader_source sources[TS_TRAIN_SOURCES];
     int source_count;
-    const char *device, *vqgan, *init; /* NULL: auto, none, none */
-    int heads, decoder_heads;          /* of --init, where nothing tells them */
+    const char *device, *vqgan, *init, *lpips, *vgg; /* NULL: auto, and none of the others */
+    int heads, decoder_heads;                        /* of --init, where nothing tells them */
     ts_mae_config mae;
     ts_vqgan_config vq;
     int canvas, batch, accumulate, steps, warmup, save_every, eval_every, eval_batches, keep, revive, continuous, workers,
@@ -60,10 +60,10 @@ void ts_train_sweep(const char *folder);
 typedef struct {
     int64_t step;
     double loss, accuracy, lr, images_per_s, waiting;
-    double reconstruction, codebook, codes_used;      /* vqgan */
-    double generator, discriminator, adaptive_weight; /* once a discriminator has joined in */
-    double loss_scale;                                /* fp16 */
-    bool validation;                                  /* loss, accuracy and codes_used are those of the validation */
+    double reconstruction, perceptual, codebook, codes_used; /* vqgan */
+    double generator, discriminator, adaptive_weight;        /* once a discriminator has joined in */
+    double loss_scale;                                       /* fp16 */
+    bool validation;                                         /* loss, accuracy and codes_used are those of the validation */
 } ts_train_entry;
 
 typedef struct {

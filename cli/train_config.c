@@ -31,6 +31,8 @@ static const train_field fields[] = {
     {VQGAN, {"continuous", TS_FIELD_INT | TS_FIELD_NEW, AT(continuous)}},
     {VQGAN, {"decoder_only", TS_FIELD_FLAG | TS_FIELD_NEW, AT(decoder_only)}},
     {VQGAN, {"merge", TS_FIELD_REAL | TS_FIELD_NEW, AT(merge)}},
+    {VQGAN, {"lpips", TS_FIELD_TEXT | TS_FIELD_NEW, AT(lpips)}},
+    {VQGAN, {"vgg", TS_FIELD_TEXT | TS_FIELD_NEW, AT(vgg)}},
     {VQGAN, {"discriminator_start", TS_FIELD_INT | TS_FIELD_SIGNED | TS_FIELD_NEW, AT(discriminator_start)}},
     {VQGAN, {"discriminator_width", TS_FIELD_INT | TS_FIELD_SOME | TS_FIELD_NEW, AT(discriminator_width)}},
     {BOTH, {"scale", TS_FIELD_REAL, AT(scale)}},

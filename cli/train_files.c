@@ -91,6 +91,7 @@ static const column columns[] = {
     {"loss", "validation_loss", AT(loss)},
     {"accuracy", "validation_accuracy", AT(accuracy)},
     {"reconstruction", NULL, AT(reconstruction)},
+    {"perceptual", NULL, AT(perceptual)},
     {"codebook", NULL, AT(codebook)},
     {"generator", NULL, AT(generator)},
     {"discriminator", NULL, AT(discriminator)},

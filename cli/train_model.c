@@ -14,6 +14,8 @@ struct ts_train_model {
     ts_mae_trainer *mae;
     ts_vqgan_trainer *vqgan;
     ts_weights *init, *vqgan_file;
+    ts_weights *lpips_file, *vgg_file;
+    ts_lpips *lpips;
     ts_vqgan_coder *coder; /* gives the labels */
     int64_t canvas_bytes, places, visible;
     float *pixels;  /* (batch, canvas, canvas, 3) as the trainer takes them */
@@ -74,8 +76,18 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
     return m->coder != NULL;
 }
 
+static bool open_lpips(ts_train_model *m, const ts_train_config *c, ts_error *err)
+{
+    if (!c->lpips) return true;
+    if (!(m->lpips_file = ts_weights_open(c->lpips, err))) return false;
+    if (c->vgg && !(m->vgg_file = ts_weights_open(c->vgg, err))) return false;
+    m->lpips = ts_lpips_new(m->dev, m->lpips_file, m->vgg_file, err);
+    return m->lpips != NULL;
+}
+
 static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *checkpoint, ts_error *err)
 {
+    if (!open_lpips(m, c, err)) return false;
     ts_vqgan_trainer_desc desc = {.weights = checkpoint ? checkpoint : m->init,
                                   .config = c->vq,
                                   .batch = c->batch,
@@ -85,6 +97,7 @@ static bool make_vqgan(ts_train_model *m, ts_train_config *c, const ts_weights *
                                   .continuous = c->continuous,
                                   .decoder_only = c->decoder_only,
                                   .merge = c->merge,
+                                  .lpips = m->lpips,
                                   .discriminator = c->discriminator_start < 0 ? 0 : c->discriminator_width,
                                   .discriminator_start = c->discriminator_start,
                                   .seed = c->seed};
@@ -123,6 +136,9 @@ void ts_train_model_free(ts_train_model *m)
     ts_mae_trainer_free(m->mae);
     ts_vqgan_trainer_free(m->vqgan);
     ts_vqgan_coder_free(m->coder);
+    ts_lpips_free(m->lpips);
+    ts_weights_free(m->lpips_file);
+    ts_weights_free(m->vgg_file);
     ts_weights_free(m->init);
     ts_weights_free(m->vqgan_file);
     free(m->pixels);
@@ -154,7 +170,7 @@ static void convert(ts_train_model *m, const uint8_t *pixels)
 bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts_train_entry *entry, ts_error *err)
 {
     convert(m, batch->pixels);
-    entry->accuracy = entry->reconstruction = entry->codebook = entry->codes_used = (double)NAN;
+    entry->accuracy = entry->reconstruction = entry->perceptual = entry->codebook = entry->codes_used = (double)NAN;
     entry->generator = entry->discriminator = entry->adaptive_weight = (double)NAN;
     const double scale = m->mae ? ts_mae_trainer_loss_scale(m->mae) : ts_vqgan_trainer_loss_scale(m->vqgan);
     entry->loss_scale = scale > 0 ? scale : (double)NAN;
@@ -165,6 +181,7 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
     if (!ts_vqgan_trainer_step(m->vqgan, m->pixels, lr, &losses, err)) return false;
     entry->loss = losses.total;
     entry->reconstruction = losses.reconstruction;
+    entry->perceptual = losses.perceptual;
     entry->codebook = losses.codebook;
     entry->generator = losses.generator;
     entry->discriminator = losses.discriminator;

@@ -110,7 +110,7 @@ static bool save(state *s, bool last, ts_error *err)
 static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
 {
     const int parts = s->config->accumulate;
-    entry->loss = entry->accuracy = entry->reconstruction = entry->codebook = 0;
+    entry->loss = entry->accuracy = entry->reconstruction = entry->perceptual = entry->codebook = 0;
     entry->generator = entry->discriminator = entry->adaptive_weight = 0;
     for (int i = 0; i < parts; i++) {
         ts_batch batch;
@@ -120,6 +120,7 @@ static bool take_parts(state *s, ts_train_entry *entry, ts_error *err)
         entry->loss += part.loss / parts;
         entry->accuracy += part.accuracy / parts;
         entry->reconstruction += part.reconstruction / parts;
+        entry->perceptual += part.perceptual / parts;
         entry->codebook += part.codebook / parts;
         entry->generator += part.generator / parts;
         entry->discriminator += part.discriminator / parts;

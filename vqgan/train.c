@@ -46,7 +46,7 @@ static bool fresh(void *ctx, const char *name, int ndim, const int64_t *shape, f
     return true;
 }
 
-ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, bool switched)
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, const ts_lpips *lpips, bool switched)
 {
     ts_vqgan_objective o = {.latents = ts_vqgan_encode(g, v, pixels)}; /* (N, h, w, embed) */
     ts_tensor *z = o.latents;
@@ -62,12 +62,14 @@ ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_ten
     ts_tensor *through = ts_add(g, z, change);
     o.painted = ts_vqgan_decode(g, v, through);
     o.reconstruction = ts_mean(g, ts_abs(g, ts_sub(g, o.painted, pixels)));
+    if (lpips) o.perceptual = ts_lpips_distance(g, lpips, o.painted, pixels);
+    o.likeness = lpips ? ts_add(g, o.reconstruction, o.perceptual) : o.reconstruction;
     /* The published code has 0.25 on the term that moves the codebook, not on the commitment. */
     ts_tensor *commit = ts_mean(g, ts_square(g, ts_sub(g, ts_stop_gradient(g, e), z)));
     ts_tensor *move = ts_mean(g, ts_square(g, ts_sub(g, e, ts_stop_gradient(g, z))));
     o.codebook = ts_add(g, commit, ts_scale(g, move, 0.25F, 0));
     if (switched) o.codebook = ts_mul(g, o.codebook, o.codebook_share);
-    o.loss = ts_add(g, o.reconstruction, o.codebook);
+    o.loss = ts_add(g, o.likeness, o.codebook);
     return o;
 }
 
@@ -124,17 +126,18 @@ static ts_tensor *describe(ts_vqgan_trainer *t, bool opposed)
 {
     const ts_vqgan_trainer_desc *d = &t->desc;
     t->pixels = ts_input(t->g, "pixels", TS_REAL, 4, (int64_t[]){d->batch, d->side, d->side, 3});
-    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels, d->continuous > 0);
+    t->objective = ts_vqgan_objective_new(t->g, &t->vqgan, t->pixels, d->lpips, d->continuous > 0);
     const ts_vqgan_objective *o = &t->objective;
     ts_output(t->g, o->latents);
     ts_output(t->g, o->codes);
     ts_output(t->g, o->painted);
     ts_output(t->g, o->reconstruction);
+    ts_output(t->g, o->perceptual);
     ts_output(t->g, o->codebook);
     /* Its weights are made here; what is described is not run, as nothing asks for it. */
     if (t->discriminator.params && !opposed) ts_vqgan_discriminate(t->g, &t->discriminator, o->painted);
     if (!opposed) return o->loss;
-    t->adversary = ts_vqgan_adversary_new(t->g, &t->discriminator, t->pixels, o->painted, last_weight(t), o->reconstruction);
+    t->adversary = ts_vqgan_adversary_new(t->g, &t->discriminator, t->pixels, o->painted, last_weight(t), o->likeness);
     ts_output(t->g, t->adversary.generator);
     ts_output(t->g, t->adversary.discriminator);
     ts_output(t->g, t->adversary.weight);
@@ -150,6 +153,7 @@ static bool make_graph(ts_vqgan_trainer *t, bool opposed, ts_error *err)
     ts_tensor *loss = describe(t, opposed);
     if (!ts_params_check(t->vqgan.params, err)) return false;
     if (t->discriminator.params && !ts_params_check(t->discriminator.params, err)) return false;
+    if (d->lpips && !ts_lpips_check(d->lpips, err)) return false;
     if (!(t->optimizer = ts_optimizer_new(t->g, t->vqgan.params, loss, &adam, err))) return false;
     adam.frozen = NULL;
     adam.prefix = "discriminator_";
@@ -201,6 +205,8 @@ static bool make(ts_vqgan_trainer *t, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT,
                        "a batch of %d pictures of %d pixels a side cannot be trained on: wanted a multiple of %d", d->batch,
                        d->side, c->factor);
+    if (d->lpips && d->side < 16)
+        return ts_fail(err, TS_ERR_ARGUMENT, "pictures of %d pixels a side are too small for LPIPS: 16 or more", d->side);
     if (d->merge > 0 && !d->decoder_only) return ts_fail(err, TS_ERR_ARGUMENT, "codes are merged where the decoder alone learns");
     if (d->decoder_only && (!d->weights || d->continuous > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "a decoder alone learns for the codes of a trained VQGAN, and from the first step");
@@ -373,12 +379,14 @@ static bool read_number(ts_vqgan_trainer *t, ts_tensor *of, double *out, ts_erro
 static bool read_losses(ts_vqgan_trainer *t, ts_vqgan_losses *l, ts_error *err)
 {
     if (!read_number(t, t->objective.reconstruction, &l->reconstruction, err) ||
+        !read_number(t, t->objective.perceptual, &l->perceptual, err) ||
         !read_number(t, t->objective.codebook, &l->codebook, err) ||
         !read_number(t, t->adversary.generator, &l->generator, err) ||
         !read_number(t, t->adversary.discriminator, &l->discriminator, err) ||
         !read_number(t, t->adversary.weight, &l->weight, err))
         return false;
-    l->total = l->reconstruction + l->codebook + (t->opponent ? l->weight * l->generator : 0);
+    l->total =
+        l->reconstruction + (t->desc.lpips ? l->perceptual : 0) + l->codebook + (t->opponent ? l->weight * l->generator : 0);
     return true;
 }
 

@@ -70,11 +70,26 @@ bool ts_vqgan_coder_encode(ts_vqgan_coder *c, const uint8_t *pixels, int size, i
 /* codes (batch, side^2) -> pixels (batch, side * factor, side * factor, 3) in [0, 1]. */
 bool ts_vqgan_coder_decode(ts_vqgan_coder *c, const int32_t *codes, float *pixels, ts_error *err);
 
+/* ---- how unlike pictures look --------------------------------------------------------------------------------------- */
+
+/* LPIPS (Zhang et al. 2018, arXiv 1801.03924), version 0.1 on VGG-16, frozen; the widths are the files' own. `weights` holds the
+ * learned vectors ("lin0.model.1.weight" ..., alone as published or under "loss.perceptual_loss." in a VQGAN's checkpoint) and
+ * may hold the VGG ("net.slice1.0.weight" ...); where not, `vgg` does ("features.0.weight" ..., torchvision's), else NULL. The
+ * files and the device must outlive it. */
+typedef struct ts_lpips ts_lpips;
+ts_lpips *ts_lpips_new(ts_device *dev, const ts_weights *weights, const ts_weights *vgg, ts_error *err);
+void ts_lpips_free(ts_lpips *l);
+/* a, b (N, H, W, 3) in [-1, 1], 16 pixels a side at least -> (1): the mean over N. Both have gradients. */
+ts_tensor *ts_lpips_distance(ts_graph *g, const ts_lpips *l, ts_tensor *a, ts_tensor *b);
+/* After a graph is described: what the files lack, in one sentence. */
+bool ts_lpips_check(const ts_lpips *l, ts_error *err);
+
 /* ---- training ------------------------------------------------------------------------------------------------ */
 
-/* The published objective: mean |x - y| + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the latents, e their codes' rows, y
- * painted from z + sg(e - z) (straight through); from a step on also the generator's side of the adversary below, times its
- * weight, while the discriminator learns from the same pictures. Adam, betas 0.5, 0.9. One step is one graph. */
+/* The published objective: mean |x - y| + LPIPS(x, y) + mean (sg(e) - z)^2 + 0.25 mean (e - sg(z))^2, z the latents, e their
+ * codes' rows, y painted from z + sg(e - z) (straight through), LPIPS where its weights are given; from a step on also the
+ * generator's side of the adversary below, times its weight, while the discriminator learns from the same pictures. Adam, betas
+ * 0.5, 0.9. One step is one graph. */
 typedef struct ts_vqgan_trainer ts_vqgan_trainer;
 
 typedef struct {
@@ -92,11 +107,13 @@ typedef struct {
      * their nearest become equal to it, and so are never chosen; 0: none. White, which fills most of a figure, ends up with many
      * codes that differ in nothing, and a masked autoencoder cannot foretell which. */
     double merge;
+    const ts_lpips *lpips; /* NULL: the reconstruction counts by mean |x - y| alone. Must outlive the trainer */
     uint64_t seed;
 } ts_vqgan_trainer_desc;
 
 typedef struct {
     double reconstruction; /* mean |x - y|, pictures in [-1, 1] */
+    double perceptual;     /* LPIPS; NaN without */
     double codebook;
     double generator, discriminator, weight; /* of the adversary; NaN before it joins in */
     double total;                            /* what is made small */
@@ -122,13 +139,16 @@ typedef struct {
     ts_tensor *latents;        /* (N, h, w, embed) */
     ts_tensor *codes;          /* I32 (N, h*w) */
     ts_tensor *painted;        /* (N, H, W, 3), not clamped */
-    ts_tensor *reconstruction; /* (1) */
+    ts_tensor *reconstruction; /* (1): mean |x - y| */
+    ts_tensor *perceptual;     /* (1): LPIPS, or NULL */
+    ts_tensor *likeness;       /* (1): the sum of the two */
     ts_tensor *codebook;       /* (1) */
-    ts_tensor *loss;           /* (1), their sum */
+    ts_tensor *loss;           /* (1): likeness + codebook */
     ts_tensor *quantise;       /* input (embed): ones, or zeros to paint from the latents themselves; where `switched` */
     ts_tensor *codebook_share; /* input (1): of the codebook's loss; where `switched` */
 } ts_vqgan_objective;
-ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, bool switched);
+ts_vqgan_objective ts_vqgan_objective_new(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels, const ts_lpips *lpips,
+                                          bool switched);
 
 /* The patch discriminator. `params` belongs to the caller; its tensors are "loss.discriminator.main.*", as published. */
 typedef struct {

@@ -494,6 +494,21 @@ static void against_a_discriminator(void **state)
     ts_weights_free(model);
 }
 
+/* The weights of LPIPS are a run's own: it goes on with them. */
+static void with_lpips(void **state)
+{
+    (void)state;
+    const char *args[MAX_WORDS], *out = temp_path("lpips");
+    const int n = vqgan_args(args, out) - 4; /* without a discriminator */
+    args[n] = "--lpips";
+    args[n + 1] = TS_TESTS_DIR "/golden/vqgan_lpips.safetensors";
+    succeed(program_run_list(args, n + 2));
+    assert_int_equal(logged(out, "\"perceptual\""), 6);
+    assert_int_equal(logged(out, "\"generator\""), 0);
+    succeed(program_run("train", "vqgan", "--out", out, "--resume", "--steps", "7", NULL));
+    assert_int_equal(logged(out, "\"perceptual\""), 7);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -521,6 +536,13 @@ static void refused(void **state)
     assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--canvas", "16",
                                "--discriminator-start", "0", NULL),
                    2, "24 or more");
+    assert_refused(
+        program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--lpips", "/nonexistent/l", NULL), 1,
+        "/nonexistent/l");
+    assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--lpips", model, NULL), 1,
+                   "holds no LPIPS");
+    assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--vgg", model, NULL), 2,
+                   "--lpips");
     const char *whole = whole_run(NULL);
     assert_refused(train_mae(whole, NULL), 2, "--resume");
     assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--preset", "base", NULL), 2, "sizes");
@@ -539,6 +561,7 @@ int main(void)
                                        cmocka_unit_test(gone_wrong),
                                        cmocka_unit_test(vqgan_of_a_folder),
                                        cmocka_unit_test(against_a_discriminator),
+                                       cmocka_unit_test(with_lpips),
                                        cmocka_unit_test(refused),
                                        cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* test_grad_rows.c - gradients of what works on rows: softmax, unit rows, cross entropy, gathering by index (with repeated
- * indices and with ones outside of the table), and of upsampling. */
+ * indices and with ones outside of the table), and of upsampling and max-pooling. */
 #include "../support/support.h"
 
 #include <math.h>
@@ -131,6 +131,18 @@ static void upsample(void **state)
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_grad("upsample2x", build_upsample, shapes[i], i, 1e-5);
 }
 
+static ts_tensor *build_maxpool(op_case *c, ts_graph *g)
+{
+    return ts_maxpool2x(g, case_real(c, g, 4, case_args(c)));
+}
+
+static void maxpool(void **state)
+{
+    (void)state;
+    const int64_t shapes[][4] = {{1, 2, 2, 1}, {2, 3, 5, 7}, {2, 4, 3, 8}, {3, 7, 9, 12}, {1, 16, 16, 64}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) check_grad("maxpool2x", build_maxpool, shapes[i], i, 1e-5);
+}
+
 /* The same graph twice, on devices with other numbers of threads: the same bits. */
 static void same_bits(void **state)
 {
@@ -170,9 +182,14 @@ static void same_bits(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(softmax),       cmocka_unit_test(unit),
-                                       cmocka_unit_test(cross_entropy), cmocka_unit_test(cross_entropy_by_hand),
-                                       cmocka_unit_test(gather),        cmocka_unit_test(upsample),
-                                       cmocka_unit_test(same_bits),     cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(softmax),
+                                       cmocka_unit_test(unit),
+                                       cmocka_unit_test(cross_entropy),
+                                       cmocka_unit_test(cross_entropy_by_hand),
+                                       cmocka_unit_test(gather),
+                                       cmocka_unit_test(upsample),
+                                       cmocka_unit_test(maxpool),
+                                       cmocka_unit_test(same_bits),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("gradients, rows", tests, NULL, NULL);
 }

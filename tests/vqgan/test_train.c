@@ -44,7 +44,7 @@ static void check_objective(ts_device *dev)
     if (!v.params || !ts_vqgan_config_read(model, ts_vqgan_prefix(model), &v.config, &err)) fail_msg("%s", err.text);
     ts_graph *g = ts_graph_new();
     ts_tensor *pixels = ts_input(g, "pixels", TS_REAL, 4, (int64_t[]){BATCH, SIDE, SIDE, 3});
-    ts_vqgan_objective o = ts_vqgan_objective_new(g, &v, pixels, false);
+    ts_vqgan_objective o = ts_vqgan_objective_new(g, &v, pixels, NULL, false);
     ts_output(g, o.codes), ts_output(g, o.painted), ts_output(g, o.loss), ts_output(g, o.codebook);
     ts_optimizer *optimizer = ts_optimizer_new(g, v.params, o.loss, &(ts_optimizer_desc){0}, &err);
     if (!optimizer) fail_msg("%s", err.text);
