@@ -3,6 +3,7 @@
  * go sorted by length, each batch cut behind its longest end: what follows an end cannot be seen from it. */
 #include "clip/internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +96,17 @@ static int64_t batch_size(int64_t left, int64_t tokens, int64_t most)
     return batch;
 }
 
+/* NaN would go unseen into every probability and every search. */
+static bool check_finite(const ts_clip *c, const float *features, int64_t count, ts_error *err)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(features[i]))
+            return ts_fail(err, TS_ERR_FORMAT,
+                           "%s gives features that are no numbers: its weights are broken, or too large for fp16",
+                           ts_weights_path(c->weights));
+    return true;
+}
+
 /* ---- images ---- */
 
 /* `count` pictures, no more than the plan's batch; where they are fewer, the last one fills the rest. */
@@ -122,7 +134,9 @@ bool ts_clip_encode_images(ts_clip *c, const float *pixels, int64_t count, float
         const int64_t left = count - done, batch = batch_size(left, 1 + side * side, MOST_IMAGES);
         const int64_t part = batch < left ? batch : left;
         const clip_plan *p = plan_of(c, batch, 0, err);
-        if (!p || !run_images(p, pixels + done * pixel_count, part, pixel_count, m->embed, features + done * m->embed, err))
+        float *to = features + done * m->embed;
+        if (!p || !run_images(p, pixels + done * pixel_count, part, pixel_count, m->embed, to, err) ||
+            !check_finite(c, to, part * m->embed, err))
             return false;
         done += part;
     }
@@ -169,7 +183,7 @@ static bool run_texts(const ts_clip *c, const clip_plan *p, const text_place *li
             return false;
     }
     if (!ts_write(p->e, p->in, b->embedded, err) || !ts_write(p->e, p->end, b->end, err) || !ts_run(p->e, err) ||
-        !ts_read(p->e, p->out, b->features, err))
+        !ts_read(p->e, p->out, b->features, err) || !check_finite(c, b->features, count * embed, err))
         return false;
     for (int64_t i = 0; i < count; i++)
         memcpy(features + list[i].index * embed, b->features + i * embed, (size_t)embed * sizeof *features);

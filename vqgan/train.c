@@ -83,15 +83,27 @@ static int64_t codebook_at(const ts_vqgan_trainer *t)
     return at;
 }
 
-static bool merge_codes(ts_vqgan_trainer *t, ts_error *err)
+/* (codes, embed); owned by the caller. */
+static float *read_codebook(ts_vqgan_trainer *t, ts_error *err)
 {
     const ts_vqgan_config *c = &t->vqgan.config;
     float *book = malloc((size_t)c->codes * (size_t)c->embed * sizeof *book);
-    if (!book) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    const int64_t at = codebook_at(t);
-    const bool ok = ts_params_read(t->vqgan.params, at, book, err) &&
-                    ts_vqgan_merge(book, c->codes, c->embed, t->desc.merge, err) &&
-                    ts_params_write(t->vqgan.params, at, book, err);
+    if (!book) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (book && ts_params_read(t->vqgan.params, codebook_at(t), book, err)) return book;
+    free(book);
+    return NULL;
+}
+
+static bool write_codebook(ts_vqgan_trainer *t, const float *book, ts_error *err)
+{
+    return ts_params_write(t->vqgan.params, codebook_at(t), book, err);
+}
+
+static bool merge_codes(ts_vqgan_trainer *t, ts_error *err)
+{
+    const ts_vqgan_config *c = &t->vqgan.config;
+    float *book = read_codebook(t, err);
+    const bool ok = book && ts_vqgan_merge(book, c->codes, c->embed, t->desc.merge, err) && write_codebook(t, book, err);
     free(book);
     return ok;
 }
@@ -286,13 +298,10 @@ static uint64_t seed_of_step(const ts_vqgan_trainer *t)
 static bool place_codes(ts_vqgan_trainer *t, const float *latents, int64_t count, bool all, uint64_t *seed, ts_error *err)
 {
     const ts_vqgan_config *c = &t->vqgan.config;
-    const int64_t at = codebook_at(t);
-    float *book = malloc((size_t)c->codes * (size_t)c->embed * sizeof *book);
-    bool ok = book && ts_params_read(t->vqgan.params, at, book, err);
-    if (!book) ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && (all ? ts_vqgan_fit(book, c->codes, c->embed, latents, count, seed, err)
-                    : ts_vqgan_revive(book, c->codes, c->embed, t->used, latents, count, seed, err));
-    ok = ok && ts_params_write(t->vqgan.params, at, book, err);
+    float *book = read_codebook(t, err);
+    bool ok = book && (all ? ts_vqgan_fit(book, c->codes, c->embed, latents, count, seed, err)
+                           : ts_vqgan_revive(book, c->codes, c->embed, t->used, latents, count, seed, err));
+    ok = ok && write_codebook(t, book, err);
     memset(t->used, 0, (size_t)c->codes);
     free(book);
     return ok;

@@ -312,6 +312,44 @@ static void test_many(void **state)
     ts_weights_free(want);
 }
 
+/* One number of a projection is none: no feature is handed out. */
+static void test_broken(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_weights *w = open_golden("clip_tiny.pt"), *want = open_golden("clip_tiny.expected.safetensors");
+    ts_weights_writer *writer = ts_weights_writer_new();
+    float *projection[] = {golden_f32(w, "visual.proj"), golden_f32(w, "text_projection")};
+    projection[0][1] = NAN;
+    projection[1][1] = INFINITY;
+    for (int64_t i = 0; i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        const float *data = strcmp(t->name, "visual.proj") == 0       ? projection[0]
+                            : strcmp(t->name, "text_projection") == 0 ? projection[1]
+                                                                      : NULL;
+        if (!(data ? ts_weights_writer_add(writer, t->name, TS_DT_F32, t->ndim, t->shape, data, &err)
+                   : ts_weights_writer_add_weight(writer, t, t->dtype, &err)))
+            fail_msg("%s", err.text);
+    }
+    ts_weights *broken = write_and_open(writer, "broken");
+    ts_clip *c = open_clip(host, broken);
+    float *pixels = golden_pixels(want), features[EMBED];
+    int32_t tokens[TEXTS * CONTEXT];
+    golden_i32(want, "tokens", (int64_t)TEXTS * CONTEXT, tokens);
+    assert_false(ts_clip_encode_images(c, pixels, 1, features, &err));
+    assert_non_null(strstr(err.text, "no numbers"));
+    err = (ts_error){0};
+    assert_false(ts_clip_encode_texts(c, tokens, 1, features, &err));
+    assert_non_null(strstr(err.text, "no numbers"));
+    free(pixels);
+    free(projection[0]);
+    free(projection[1]);
+    ts_clip_free(c);
+    ts_weights_free(broken);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
 /* ---- zero-shot ---- */
 
 static ts_tokenizer *open_tokenizer(void)
@@ -491,10 +529,11 @@ static void test_metadata(void **state)
 int main(void)
 {
     host = ts_device_open(&(ts_device_desc){.name = "cpu"}, NULL);
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_config), cmocka_unit_test(test_features),   cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_many),   cmocka_unit_test(test_classifier), cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_resnet), cmocka_unit_test(test_metadata),   cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_config),    cmocka_unit_test(test_features),
+                                       cmocka_unit_test(test_gradients), cmocka_unit_test(test_many),
+                                       cmocka_unit_test(test_broken),    cmocka_unit_test(test_classifier),
+                                       cmocka_unit_test(test_refused),   cmocka_unit_test(test_resnet),
+                                       cmocka_unit_test(test_metadata),  cmocka_unit_test(check_validation_silent)};
     const int failed = cmocka_run_group_tests_name("towers", tests, NULL, NULL);
     ts_device_free(host);
     return failed;
