@@ -20,6 +20,7 @@ typedef struct {
     const char *model, *vqgan, *sheet;
     char default_model[4096];
     int heads, decoder_heads, trials, examples, batch, shown;
+    double blend; /* below zero until the model is open: what its file says */
     bool keep_codes;
     ts_words rest;
     /* the work */
@@ -47,6 +48,8 @@ static int parse(eval *v, int argc, char **argv)
         {'n', "trials", "N", TS_OPT_INT, &v->trials, 1, 1000000, "trials of each task; 100"},
         {0, "examples", "N", TS_OPT_INT, &v->examples, 1, TS_GRID_MAX_EXAMPLES, "example pairs on a canvas; 2"},
         {0, "batch", "N", TS_OPT_INT, &v->batch, 1, 4096, "canvases in one run of the model; 8"},
+        {0, "blend", "T", TS_OPT_REAL, &v->blend, 0, TS_MAE_MAX_BLEND,
+         "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &v->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
          "a contact sheet (.png): canvases with the model's answers, a task a row"},
@@ -101,6 +104,7 @@ static bool open_model(eval *v, ts_error *err)
                                     err);
     if (!v->inpainter) return false;
     const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
+    if (v->blend < 0) v->blend = c->blend;
     const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->examples};
     return ts_grid_plan(&desc, &v->grid, err) && open_coder(v, err) && (!v->sheet || ts_check_writable(v->sheet, err));
 }
@@ -179,7 +183,7 @@ static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_erro
         for (int k = 0; ok && k < v->examples; k++) examples[k] = (ts_example){&trials[i].input[k], &trials[i].output[k]};
         ok = ok && ts_grid_compose(&v->grid, examples, &trials[i].query, &canvases[i], err);
     }
-    const ts_inpaint_options how = {.keep_visible_codes = v->keep_codes};
+    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes};
     ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err) &&
          paint_right_codes(v, trials, canvases, count, err);
     for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, i, &trials[i], &results[i], err);
@@ -229,8 +233,8 @@ static bool has_metric(ts_trial_kind kind, int metric)
 
 static bool print_table(const eval *v, ts_error *err)
 {
-    printf("%d trials a task, %d examples, seed %llu, canvas %d\n", v->trials, v->examples, (unsigned long long)v->common.seed,
-           v->grid.desc.canvas);
+    printf("%d trials a task, %d examples, seed %llu, canvas %d, blend %g\n", v->trials, v->examples,
+           (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend);
     printf("%-13s %-13s", "task", "");
     for (int m = 0; m < METRICS; m++) printf(" %9s", metric_names[m]);
     printf("\n");
@@ -265,6 +269,7 @@ static bool print_report(const eval *v, ts_error *err)
                            cJSON_AddNumberToObject(all, "examples", v->examples) &&
                            cJSON_AddNumberToObject(all, "seed", (double)v->common.seed) &&
                            cJSON_AddNumberToObject(all, "canvas", v->grid.desc.canvas) &&
+                           cJSON_AddNumberToObject(all, "blend", v->blend) &&
                            cJSON_AddStringToObject(all, "device", ts_device_about(v->dev)->name)
                        ? cJSON_AddObjectToObject(all, "tasks")
                        : NULL;
@@ -302,7 +307,7 @@ static int run(eval *v)
 
 int ts_cmd_eval(int argc, char **argv)
 {
-    eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6};
+    eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6, .blend = -1};
     int status = parse(&v, argc, argv);
     if (status < 0 && strcmp(v.rest.items[0], "synthetic") != 0)
         status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);

@@ -286,35 +286,42 @@ static bool is_float(ts_dtype d)
     return d == TS_DT_F32 || d == TS_DT_F16 || d == TS_DT_BF16 || d == TS_DT_F64;
 }
 
-/* The file's own metadata, and the heads, which no shape tells. */
+typedef struct {
+    ts_dtype dtype;
+    int heads, decoder_heads, examples; /* zero: what the file says */
+    double blend;                       /* below zero: what the file says */
+} conversion;
+
+/* The file's own metadata, and what no shape tells of a masked autoencoder. */
 static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, ts_error *err)
 {
-    const bool count = mae && mae->examples > 0;
-    char number[16];
+    enum { OURS = 4 };
+    static const char *const keys[OURS] = {"heads", "decoder_heads", "examples", "blend"};
+    const double values[OURS] = {mae ? mae->heads : 0, mae ? mae->decoder_heads : 0, mae ? mae->examples : 0,
+                                 mae ? mae->blend : 0};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
+        bool ours = false;
         ts_weights_meta_at(w, i, &key, &value);
-        if (mae && (strcmp(key, "heads") == 0 || strcmp(key, "decoder_heads") == 0)) continue;
-        if (count && strcmp(key, "examples") == 0) continue;
-        if (!ts_weights_writer_meta(out, key, value, err)) return false;
+        for (int k = 0; k < OURS && mae; k++) ours = ours || strcmp(key, keys[k]) == 0;
+        if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
-    if (!mae) return true;
-    snprintf(number, sizeof number, "%d", mae->heads);
-    if (!ts_weights_writer_meta(out, "heads", number, err)) return false;
-    snprintf(number, sizeof number, "%d", mae->decoder_heads);
-    if (!ts_weights_writer_meta(out, "decoder_heads", number, err)) return false;
-    snprintf(number, sizeof number, "%d", mae->examples);
-    return !count || ts_weights_writer_meta(out, "examples", number, err);
+    for (int k = 0; k < OURS; k++) {
+        char number[32];
+        snprintf(number, sizeof number, "%g", values[k]);
+        if (values[k] > 0 && !ts_weights_writer_meta(out, keys[k], number, err)) return false;
+    }
+    return true;
 }
 
 /* `left_out` counts the tensors of a VQGAN's training (its losses), which nobody needs to run it. */
-static bool convert(const ts_weights *w, const char *to, ts_dtype dtype, int heads, int decoder_heads, int examples,
-                    int64_t *left_out, ts_error *err)
+static bool convert(const ts_weights *w, const char *to, const conversion *how, int64_t *left_out, ts_error *err)
 {
     ts_model_info info;
     if (!ts_model_about(w, &info, err)) return false;
-    if (info.has_mae && !ts_mae_config_read(w, heads, decoder_heads, false, &info.mae, err)) return false;
-    if (examples > 0) info.mae.examples = examples;
+    if (info.has_mae && !ts_mae_config_read(w, how->heads, how->decoder_heads, false, &info.mae, err)) return false;
+    if (how->examples > 0) info.mae.examples = how->examples;
+    if (how->blend >= 0) info.mae.blend = how->blend;
     ts_weights_writer *out = ts_weights_writer_new();
     if (!out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, err);
@@ -324,7 +331,7 @@ static bool convert(const ts_weights *w, const char *to, ts_dtype dtype, int hea
             ++*left_out;
             continue;
         }
-        ok = ts_weights_writer_add_weight(out, t, is_float(t->dtype) ? dtype : t->dtype, err);
+        ok = ts_weights_writer_add_weight(out, t, is_float(t->dtype) ? how->dtype : t->dtype, err);
     }
     ok = ok && ts_weights_writer_save(out, to, err);
     ts_weights_writer_free(out);
@@ -335,13 +342,16 @@ static int convert_command(int argc, char **argv)
 {
     ts_common common = {0};
     ts_words files = {0};
-    int dtype = 0, heads = 0, decoder_heads = 0, examples = 0;
+    int dtype = 0;
+    conversion how = {.blend = -1};
     const ts_option options[] = {
-        {0, "examples", "N", TS_OPT_INT, &examples, 1, TS_GRID_MAX_EXAMPLES,
+        {0, "examples", "N", TS_OPT_INT, &how.examples, 1, TS_GRID_MAX_EXAMPLES,
          "example pairs of the canvases that the model was trained on: run shows fewer ones again"},
+        {0, "blend", "T", TS_OPT_REAL, &how.blend, 0, TS_MAE_MAX_BLEND,
+         "how the model's answers are best painted: see run --blend"},
         {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
-        {0, "heads", "N", TS_OPT_INT, &heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
-        {0, "decoder-heads", "N", TS_OPT_INT, &decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
+        {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &how.decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
     };
     int status = ts_options_parse(
         &(ts_command){.name = "model convert",
@@ -363,7 +373,8 @@ static int convert_command(int argc, char **argv)
         bool ok = ts_check_readable(in, "file", &err) && ts_check_writable(to, &err);
         if (ok && ts_same_file(in, to)) ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
         ts_weights *w = ok ? ts_weights_open(in, &err) : NULL;
-        ok = w && convert(w, to, dtype ? TS_DT_F16 : TS_DT_F32, heads, decoder_heads, examples, &left_out, &err);
+        how.dtype = dtype ? TS_DT_F16 : TS_DT_F32;
+        ok = w && convert(w, to, &how, &left_out, &err);
         if (ok && left_out && !common.quiet)
             fprintf(stderr, "left out: %" PRId64 " tensors of the losses, which only training needs\n", left_out);
         if (ok && common.json) {

@@ -17,7 +17,7 @@ typedef struct {
     const char *out, *canvas, *model, *vqgan, *background;
     int heads, decoder_heads, side, filter, batch;
     bool transposed, keep_codes, cell;
-    double temperature;
+    double temperature, blend; /* the latter below zero: what the model's file says */
 
     char default_model[4096];
     ts_words inputs; /* every file but the queries */
@@ -57,6 +57,8 @@ static int parse(run *r, int argc, char **argv)
         {0, "background", "COLOUR", TS_OPT_TEXT, &r->background, 0, 0, "between the cells: black, white or #rrggbb; black"},
         {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->filter, 0, 0, "resizes pictures to cells; bilinear"},
         {0, "temperature", "T", TS_OPT_REAL, &r->temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
+        {0, "blend", "T", TS_OPT_REAL, &r->blend, 0, TS_MAE_MAX_BLEND,
+         "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &r->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "queries in one run of the model; 8 on a GPU, else 1"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
@@ -95,6 +97,8 @@ static int check_usage(const run *r, uint8_t background[3])
         return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, TS_GRID_MAX_EXAMPLES);
     if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");
     if (!r->out) return ts_usage_error("run", "an output is missing: -o PATH");
+    if (r->blend > 0 && r->temperature > 0)
+        return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
     if (r->background && !parse_colour(r->background, background))
         return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->background);
     return -1;
@@ -195,6 +199,7 @@ static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpa
     cJSON_AddNumberToObject(box, "width", hole->width);
     cJSON_AddNumberToObject(box, "height", hole->height);
     cJSON_AddItemToObject(item, "codes", codes);
+    cJSON_AddNumberToObject(item, "blend", r->options.blend);
     cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
     cJSON_AddStringToObject(item, "precision", ts_precision_name(ts_device_precision(r->dev)));
     cJSON *stages = cJSON_AddObjectToObject(item, "ms");
@@ -248,7 +253,12 @@ static bool start(run *r, ts_error *err)
                               .decoder_heads = r->decoder_heads,
                               .batch = batch_size(r)};
     r->inpainter = ts_inpainter_new(r->dev, &desc, err);
-    r->options = (ts_inpaint_options){.temperature = r->temperature, .seed = r->common.seed, .keep_visible_codes = r->keep_codes};
+    r->options = (ts_inpaint_options){.temperature = r->temperature,
+                                      .seed = r->common.seed,
+                                      .blend = r->blend >= 0        ? r->blend
+                                               : r->temperature > 0 ? 0
+                                                                    : r->config.blend,
+                                      .keep_visible_codes = r->keep_codes};
     if (!r->inpainter || !ts_inpainter_prepare(r->inpainter, &r->grid, batch_size(r), &r->options, &r->load, err)) return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
@@ -313,6 +323,7 @@ int ts_cmd_run(int argc, char **argv)
 {
     run *r = calloc(1, sizeof *r);
     if (!r) return ts_report("run", &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    r->blend = -1;
     int status = work(r, argc, argv);
     clear(r);
     free(r);

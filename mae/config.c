@@ -103,6 +103,16 @@ static bool read_examples(const ts_weights *w, int *out, ts_error *err)
     return true;
 }
 
+static bool read_blend(const ts_weights *w, double *out, ts_error *err)
+{
+    const char *meta = ts_weights_meta(w, "blend");
+    char *end = NULL;
+    *out = meta ? strtod(meta, &end) : 0;
+    if (!meta || (end != meta && *end == '\0' && *out >= 0 && *out <= TS_MAE_MAX_BLEND)) return true;
+    return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says blend = '%.40s', wanted a number from 0 to %d", ts_weights_path(w),
+                   meta, TS_MAE_MAX_BLEND);
+}
+
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out, ts_error *err)
 {
     *out = (ts_mae_config){0};
@@ -114,7 +124,8 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
         !read_dim(w, "decoder_embed.weight", 2, 0, &out->decoder_dim, err) ||
         !read_depth(w, "decoder_blocks.", &out->decoder_depth, err) ||
         !read_dim(w, "decoder_blocks.0.mlp.fc1.weight", 2, 0, &out->decoder_mlp, err) ||
-        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, &out->examples, err))
+        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, &out->examples, err) ||
+        !read_blend(w, &out->blend, err))
         return false;
     enum { MAX_CANVAS = 8192 };
     if (patch_rows != out->patch || out->patch > MAX_CANVAS / out->side)

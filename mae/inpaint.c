@@ -1,5 +1,6 @@
 /* inpaint.c - in-context inference as published: codes are predicted at every place, also where the canvas is visible, all of
- * them are decoded, and the hidden patches of the decoded picture are pasted into the canvas.
+ * them are decoded, and the hidden patches of the decoded picture are pasted into the canvas. With `blend`, which is ours, the
+ * codes' mean is decoded instead.
  *
  * Three graphs share two sets of weights: predict (MAE), paint (VQGAN decoder) and, where asked for, encode (VQGAN encoder). Each
  * is planned when first needed and again when the number of canvases or of visible patches changes; another layout with as many
@@ -7,6 +8,7 @@
 #include "mae/mae.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,6 +21,7 @@ typedef struct {
     ts_tensor *in, *out;
     ts_tensor *logits; /* predict: also an output, where they were asked for */
     ts_mae_index index;
+    bool latents; /* paint: takes them, not codes */
     int visible;
     int32_t *keep; /* predict: the layout in the index inputs, batch x visible */
 } stage;
@@ -31,6 +34,8 @@ struct ts_inpainter {
     int places;  /* side^2 */
     int canvas;  /* pixels a side of the canvas: side x patch */
     int picture; /* pixels a side of what the VQGAN paints: side x factor */
+    const ts_weight *codebook;
+    float *book; /* its rows, where they were asked for, (codes, embed) */
     stage predict, encode, paint;
 };
 
@@ -69,6 +74,9 @@ static bool open_vqgan(ts_inpainter *ip, const ts_inpainter_desc *desc, ts_error
     if (ip->vqgan.config.codes != ip->mae.config.codes)
         return ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d", ts_weights_path(desc->weights),
                        ip->mae.config.codes, ts_weights_path(w), ip->vqgan.config.codes);
+    char name[64];
+    snprintf(name, sizeof name, "%squantize.embedding.weight", prefix);
+    ip->codebook = ts_weights_find(w, name);
     ip->vqgan.params = ts_params_new(ip->dev, w, prefix, err);
     return ip->vqgan.params != NULL;
 }
@@ -106,6 +114,7 @@ void ts_inpainter_free(ts_inpainter *ip)
     stage_clear(&ip->paint);
     ts_params_free(ip->mae.params);
     ts_params_free(ip->vqgan.params);
+    free(ip->book);
     free(ip);
 }
 
@@ -160,16 +169,23 @@ static bool plan_encode(ts_inpainter *ip, int batch, ts_error *err)
     return plan(ip, s, ip->vqgan.params, err);
 }
 
-static bool plan_paint(ts_inpainter *ip, int batch, ts_error *err)
+static bool plan_paint(ts_inpainter *ip, int batch, bool latents, ts_error *err)
 {
     stage *s = &ip->paint;
-    if (s->exec && s->batch == batch) return true;
+    if (s->exec && s->batch == batch && s->latents == latents) return true;
     stage_clear(s);
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
+    s->latents = latents;
     int side = ip->mae.config.side;
-    s->in = ts_input(s->graph, "codes", TS_I32, 2, (int64_t[]){batch, ip->places});
-    s->out = ts_output(s->graph, ts_vqgan_paint(s->graph, &ip->vqgan, s->in, side, side));
+    if (latents) {
+        s->in = ts_input(s->graph, "latents", TS_REAL, 4, (int64_t[]){batch, side, side, ip->vqgan.config.embed});
+        s->out = ts_vqgan_paint_latents(s->graph, &ip->vqgan, s->in);
+    } else {
+        s->in = ts_input(s->graph, "codes", TS_I32, 2, (int64_t[]){batch, ip->places});
+        s->out = ts_vqgan_paint(s->graph, &ip->vqgan, s->in, side, side);
+    }
+    ts_output(s->graph, s->out);
     return plan(ip, s, ip->vqgan.params, err);
 }
 
@@ -242,8 +258,9 @@ bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, cons
     if (!keep) return false;
     int batch = batch_for(ip, count), visible = visible_patches(ip, grid, keep, err);
     free(keep);
-    bool ok = visible > 0 && plan_predict(ip, batch, visible, options && options->temperature > 0, err) &&
-              plan_paint(ip, batch, err) && (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
+    const bool blend = options && options->blend > 0, logits = blend || (options && options->temperature > 0);
+    bool ok = visible > 0 && plan_predict(ip, batch, visible, logits, err) && plan_paint(ip, batch, blend, err) &&
+              (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
     add_ms(ms ? &ms->load : NULL, start);
     return ok;
 }
@@ -330,32 +347,46 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
     return ok;
 }
 
+/* `in` has `each` numbers of four bytes for a picture: codes, or latents. */
+static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, int count, float *pictures, ts_inpaint_ms *ms,
+                  ts_error *err)
+{
+    double start = now_ms();
+    bool ok = plan_paint(ip, batch_for(ip, count), latents, err);
+    add_ms(ms ? &ms->load : NULL, start);
+    if (!ok) return false;
+    start = now_ms();
+    stage *s = &ip->paint;
+    int64_t values = (int64_t)ip->picture * ip->picture * 3;
+    char *batch = batch_room(s->batch, each, err);
+    float *out = batch_room(s->batch, values, err);
+    ok = batch && out;
+    for (int at = 0; ok && at < count; at += s->batch) {
+        int n = smaller(s->batch, count - at);
+        memcpy(batch, (const char *)in + at * each * 4, (size_t)n * (size_t)each * 4);
+        ok = ts_write(s->exec, s->in, batch, err) && ts_run(s->exec, err) && ts_read(s->exec, s->out, out, err);
+        if (ok) memcpy(pictures + at * values, out, (size_t)n * (size_t)values * sizeof *out);
+    }
+    free(batch);
+    free(out);
+    add_ms(ms ? &ms->decode : NULL, start);
+    return ok;
+}
+
 bool ts_inpainter_paint(ts_inpainter *ip, const int32_t *codes, int count, float *pictures, ts_inpaint_ms *ms, ts_error *err)
 {
     if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
     for (int64_t i = 0; i < (int64_t)count * ip->places; i++)
         if (codes[i] < 0 || codes[i] >= ip->vqgan.config.codes)
             return ts_fail(err, TS_ERR_ARGUMENT, "code %d is not one of the codebook's %d", codes[i], ip->vqgan.config.codes);
-    double start = now_ms();
-    bool ok = plan_paint(ip, batch_for(ip, count), err);
-    add_ms(ms ? &ms->load : NULL, start);
-    if (!ok) return false;
-    start = now_ms();
-    stage *s = &ip->paint;
-    int64_t values = (int64_t)ip->picture * ip->picture * 3;
-    int32_t *in = batch_room(s->batch, ip->places, err);
-    float *out = batch_room(s->batch, values, err);
-    ok = in && out;
-    for (int at = 0; ok && at < count; at += s->batch) {
-        int n = smaller(s->batch, count - at);
-        memcpy(in, codes + (int64_t)at * ip->places, (size_t)n * (size_t)ip->places * sizeof *in);
-        ok = ts_write(s->exec, s->in, in, err) && ts_run(s->exec, err) && ts_read(s->exec, s->out, out, err);
-        if (ok) memcpy(pictures + at * values, out, (size_t)n * (size_t)values * sizeof *out);
-    }
-    free(in);
-    free(out);
-    add_ms(ms ? &ms->decode : NULL, start);
-    return ok;
+    return paint(ip, codes, ip->places, false, count, pictures, ms, err);
+}
+
+bool ts_inpainter_paint_latents(ts_inpainter *ip, const float *latents, int count, float *pictures, ts_inpaint_ms *ms,
+                                ts_error *err)
+{
+    if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
+    return paint(ip, latents, (int64_t)ip->places * ip->vqgan.config.embed, true, count, pictures, ms, err);
 }
 
 /* ---- the whole ---- */
@@ -369,34 +400,53 @@ void ts_inpainted_clear(ts_inpainted *r)
     *r = (ts_inpainted){0};
 }
 
-/* Codes at every place of every canvas, by the options. */
-static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
-                         const ts_inpaint_options *options, int32_t *codes, ts_inpaint_ms *ms, ts_error *err)
+/* The codebook's rows; they stay the inpainter's. */
+static const float *read_book(ts_inpainter *ip, ts_error *err)
 {
-    int64_t places = (int64_t)count * ip->places, k = ip->mae.config.codes;
-    bool ok;
-    if (options->temperature > 0) {
-        float *logits = batch_room(count, ip->places * k, err);
-        ok = logits && ts_inpainter_predict(ip, grid, canvases, count, NULL, logits, ms, err);
-        double start = now_ms();
-        /* Each canvas draws from the seed anew: its answer does not depend on what else is in the batch. */
-        for (int64_t i = 0; ok && i < places; i += ip->places)
-            ts_sample_codes(logits + i * k, ip->places, k, options->temperature, options->seed, codes + i);
-        free(logits);
-        add_ms(&ms->mae, start);
-    } else {
-        ok = ts_inpainter_predict(ip, grid, canvases, count, codes, NULL, ms, err);
-    }
-    if (!ok || !options->keep_visible_codes) return ok;
+    if (ip->book) return ip->book;
+    float *book = batch_room(ip->vqgan.config.codes, ip->vqgan.config.embed, err);
+    if (book && ts_weight_to_f32(ip->codebook, book, err)) return ip->book = book;
+    free(book);
+    return NULL;
+}
+
+/* Visible places get the codes that the VQGAN gives for the canvases themselves, and where there are latents, those codes' rows.
+ */
+static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
+                           float *latents, ts_inpaint_ms *ms, ts_error *err)
+{
+    int64_t places = (int64_t)count * ip->places, width = ip->vqgan.config.embed;
     int32_t *own = batch_room(count, ip->places, err);
-    ok = own && ts_inpainter_encode(ip, canvases, count, own, ms, err);
+    bool ok = own && ts_inpainter_encode(ip, canvases, count, own, ms, err);
     int side = ip->mae.config.side;
     for (int64_t i = 0; ok && i < places; i++) {
         int place = (int)(i % ip->places);
-        if (!ts_grid_hidden(grid, place / side, place % side)) codes[i] = own[i];
+        if (ts_grid_hidden(grid, place / side, place % side)) continue;
+        codes[i] = own[i];
+        if (latents) memcpy(latents + i * width, ip->book + own[i] * width, (size_t)width * sizeof *latents);
     }
     free(own);
     return ok;
+}
+
+/* Codes at every place of every canvas, by the options, and where `latents` is not NULL the means to paint from. */
+static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
+                         const ts_inpaint_options *options, int32_t *codes, float *latents, ts_inpaint_ms *ms, ts_error *err)
+{
+    int64_t places = (int64_t)count * ip->places, k = ip->mae.config.codes;
+    const bool sample = options->temperature > 0;
+    const float *book = latents ? read_book(ip, err) : NULL;
+    float *logits = sample || latents ? batch_room(count, ip->places * k, err) : NULL;
+    bool ok = (logits || !(sample || latents)) && (book || !latents) &&
+              ts_inpainter_predict(ip, grid, canvases, count, sample ? NULL : codes, logits, ms, err);
+    double start = now_ms();
+    /* Each canvas draws from the seed anew: its answer does not depend on what else is in the batch. */
+    for (int64_t i = 0; ok && sample && i < places; i += ip->places)
+        ts_sample_codes(logits + i * k, ip->places, k, options->temperature, options->seed, codes + i);
+    if (ok && latents) ts_blend_codes(logits, places, k, options->blend, book, ip->vqgan.config.embed, latents);
+    free(logits);
+    add_ms(&ms->mae, start);
+    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, canvases, count, codes, latents, ms, err));
 }
 
 static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas, const int32_t *codes, const float *picture,
@@ -417,16 +467,24 @@ bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *can
     for (int i = 0; i < count; i++) out[i] = (ts_inpainted){0};
     if (!(options->temperature >= 0) || isinf(options->temperature))
         return ts_fail(err, TS_ERR_ARGUMENT, "temperature %g, wanted 0 (the most likely code) or more", options->temperature);
+    if (!(options->blend >= 0) || isinf(options->blend) || (options->blend > 0 && options->temperature > 0))
+        return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
+                       options->blend);
     if (!check_canvases(ip, canvases, count, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err)) return false;
     int64_t values = (int64_t)ip->picture * ip->picture * 3;
+    const bool blend = options->blend > 0;
     int32_t *codes = batch_room(count, ip->places, err);
     float *pictures = batch_room(count, values, err);
-    bool ok = codes && pictures && choose_codes(ip, grid, canvases, count, options, codes, &spent, err) &&
-              ts_inpainter_paint(ip, codes, count, pictures, &spent, err);
+    float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
+    bool ok = codes && pictures && (latents || !blend) &&
+              choose_codes(ip, grid, canvases, count, options, codes, latents, &spent, err) &&
+              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
+                     : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
     for (int i = 0; ok && i < count; i++)
         ok = finish(ip, grid, &canvases[i], codes + (int64_t)i * ip->places, pictures + i * values, &out[i], err);
     free(codes);
     free(pictures);
+    free(latents);
     for (int i = 0; !ok && i < count; i++) ts_inpainted_clear(&out[i]);
     if (ms) *ms = spent;
     return ok;

@@ -22,7 +22,7 @@ extern "C" {
 
 /* ---- the model ---------------------------------------------------------------------------------------------- */
 
-enum { TS_MAE_MAX_DEPTH = 256 };
+enum { TS_MAE_MAX_DEPTH = 256, TS_MAE_MAX_BLEND = 100 };
 
 /* The architecture, read off the tensors' shapes; the heads stand in no shape, see ts_mae_config_read. */
 typedef struct {
@@ -32,6 +32,7 @@ typedef struct {
     int decoder_dim, decoder_depth, decoder_heads, decoder_mlp;
     int codes;    /* logits at each place */
     int examples; /* pairs of the canvases it has learned, by the file's metadata ("examples"); 0: not said */
+    double blend; /* how its answers are best painted, likewise ("blend"): see ts_inpaint_options; 0: as published */
 } ts_mae_config;
 
 /* Reads the architecture. heads, decoder_heads: what the user says, or 0: then the file's metadata ("heads", "decoder_heads"),
@@ -129,15 +130,16 @@ const ts_mae_config *ts_inpainter_mae(const ts_inpainter *ip);
 const ts_vqgan_config *ts_inpainter_vqgan(const ts_inpainter *ip);
 
 typedef struct {
-    double temperature;      /* 0: the most likely code, as published; else sampled from softmax(logits / temperature) */
-    uint64_t seed;           /* of the sampling */
+    double temperature; /* 0: the most likely code, as published; else sampled from softmax(logits / temperature) */
+    uint64_t seed;      /* of the sampling */
+    double blend;       /* above 0: painted is at each place the mean of all codes, see ts_blend_codes; not with a temperature */
     bool keep_visible_codes; /* visible places keep the codes that the VQGAN gives for the canvas itself */
 } ts_inpaint_options;
 
 /* One canvas's result. ts_inpainted_clear frees what it holds. */
 typedef struct {
     int places;       /* side^2 */
-    int32_t *codes;   /* at every place, row by row */
+    int32_t *codes;   /* at every place, row by row; with `blend` the likeliest ones */
     ts_image painted; /* all of the canvas as decoded, values truncated as published */
     ts_image pasted;  /* hidden patches from `painted`, the others from the canvas */
 } ts_inpainted;
@@ -167,12 +169,19 @@ bool ts_inpainter_predict(ts_inpainter *ip, const ts_grid *grid, const ts_image 
 bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, int32_t *codes, ts_inpaint_ms *ms, ts_error *err);
 /* codes, count x places -> floats in [0, 1], count x (side*f, side*f, 3). */
 bool ts_inpainter_paint(ts_inpainter *ip, const int32_t *codes, int count, float *pictures, ts_inpaint_ms *ms, ts_error *err);
+/* The same from latents, count x places x the VQGAN's embed. */
+bool ts_inpainter_paint_latents(ts_inpainter *ip, const float *latents, int count, float *pictures, ts_inpaint_ms *ms,
+                                ts_error *err);
 /* One picture of ts_inpainter_paint -> 8 bits, brought to canvas size where patch and factor differ; a new image. */
 bool ts_inpainter_picture(const ts_inpainter *ip, const float *picture, ts_image *out, ts_error *err);
 
 /* Draws a code at each of `places` from softmax(logits / temperature), or takes the first of the largest at temperature 0.
  * The same logits and seed give the same codes. */
 void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double temperature, uint64_t seed, int32_t *out);
+/* At each of `places` the mean of the codebook's rows `book` (codes, width), weighed by softmax(logits / temperature), into `out`
+ * (places, width). `temperature` above 0; the nearer to 0, the nearer to the likeliest code's row. */
+void ts_blend_codes(const float *logits, int64_t places, int64_t codes, double temperature, const float *book, int64_t width,
+                    float *out);
 
 /* ---- what a weights file is ----------------------------------------------------------------------------------- */
 

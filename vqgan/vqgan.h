@@ -57,6 +57,8 @@ ts_tensor *ts_vqgan_lookup(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int
 ts_tensor *ts_vqgan_decode(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
 /* codes I32 (N, h*w) -> pictures (N, h*f, w*f, 3), clamped and brought to [0, 1]. */
 ts_tensor *ts_vqgan_paint(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w);
+/* The same of latents (N, h, w, embed). */
+ts_tensor *ts_vqgan_paint_latents(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
 
 /* ---- pictures to codes and back, in batches -------------------------------------------------------------------- */
 

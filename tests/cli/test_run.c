@@ -300,12 +300,54 @@ static void fills_up_examples(void **state)
     program_free(&r);
 }
 
+/* The blend that a report tells of. */
+static double blend_of(const char *model, const char *const *more, int count)
+{
+    const char *args[24] = {"run",      "--model",   model, "--device", "cpu", "-e",
+                            example_in, example_out, "-q",  queries[0], "-o",  temp_path("blend.png"),
+                            "--json"};
+    for (int i = 0; i < count; i++) args[13 + i] = more[i];
+    program_result r = program_run_list(args, 13 + count);
+    if (r.status != 0) fail_msg("%s", r.err);
+    cJSON *list = cJSON_Parse(r.out);
+    const double blend = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetArrayItem(list, 0), "blend"));
+    cJSON_Delete(list);
+    program_free(&r);
+    return blend;
+}
+
+/* How it is painted: what the command line says, else the model's file, else as published. */
+static void blending(void **state)
+{
+    (void)state;
+    const char *model = temp_path("of_blend.safetensors");
+    program_result r = program_run("model", "convert", random_model(), model, "--blend", "0.6", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    program_free(&r);
+    assert_true(blend_of(random_model(), NULL, 0) == 0);
+    assert_true(blend_of(random_model(), (const char *const[]){"--blend", "2"}, 2) == 2);
+    assert_true(blend_of(model, NULL, 0) == 0.6);
+    assert_true(blend_of(model, (const char *const[]){"--blend", "0"}, 2) == 0);
+    assert_true(blend_of(model, (const char *const[]){"--temperature", "1"}, 2) == 0);
+    r = program_run("run", "--model", model, "-e", example_in, example_out, "-q", queries[0], "-o", temp_path("blend.png"),
+                    "--blend", "1", "--temperature", "1", NULL);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "not both"));
+    program_free(&r);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),           cmocka_unit_test(golden_needs_heads), cmocka_unit_test(sizes_and_names),
-        cmocka_unit_test(several_queries),  cmocka_unit_test(folder_of_queries),  cmocka_unit_test(layout_options),
-        cmocka_unit_test(background),       cmocka_unit_test(sampling),           cmocka_unit_test(two_examples),
-        cmocka_unit_test(fills_up_examples)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden),
+                                       cmocka_unit_test(golden_needs_heads),
+                                       cmocka_unit_test(sizes_and_names),
+                                       cmocka_unit_test(several_queries),
+                                       cmocka_unit_test(folder_of_queries),
+                                       cmocka_unit_test(layout_options),
+                                       cmocka_unit_test(background),
+                                       cmocka_unit_test(sampling),
+                                       cmocka_unit_test(two_examples),
+                                       cmocka_unit_test(fills_up_examples),
+                                       cmocka_unit_test(blending)};
     return cmocka_run_group_tests_name("run", tests, make_pictures, NULL);
 }

@@ -94,6 +94,32 @@ static void test_config(void **state)
     ts_weights_free(w);
 }
 
+/* Numbers that only the metadata tells. */
+static void test_metadata(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *value;
+        bool good;
+    } cases[] = {{"blend", "0.6", true}, {"blend", "0", true},    {"blend", "-1", false},  {"blend", "nan", false},
+                 {"blend", "", false},   {"blend", "101", false}, {"examples", "2", true}, {"examples", "0", false}};
+    ts_weights *w = open_golden("mae_vqgan_tiny.pth");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_error err = {0};
+        ts_mae_config c;
+        ts_weights_writer *writer = ts_weights_writer_new();
+        for (int64_t k = 0; k < ts_weights_count(w); k++)
+            assert_true(ts_weights_writer_add_weight(writer, ts_weights_at(w, k), TS_DT_F32, &err));
+        assert_true(ts_weights_writer_meta(writer, cases[i].key, cases[i].value, &err));
+        ts_weights *said = write_and_open(writer, "said");
+        assert_int_equal(ts_mae_config_read(said, HEADS, HEADS, false, &c, &err), cases[i].good);
+        if (i == 0) assert_true(c.blend == 0.6 && c.examples == 0);
+        if (!cases[i].good) assert_non_null(strstr(err.text, cases[i].key));
+        ts_weights_free(said);
+    }
+    ts_weights_free(w);
+}
+
 static void check_golden_on(ts_device *dev, const ts_weights *w, const ts_weights *want)
 {
     ts_error err = {0};
@@ -266,6 +292,9 @@ static void test_wrong_calls(void **state)
     assert_false(ts_inpainter_run(ip, &grid, &canvas, 1, &(ts_inpaint_options){.temperature = -1}, &r, NULL, &err));
     assert_non_null(strstr(err.text, "temperature -1"));
     err = (ts_error){0};
+    assert_false(ts_inpainter_run(ip, &grid, &canvas, 1, &(ts_inpaint_options){.temperature = 1, .blend = 1}, &r, NULL, &err));
+    assert_non_null(strstr(err.text, "blend 1"));
+    err = (ts_error){0};
     float picture[CANVAS * CANVAS * 3];
     int32_t codes[PLACES] = {0};
     codes[3] = CODES;
@@ -341,6 +370,81 @@ static void test_sampling(void **state)
     free(b);
 }
 
+/* Against the sums written out, and the two ends: cold, the likeliest code's row; hot, the mean of all. */
+static void test_blend(void **state)
+{
+    (void)state;
+    enum { TWO = 2, N = 3, WIDTH = 2 };
+    const float logits[TWO * N] = {0, logf(2), logf(5), 100, 99, -1e30F}, book[N * WIDTH] = {1, 0, 0, 1, 2, -3};
+    float got[TWO * WIDTH];
+    ts_blend_codes(logits, TWO, N, 1, book, WIDTH, got);
+    const double e = exp(-1), want[TWO * WIDTH] = {(1 + 5 * 2.0) / 8, (2 - 5 * 3.0) / 8, 1 / (1 + e), e / (1 + e)};
+    for (int i = 0; i < TWO * WIDTH; i++) assert_float_equal(got[i], want[i], 1e-6);
+    ts_blend_codes(logits, TWO, N, 1e-3, book, WIDTH, got);
+    assert_memory_equal(got, ((float[]){2, -3, 1, 0}), sizeof got);
+    ts_blend_codes(logits, 1, N, 1e6, book, WIDTH, got);
+    assert_float_equal(got[0], 1, 1e-4);
+    assert_float_equal(got[1], -2.0 / 3, 1e-4);
+}
+
+/* Cold it paints what the likeliest codes do; warm what the decoder makes of the mean rows; own codes are kept in both. */
+static void check_blended_on(ts_device *dev, const ts_weights *w, const ts_weights *want)
+{
+    ts_error err = {0};
+    ts_grid grid = tiny_grid();
+    ts_inpainter *ip = open_tiny(dev, w, 1);
+    ts_image canvas = golden_picture(want, "canvas");
+    const int width = ts_inpainter_vqgan(ip)->embed;
+    float *logits = malloc(PLACES * CODES * sizeof *logits), *book = golden_f32(w, "vae.quantize.embedding.weight");
+    float *latents = malloc((size_t)PLACES * (size_t)width * sizeof *latents),
+          *picture = malloc(CANVAS * CANVAS * 3 * sizeof *picture);
+    ts_inpainted published, blended;
+    ts_image painted;
+    if (!ts_inpainter_predict(ip, &grid, &canvas, 1, NULL, logits, NULL, &err)) fail_msg("%s", err.text);
+    for (int own = 0; own < 2; own++) {
+        ts_inpaint_options how = {.keep_visible_codes = own};
+        if (!ts_inpainter_run(ip, &grid, &canvas, 1, &how, &published, NULL, &err)) fail_msg("%s", err.text);
+        how.blend = 1e-4;
+        if (!ts_inpainter_run(ip, &grid, &canvas, 1, &how, &blended, NULL, &err)) fail_msg("%s", err.text);
+        assert_memory_equal(blended.codes, published.codes, PLACES * sizeof *published.codes);
+        for (int i = 0; i < CANVAS * CANVAS * 3; i++) assert_true(abs(blended.painted.data[i] - published.painted.data[i]) <= 1);
+        ts_inpainted_clear(&blended);
+        how.blend = 2;
+        if (!ts_inpainter_run(ip, &grid, &canvas, 1, &how, &blended, NULL, &err)) fail_msg("%s", err.text);
+        assert_memory_equal(blended.codes, published.codes, PLACES * sizeof *published.codes);
+        ts_blend_codes(logits, PLACES, CODES, 2, book, width, latents);
+        for (int i = 0; i < PLACES && own; i++)
+            if (!ts_grid_hidden(&grid, i / SIDE, i % SIDE))
+                memcpy(latents + i * width, book + blended.codes[i] * width, (size_t)width * sizeof *book);
+        if (!ts_inpainter_paint_latents(ip, latents, 1, picture, NULL, &err) ||
+            !ts_inpainter_picture(ip, picture, &painted, &err))
+            fail_msg("%s", err.text);
+        assert_memory_equal(blended.painted.data, painted.data, CANVAS * CANVAS * 3);
+        assert_memory_not_equal(blended.painted.data, published.painted.data, CANVAS * CANVAS * 3);
+        ts_image_clear(&painted);
+        ts_inpainted_clear(&blended);
+        ts_inpainted_clear(&published);
+    }
+    free(logits);
+    free(book);
+    free(latents);
+    free(picture);
+    ts_image_clear(&canvas);
+    ts_inpainter_free(ip);
+}
+
+static void test_blended(void **state)
+{
+    (void)state;
+    ts_weights *want = open_golden("mae_vqgan_tiny.expected.safetensors"), *w = open_golden("mae_vqgan_tiny.pth");
+    ts_device *host = open_host(TS_F32);
+    check_blended_on(host, w, want);
+    if (test_vulkan(TS_F32)) check_blended_on(test_vulkan(TS_F32), w, want);
+    ts_device_free(host);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
 static void test_about(void **state)
 {
     (void)state;
@@ -403,10 +507,18 @@ static void test_random_model(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_positions),    cmocka_unit_test(test_config),
-                                       cmocka_unit_test(test_golden),       cmocka_unit_test(test_batches_and_layouts),
-                                       cmocka_unit_test(test_wrong_calls),  cmocka_unit_test(test_broken_files),
-                                       cmocka_unit_test(test_sampling),     cmocka_unit_test(test_about),
-                                       cmocka_unit_test(test_random_model), cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_positions),
+                                       cmocka_unit_test(test_config),
+                                       cmocka_unit_test(test_metadata),
+                                       cmocka_unit_test(test_golden),
+                                       cmocka_unit_test(test_batches_and_layouts),
+                                       cmocka_unit_test(test_wrong_calls),
+                                       cmocka_unit_test(test_broken_files),
+                                       cmocka_unit_test(test_sampling),
+                                       cmocka_unit_test(test_blend),
+                                       cmocka_unit_test(test_blended),
+                                       cmocka_unit_test(test_about),
+                                       cmocka_unit_test(test_random_model),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("mae", tests, NULL, NULL);
 }
