@@ -1,6 +1,6 @@
 /* eval.c - `tessera eval synthetic`: a model measured on the paper's six synthetic tasks and on three tasks over scenes that
  * training never draws. Beside each figure stands what two copiers would get, because some tasks are half solved by copying, and
- * what is left of the right answer after the model's VQGAN has coded it: no answer out of codes is better. */
+ * what is left of the right answer after the model's VQGAN has coded it: no answer of one code a place is better. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
