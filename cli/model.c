@@ -290,10 +290,11 @@ typedef struct {
     ts_dtype dtype;
     int heads, decoder_heads, examples; /* zero: what the file says */
     double blend;                       /* below zero: what the file says */
+    const ts_weights *vqgan;            /* goes in, and not the file's own; NULL: none */
 } conversion;
 
 /* The file's own metadata, and what no shape tells of a masked autoencoder. */
-static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, ts_error *err)
+static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, bool other_vqgan, ts_error *err)
 {
     enum { OURS = 4 };
     static const char *const keys[OURS] = {"heads", "decoder_heads", "examples", "blend"};
@@ -301,8 +302,8 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
                                  mae ? mae->blend : 0};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
-        bool ours = false;
         ts_weights_meta_at(w, i, &key, &value);
+        bool ours = other_vqgan && strcmp(key, "vqgan_groups") == 0;
         for (int k = 0; k < OURS && mae; k++) ours = ours || strcmp(key, keys[k]) == 0;
         if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
@@ -314,6 +315,18 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
     return true;
 }
 
+static bool check_vqgan(const ts_weights *w, const ts_model_info *info, const ts_weights *vqgan, ts_error *err)
+{
+    ts_vqgan_config config;
+    const char *prefix = ts_vqgan_prefix(vqgan);
+    if (!info->has_mae)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s is no masked autoencoder that a VQGAN could go into", ts_weights_path(w));
+    if (!prefix) return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN", ts_weights_path(vqgan));
+    if (!ts_vqgan_config_read(vqgan, prefix, &config, err)) return false;
+    return config.codes == info->mae.codes || ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d",
+                                                      ts_weights_path(w), info->mae.codes, ts_weights_path(vqgan), config.codes);
+}
+
 /* `left_out` counts the tensors of a VQGAN's training (its losses), which nobody needs to run it. */
 static bool convert(const ts_weights *w, const char *to, const conversion *how, int64_t *left_out, ts_error *err)
 {
@@ -322,18 +335,20 @@ static bool convert(const ts_weights *w, const char *to, const conversion *how, 
     if (info.has_mae && !ts_mae_config_read(w, how->heads, how->decoder_heads, false, &info.mae, err)) return false;
     if (how->examples > 0) info.mae.examples = how->examples;
     if (how->blend >= 0) info.mae.blend = how->blend;
+    if (how->vqgan && !check_vqgan(w, &info, how->vqgan, err)) return false;
     ts_weights_writer *out = ts_weights_writer_new();
     if (!out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, err);
+    bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, how->vqgan != NULL, err);
     for (int64_t i = 0; ok && i < ts_weights_count(w); i++) {
         const ts_weight *t = ts_weights_at(w, i);
         if (info.has_vqgan && (starts_with(t->name, "loss.") || starts_with(t->name, "vae.loss."))) {
             ++*left_out;
             continue;
         }
+        if (how->vqgan && starts_with(t->name, "vae.")) continue;
         ok = ts_weights_writer_add_weight(out, t, is_float(t->dtype) ? how->dtype : t->dtype, err);
     }
-    ok = ok && ts_weights_writer_save(out, to, err);
+    ok = ok && (!how->vqgan || ts_vqgan_embed(how->vqgan, how->dtype, out, err)) && ts_weights_writer_save(out, to, err);
     ts_weights_writer_free(out);
     return ok;
 }
@@ -343,19 +358,21 @@ static int convert_command(int argc, char **argv)
     ts_common common = {0};
     ts_words files = {0};
     int dtype = 0;
+    const char *vqgan = NULL;
     conversion how = {.blend = -1};
     const ts_option options[] = {
         {0, "examples", "N", TS_OPT_INT, &how.examples, 1, TS_GRID_MAX_EXAMPLES,
          "example pairs of the canvases that the model was trained on: run shows fewer ones again"},
         {0, "blend", "T", TS_OPT_REAL, &how.blend, 0, TS_MAE_MAX_BLEND,
          "how the model's answers are best painted: see run --blend"},
+        {0, "vqgan", "FILE", TS_OPT_TEXT, &vqgan, 0, 0, "the VQGAN to put in, where IN holds none or another"},
         {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
         {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &how.decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
     };
     int status = ts_options_parse(
         &(ts_command){.name = "model convert",
-                      .usage = "IN OUT [--dtype fp32|fp16]",
+                      .usage = "IN OUT [--dtype fp32|fp16] [--vqgan FILE]",
                       .summary = "writes a weights file as safetensors, with the model's configuration in it",
                       .example = "  tessera model convert checkpoint-1000.pth mae-vqgan.safetensors --dtype fp16\n",
                       .options = options,
@@ -370,24 +387,30 @@ static int convert_command(int argc, char **argv)
         const char *in = files.items[0], *to = files.items[1];
         ts_error err = {0};
         int64_t left_out = 0;
-        bool ok = ts_check_readable(in, "file", &err) && ts_check_writable(to, &err);
-        if (ok && ts_same_file(in, to)) ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
-        ts_weights *w = ok ? ts_weights_open(in, &err) : NULL;
+        bool ok = ts_check_readable(in, "file", &err) && (!vqgan || ts_check_readable(vqgan, "VQGAN", &err)) &&
+                  ts_check_writable(to, &err);
+        if (ok && (ts_same_file(in, to) || (vqgan && ts_same_file(vqgan, to))))
+            ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
+        ts_weights *w = ok ? ts_weights_open(in, &err) : NULL, *other = w && vqgan ? ts_weights_open(vqgan, &err) : NULL;
         how.dtype = dtype ? TS_DT_F16 : TS_DT_F32;
-        ok = w && convert(w, to, &how, &left_out, &err);
+        how.vqgan = other;
+        ok = w && (other || !vqgan) && convert(w, to, &how, &left_out, &err);
         if (ok && left_out && !common.quiet)
             fprintf(stderr, "left out: %" PRId64 " tensors of the losses, which only training needs\n", left_out);
         if (ok && common.json) {
+            ts_weights *made = ts_weights_open(to, &err);
             cJSON *o = cJSON_CreateObject();
             cJSON_AddStringToObject(o, "file", to);
-            cJSON_AddNumberToObject(o, "tensors", (double)(ts_weights_count(w) - left_out));
+            cJSON_AddNumberToObject(o, "tensors", made ? (double)ts_weights_count(made) : 0);
             cJSON_AddNumberToObject(o, "left_out", (double)left_out);
-            ok = ts_print_json(o, &err);
+            ok = ts_print_json(o, &err) && made;
+            ts_weights_free(made);
         } else if (ok) {
             puts(to);
             ok = ts_flush_output(&err);
         }
         ts_weights_free(w);
+        ts_weights_free(other);
         status = ok ? TS_EXIT_DONE : ts_report("model convert", &err);
     }
     ts_words_free(&files);

@@ -192,36 +192,13 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
 
 /* ---- saving ---------------------------------------------------------------------------------------------------- */
 
-/* The VQGAN's own tensors, not its optimizer's, a discriminator's or the autoencoder's beside it. */
-static bool add_vqgan(const ts_train_model *m, ts_weights_writer *w, ts_error *err)
-{
-    static const char *const parts[] = {"encoder.", "decoder.", "quantize.", "quant_conv.", "post_quant_conv."};
-    const char *prefix = ts_vqgan_prefix(m->vqgan_file);
-    size_t length = strlen(prefix);
-    if (!ts_vqgan_config_meta(&m->config->vq, w, err)) return false;
-    for (int64_t i = 0; i < ts_weights_count(m->vqgan_file); i++) {
-        const ts_weight *t = ts_weights_at(m->vqgan_file, i);
-        if (strncmp(t->name, prefix, length) != 0) continue;
-        const char *rest = t->name + length;
-        for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
-            if (strncmp(rest, parts[k], strlen(parts[k])) != 0) continue;
-            char *name = NULL;
-            if (asprintf(&name, "vae.%s", rest) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-            bool ok = ts_weights_writer_add_weight_as(w, name, t, TS_DT_F32, err);
-            free(name);
-            if (!ok) return false;
-        }
-    }
-    return true;
-}
-
 bool ts_train_model_save(ts_train_model *m, const char *path, bool checkpoint, ts_error *err)
 {
     ts_weights_writer *w = ts_weights_writer_new();
     if (!w) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %s", path);
     bool ok = m->mae ? ts_mae_trainer_save(m->mae, w, checkpoint, err) : ts_vqgan_trainer_save(m->vqgan, w, checkpoint, err);
     ok = ok && ts_weights_writer_check_finite(w, err);
-    if (ok && m->mae && !checkpoint) ok = add_vqgan(m, w, err);
+    if (ok && m->mae && !checkpoint) ok = ts_vqgan_embed(m->vqgan_file, TS_DT_F32, w, err);
     if (ok && !checkpoint && m->config->fp16) ts_weights_writer_narrow(w, TS_DT_F16);
     ok = ok && ts_weights_writer_save(w, path, err);
     ts_weights_writer_free(w);

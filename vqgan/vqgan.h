@@ -47,6 +47,9 @@ bool ts_vqgan_config_read(const ts_weights *w, const char *prefix, ts_vqgan_conf
 /* Adds what no shape tells (vqgan_groups) to a file's metadata. */
 bool ts_vqgan_config_meta(const ts_vqgan_config *c, ts_weights_writer *w, ts_error *err);
 
+/* Adds the VQGAN of a file to an MAE-VQGAN that is being written: its tensors as `dtype` under "vae.", and that metadata. */
+bool ts_vqgan_embed(const ts_weights *from, ts_dtype dtype, ts_weights_writer *w, ts_error *err);
+
 /* pixels (N, H, W, 3) in [-1, 1]; H, W multiples of `factor` -> latents (N, H/f, W/f, embed). */
 ts_tensor *ts_vqgan_encode(ts_graph *g, const ts_vqgan *v, ts_tensor *pixels);
 /* latents (N, h, w, embed) -> I32 (N, h*w), row by row. */

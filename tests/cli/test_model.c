@@ -103,6 +103,46 @@ static void convert(void **state)
     ts_weights_free(from);
 }
 
+/* Another VQGAN goes in: its tensors under "vae.", the autoencoder's as they were. */
+static void puts_a_vqgan_in(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_weights *mae = open_golden("mae_vqgan_tiny.pth"), *vqgan = open_golden("vqgan_tiny.ckpt");
+    const char *out = temp_path("put_in.safetensors"), *in = TS_GOLDEN_DIR "/mae_vqgan_tiny.pth",
+               *other = TS_GOLDEN_DIR "/vqgan_tiny.ckpt";
+    cJSON *o = json_of(
+        program_run("model", "convert", in, out, "--heads", "4", "--decoder-heads", "4", "--vqgan", other, "--json", NULL));
+    ts_weights *made = ts_weights_open(out, &err);
+    if (!made) fail_msg("%s", err.text);
+    assert_int_equal(cJSON_GetNumberValue(cJSON_GetObjectItem(o, "tensors")), ts_weights_count(made));
+    assert_string_equal(ts_weights_meta(made, "vqgan_groups"), "32");
+    for (int64_t i = 0; i < ts_weights_count(made); i++) {
+        const ts_weight *t = ts_weights_at(made, i);
+        const bool own = strncmp(t->name, "vae.", 4) == 0;
+        float *have = golden_f32(made, t->name), *want = golden_f32(own ? vqgan : mae, own ? t->name + 4 : t->name);
+        assert_memory_equal(have, want, (size_t)t->count * sizeof *have);
+        free(have);
+        free(want);
+    }
+    assert_non_null(ts_weights_find(made, "vae.decoder.conv_out.weight"));
+    program_result r = program_run("model", "check", out, NULL);
+    assert_int_equal(r.status, 0);
+    program_free(&r);
+    const char *no = temp_path("no_vqgan.safetensors");
+    assert_refused(program_run("model", "convert", other, no, "--vqgan", other, NULL), 1, "no masked autoencoder");
+    assert_refused(
+        program_run("model", "convert", in, no, "--heads", "4", "--decoder-heads", "4", "--vqgan", random_model(), NULL), 1,
+        "predicts 1024 codes");
+    assert_refused(program_run("model", "convert", in, out, "--heads", "4", "--decoder-heads", "4", "--vqgan", out, NULL), 1,
+                   "would overwrite");
+    assert_false(file_exists(no));
+    cJSON_Delete(o);
+    ts_weights_free(made);
+    ts_weights_free(mae);
+    ts_weights_free(vqgan);
+}
+
 static void check(void **state)
 {
     (void)state;
@@ -159,7 +199,9 @@ static void random_weights(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(info),  cmocka_unit_test(info_golden), cmocka_unit_test(convert),
-                                       cmocka_unit_test(check), cmocka_unit_test(refusals),    cmocka_unit_test(random_weights)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(info),          cmocka_unit_test(info_golden),
+                                       cmocka_unit_test(convert),       cmocka_unit_test(puts_a_vqgan_in),
+                                       cmocka_unit_test(check),         cmocka_unit_test(refusals),
+                                       cmocka_unit_test(random_weights)};
     return cmocka_run_group_tests_name("model", tests, NULL, NULL);
 }
