@@ -3,7 +3,7 @@
 # machine, in turns, so that both meet the same weather: ROUNDS times (3) each with THREADS (all cores), medians of the rounds'
 # medians and their ratio. The text tower is measured twice: PyTorch's callers run all 77 tokens of a text, Tessera up to its end.
 #   PROGRAM   bench_clip, built by `ninja bench_clip` (build/tests/bench_clip)
-#   PYTHON    a Python with torch (python3; Debian: python3-torch)
+#   PYTHON    a Python with torch (python3; Debian: python3-torch, and libopenblas0-pthread, without which it computes in plain loops)
 #   BENCH     options of bench_clip.py alone ("--device cuda --precision fp16")
 #   OURS      options of bench_clip alone ("--device vulkan:0 --precision fp16")
 #   WORDS     tokens of a text with start and end (16)

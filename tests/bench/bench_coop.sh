@@ -5,7 +5,7 @@
 # stops at the longest prompt's end, here the 23rd place. For what of the ratio is due to that, PyTorch is measured with 23 places too.
 # Tessera's figures are `tessera clip tune coop`'s own and hold the reading and cropping of pictures, PyTorch's have them given.
 #   TESSERA   the program (build/tessera)
-#   PYTHON    a Python with torch (python3; Debian: python3-torch)
+#   PYTHON    a Python with torch (python3; Debian: python3-torch, and libopenblas0-pthread, without which it computes in plain loops)
 #   CLASSES   how many (100)
 # A full-size file with random weights: tests/reference/make_full_clip.py.
 set -euo pipefail

@@ -2,7 +2,7 @@
 # bench_models.sh CHECKPOINT [ROUNDS] [-- OPTIONS OF tessera bench] - Tessera against PyTorch on the same file and machine, in
 # turns, so that both meet the same weather: ROUNDS times (3) each, medians of the rounds' medians and their ratio.
 #   TESSERA   the program (build/tessera)
-#   PYTHON    a Python with torch (python3; Debian: python3-torch)
+#   PYTHON    a Python with torch (python3; Debian: python3-torch, and libopenblas0-pthread, without which it computes in plain loops)
 #   BENCH     options of bench_pytorch.py ("--device cuda --precision fp16")
 # A full-size file with random weights: tests/reference/make_full_model.py.
 # GPU against GPU:  BENCH="--device cuda" bench_models.sh full.pth 3 -- --device vulkan:0

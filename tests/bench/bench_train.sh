@@ -4,7 +4,7 @@
 # on either side: a batch of 32 pictures and given labels in, forward, backward, AdamW, the loss out; the sizes of
 # `tessera train mae --preset tiny`. Printed are the medians of the rounds' medians and their ratio.
 #   TESSERA   the program (build/tessera)
-#   PYTHON    a Python with torch (python3; Debian: python3-torch)
+#   PYTHON    a Python with torch (python3; Debian: python3-torch, and libopenblas0-pthread, without which it computes in plain loops)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 rounds=3
