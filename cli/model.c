@@ -298,8 +298,6 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
 {
     enum { OURS = 4 };
     static const char *const keys[OURS] = {"heads", "decoder_heads", "examples", "blend"};
-    const double values[OURS] = {mae ? mae->heads : 0, mae ? mae->decoder_heads : 0, mae ? mae->examples : 0,
-                                 mae ? mae->blend : 0};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
         ts_weights_meta_at(w, i, &key, &value);
@@ -307,6 +305,8 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
         for (int k = 0; k < OURS && mae; k++) ours = ours || strcmp(key, keys[k]) == 0;
         if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
+    if (!mae) return true;
+    const double values[OURS] = {mae->heads, mae->decoder_heads, mae->examples, mae->blend};
     for (int k = 0; k < OURS; k++) {
         char number[32];
         snprintf(number, sizeof number, "%g", values[k]);
@@ -318,13 +318,9 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
 static bool check_vqgan(const ts_weights *w, const ts_model_info *info, const ts_weights *vqgan, ts_error *err)
 {
     ts_vqgan_config config;
-    const char *prefix = ts_vqgan_prefix(vqgan);
     if (!info->has_mae)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s is no masked autoencoder that a VQGAN could go into", ts_weights_path(w));
-    if (!prefix) return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN", ts_weights_path(vqgan));
-    if (!ts_vqgan_config_read(vqgan, prefix, &config, err)) return false;
-    return config.codes == info->mae.codes || ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d",
-                                                      ts_weights_path(w), info->mae.codes, ts_weights_path(vqgan), config.codes);
+    return ts_vqgan_find(vqgan, &config, err) && ts_mae_check_codes(w, &info->mae, vqgan, &config, err);
 }
 
 /* `left_out` counts the tensors of a VQGAN's training (its losses), which nobody needs to run it. */

@@ -53,9 +53,7 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
     if (from && !ts_mae_config_read(from, checkpoint ? 0 : c->heads, checkpoint ? 0 : c->decoder_heads, false, &c->mae, err))
         return false;
     if (!from) c->mae.codes = c->vq.codes;
-    if (c->mae.codes != c->vq.codes)
-        return ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d", ts_weights_path(from), c->mae.codes,
-                       ts_weights_path(m->vqgan_file), c->vq.codes);
+    if (!ts_mae_check_codes(from, &c->mae, m->vqgan_file, &c->vq, err)) return false;
     c->canvas = c->mae.side * c->mae.patch;
     m->places = (int64_t)c->mae.side * c->mae.side;
     m->visible = ts_train_model_visible(c);

@@ -136,3 +136,11 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
            choose_heads(w, decoder_heads, "decoder_heads", "--decoder-heads", "decoder", out->decoder_dim, heads_optional,
                         &out->decoder_heads, err);
 }
+
+bool ts_mae_check_codes(const ts_weights *w, const ts_mae_config *mae, const ts_weights *vqgan_file, const ts_vqgan_config *vqgan,
+                        ts_error *err)
+{
+    if (vqgan->codes == mae->codes) return true;
+    return ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d", ts_weights_path(w), mae->codes,
+                   ts_weights_path(vqgan_file), vqgan->codes);
+}

@@ -71,9 +71,7 @@ static bool open_vqgan(ts_inpainter *ip, const ts_inpainter_desc *desc, ts_error
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN (no tensor vae.*): give the VQGAN's own file with --vqgan FILE",
                        ts_weights_path(w));
     if (!ts_vqgan_config_read(w, prefix, &ip->vqgan.config, err)) return false;
-    if (ip->vqgan.config.codes != ip->mae.config.codes)
-        return ts_fail(err, TS_ERR_SHAPE, "%s predicts %d codes, but the VQGAN of %s has %d", ts_weights_path(desc->weights),
-                       ip->mae.config.codes, ts_weights_path(w), ip->vqgan.config.codes);
+    if (!ts_mae_check_codes(desc->weights, &ip->mae.config, w, &ip->vqgan.config, err)) return false;
     char name[64];
     snprintf(name, sizeof name, "%squantize.embedding.weight", prefix);
     ip->codebook = ts_weights_find(w, name);
@@ -351,6 +349,7 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
 static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, int count, float *pictures, ts_inpaint_ms *ms,
                   ts_error *err)
 {
+    if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
     double start = now_ms();
     bool ok = plan_paint(ip, batch_for(ip, count), latents, err);
     add_ms(ms ? &ms->load : NULL, start);
@@ -375,7 +374,6 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
 
 bool ts_inpainter_paint(ts_inpainter *ip, const int32_t *codes, int count, float *pictures, ts_inpaint_ms *ms, ts_error *err)
 {
-    if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
     for (int64_t i = 0; i < (int64_t)count * ip->places; i++)
         if (codes[i] < 0 || codes[i] >= ip->vqgan.config.codes)
             return ts_fail(err, TS_ERR_ARGUMENT, "code %d is not one of the codebook's %d", codes[i], ip->vqgan.config.codes);
@@ -385,7 +383,6 @@ bool ts_inpainter_paint(ts_inpainter *ip, const int32_t *codes, int count, float
 bool ts_inpainter_paint_latents(ts_inpainter *ip, const float *latents, int count, float *pictures, ts_inpaint_ms *ms,
                                 ts_error *err)
 {
-    if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
     return paint(ip, latents, (int64_t)ip->places * ip->vqgan.config.embed, true, count, pictures, ms, err);
 }
 
@@ -434,10 +431,10 @@ static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *
                          const ts_inpaint_options *options, int32_t *codes, float *latents, ts_inpaint_ms *ms, ts_error *err)
 {
     int64_t places = (int64_t)count * ip->places, k = ip->mae.config.codes;
-    const bool sample = options->temperature > 0;
+    const bool sample = options->temperature > 0, whole = sample || latents;
     const float *book = latents ? read_book(ip, err) : NULL;
-    float *logits = sample || latents ? batch_room(count, ip->places * k, err) : NULL;
-    bool ok = (logits || !(sample || latents)) && (book || !latents) &&
+    float *logits = whole ? batch_room(count, ip->places * k, err) : NULL;
+    bool ok = (logits || !whole) && (book || !latents) &&
               ts_inpainter_predict(ip, grid, canvases, count, sample ? NULL : codes, logits, ms, err);
     double start = now_ms();
     /* Each canvas draws from the seed anew: its answer does not depend on what else is in the batch. */

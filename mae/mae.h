@@ -41,6 +41,10 @@ typedef struct {
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out,
                         ts_error *err);
 
+/* Whether a VQGAN has as many codes as the masked autoencoder predicts; the files are for the error alone. */
+bool ts_mae_check_codes(const ts_weights *w, const ts_mae_config *mae, const ts_weights *vqgan_file, const ts_vqgan_config *vqgan,
+                        ts_error *err);
+
 typedef struct {
     ts_mae_config config;
     ts_params *params; /* no prefix; belongs to the caller */

@@ -1,4 +1,4 @@
-/* sample.c - drawing codes from logits. */
+/* sample.c - what is made of logits: one code a place, drawn or the likeliest, or the mean of all. */
 #include "mae/mae.h"
 
 #include <math.h>
@@ -32,5 +32,29 @@ void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double 
         const float *x = logits + i * codes;
         double u = ts_uniform(&seed);
         out[i] = (int32_t)(temperature > 0 ? draw(x, codes, temperature, u) : largest(x, codes));
+    }
+}
+
+/* Rows of a smaller weight than this share of the heaviest change nothing that can be seen, and are most. */
+static const double LEAST = 1e-6;
+
+/* Places are predicted each for itself, so that two neighbours may choose codes that do not fit, each for another likely picture;
+ * the mean paints what they have in common. Not in the papers. */
+void ts_blend_codes(const float *logits, int64_t places, int64_t codes, double temperature, const float *book, int64_t width,
+                    float *out)
+{
+    for (int64_t place = 0; place < places; place++) {
+        const float *x = logits + place * codes;
+        float *row = out + place * width;
+        const double top = (double)x[largest(x, codes)];
+        double sum = 0;
+        for (int64_t k = 0; k < width; k++) row[k] = 0;
+        for (int64_t i = 0; i < codes; i++) {
+            const double weight = exp(((double)x[i] - top) / temperature);
+            if (weight < LEAST) continue;
+            sum += weight;
+            for (int64_t k = 0; k < width; k++) row[k] += (float)weight * book[i * width + k];
+        }
+        for (int64_t k = 0; k < width; k++) row[k] = (float)((double)row[k] / sum);
     }
 }

@@ -27,13 +27,9 @@ static void direction_clear(direction *d)
 
 ts_vqgan_coder *ts_vqgan_coder_new(ts_device *dev, const ts_weights *w, int batch, int side, ts_error *err)
 {
-    const char *prefix = ts_vqgan_prefix(w);
     ts_vqgan_config config;
-    if (!prefix) {
-        ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN", ts_weights_path(w));
-        return NULL;
-    }
-    if (!ts_vqgan_config_read(w, prefix, &config, err)) return NULL;
+    const char *prefix = ts_vqgan_find(w, &config, err);
+    if (!prefix) return NULL;
     if (batch < 1 || side < 1 || side > 8192 / config.factor) {
         ts_fail(err, TS_ERR_ARGUMENT, "%d pictures of %d codes a side are not possible", batch, side);
         return NULL;

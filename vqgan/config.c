@@ -117,3 +117,9 @@ bool ts_vqgan_config_meta(const ts_vqgan_config *c, ts_weights_writer *w, ts_err
     snprintf(text, sizeof text, "%d", c->groups);
     return c->groups == 0 || ts_weights_writer_meta(w, "vqgan_groups", text, err);
 }
+
+const char *ts_vqgan_find(const ts_weights *w, ts_vqgan_config *out, ts_error *err)
+{
+    const char *prefix = ts_vqgan_prefix(w);
+    return ts_vqgan_config_read(w, prefix, out, err) ? prefix : NULL;
+}

@@ -17,9 +17,8 @@ static bool is_own(const char *name)
 bool ts_vqgan_embed(const ts_weights *from, ts_dtype dtype, ts_weights_writer *w, ts_error *err)
 {
     ts_vqgan_config config;
-    const char *prefix = ts_vqgan_prefix(from);
-    if (!prefix) return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN", ts_weights_path(from));
-    if (!ts_vqgan_config_read(from, prefix, &config, err) || !ts_vqgan_config_meta(&config, w, err)) return false;
+    const char *prefix = ts_vqgan_find(from, &config, err);
+    if (!prefix || !ts_vqgan_config_meta(&config, w, err)) return false;
     const size_t length = strlen(prefix);
     for (int64_t i = 0; i < ts_weights_count(from); i++) {
         const ts_weight *t = ts_weights_at(from, i);

@@ -44,6 +44,9 @@ const char *ts_vqgan_prefix(const ts_weights *w);
 /* Reads the architecture. Fails, naming the tensor, where one that tells it is missing or of an impossible shape. */
 bool ts_vqgan_config_read(const ts_weights *w, const char *prefix, ts_vqgan_config *out, ts_error *err);
 
+/* Both of these for a file that must hold a VQGAN. Returns its prefix, NULL on failure. */
+const char *ts_vqgan_find(const ts_weights *w, ts_vqgan_config *out, ts_error *err);
+
 /* Adds what no shape tells (vqgan_groups) to a file's metadata. */
 bool ts_vqgan_config_meta(const ts_vqgan_config *c, ts_weights_writer *w, ts_error *err);
 
