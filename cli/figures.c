@@ -57,15 +57,8 @@ static int parse(figures *f, int argc, char **argv)
 static int parse_examples(figures *f)
 {
     const char *text = f->examples;
-    if (!text) return -1;
-    int least, most, used = 0;
-    if (sscanf(text, "%1d%n", &least, &used) == 1 && text[used] == '\0') most = least;
-    else if (sscanf(text, "%1d..%1d%n", &least, &most, &used) != 2 || text[used] != '\0') least = 0;
-    if (least < 1 || most > 3 || least > most)
-        return ts_usage_error(name, "--examples %s is not a number from 1 to 3 or a range such as 1..3", text);
-    f->desc.least = least;
-    f->desc.most = most;
-    return -1;
+    if (!text || ts_grid_examples_read(text, 3, &f->desc.least, &f->desc.most)) return -1;
+    return ts_usage_error(name, "--examples %s is not a number from 1 to 3 or a range such as 1..3", text);
 }
 
 static int parse_tasks(figures *f)

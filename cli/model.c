@@ -288,16 +288,17 @@ static bool is_float(ts_dtype d)
 
 typedef struct {
     ts_dtype dtype;
-    int heads, decoder_heads, examples; /* zero: what the file says */
-    double blend;                       /* below zero: what the file says */
-    const ts_weights *vqgan;            /* goes in, and not the file's own; NULL: none */
+    int heads, decoder_heads;          /* zero: what the file says */
+    int least_examples, most_examples; /* likewise */
+    double blend;                      /* below zero: what the file says */
+    const ts_weights *vqgan;           /* goes in, and not the file's own; NULL: none */
 } conversion;
 
 /* The file's own metadata, and what no shape tells of a masked autoencoder. */
 static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, bool other_vqgan, ts_error *err)
 {
-    enum { OURS = 4 };
-    static const char *const keys[OURS] = {"heads", "decoder_heads", "examples", "blend"};
+    enum { OURS = 4, NUMBERS = 3 };
+    static const char *const keys[OURS] = {"heads", "decoder_heads", "blend", "examples"};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
         ts_weights_meta_at(w, i, &key, &value);
@@ -306,13 +307,16 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
         if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
     if (!mae) return true;
-    const double values[OURS] = {mae->heads, mae->decoder_heads, mae->examples, mae->blend};
-    for (int k = 0; k < OURS; k++) {
-        char number[32];
-        snprintf(number, sizeof number, "%g", values[k]);
-        if (values[k] > 0 && !ts_weights_writer_meta(out, keys[k], number, err)) return false;
+    const double values[NUMBERS] = {mae->heads, mae->decoder_heads, mae->blend};
+    char text[32];
+    for (int k = 0; k < NUMBERS; k++) {
+        snprintf(text, sizeof text, "%g", values[k]);
+        if (values[k] > 0 && !ts_weights_writer_meta(out, keys[k], text, err)) return false;
     }
-    return true;
+    if (mae->most_examples == 0) return true;
+    if (mae->least_examples == mae->most_examples) snprintf(text, sizeof text, "%d", mae->least_examples);
+    else snprintf(text, sizeof text, "%d..%d", mae->least_examples, mae->most_examples);
+    return ts_weights_writer_meta(out, "examples", text, err);
 }
 
 static bool check_vqgan(const ts_weights *w, const ts_model_info *info, const ts_weights *vqgan, ts_error *err)
@@ -329,7 +333,10 @@ static bool convert(const ts_weights *w, const char *to, const conversion *how, 
     ts_model_info info;
     if (!ts_model_about(w, &info, err)) return false;
     if (info.has_mae && !ts_mae_config_read(w, how->heads, how->decoder_heads, false, &info.mae, err)) return false;
-    if (how->examples > 0) info.mae.examples = how->examples;
+    if (how->most_examples > 0) {
+        info.mae.least_examples = how->least_examples;
+        info.mae.most_examples = how->most_examples;
+    }
     if (how->blend >= 0) info.mae.blend = how->blend;
     if (how->vqgan && !check_vqgan(w, &info, how->vqgan, err)) return false;
     ts_weights_writer *out = ts_weights_writer_new();
@@ -354,10 +361,10 @@ static int convert_command(int argc, char **argv)
     ts_common common = {0};
     ts_words files = {0};
     int dtype = 0;
-    const char *vqgan = NULL;
+    const char *vqgan = NULL, *examples = NULL;
     conversion how = {.blend = -1};
     const ts_option options[] = {
-        {0, "examples", "N", TS_OPT_INT, &how.examples, 1, TS_GRID_MAX_EXAMPLES,
+        {0, "examples", "N[..M]", TS_OPT_TEXT, &examples, 0, 0,
          "example pairs of the canvases that the model was trained on: run shows fewer ones again"},
         {0, "blend", "T", TS_OPT_REAL, &how.blend, 0, TS_MAE_MAX_BLEND,
          "how the model's answers are best painted: see run --blend"},
@@ -379,6 +386,9 @@ static int convert_command(int argc, char **argv)
                       .rest_name = "IN or OUT",
                       .common = &common},
         argc, argv);
+    if (status < 0 && examples && !ts_grid_examples_read(examples, TS_GRID_MAX_EXAMPLES, &how.least_examples, &how.most_examples))
+        status = ts_usage_error("model convert", "--examples %s is not a number from 1 to %d or a range such as 1..2", examples,
+                                TS_GRID_MAX_EXAMPLES);
     if (status < 0) {
         const char *in = files.items[0], *to = files.items[1];
         ts_error err = {0};

@@ -121,13 +121,13 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     if (!r->weights) return false;
     if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
     if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
-    const int pairs = r->examples.count / 2, most = r->config.examples;
+    const int pairs = r->examples.count / 2, least = r->config.least_examples, most = r->config.most_examples;
     if (most > 0 && pairs > most && !r->common.quiet)
-        fprintf(stderr, "note: the model has learned canvases of %d example pair%s, not of %d\n", most, most == 1 ? "" : "s",
-                pairs);
+        fprintf(stderr, "note: the model has learned canvases of at most %d example pair%s, not of %d\n", most,
+                most == 1 ? "" : "s", pairs);
     ts_grid_desc desc = {.canvas = r->config.side * r->config.patch,
                          .patch = r->config.patch,
-                         .examples = pairs < most ? most : pairs,
+                         .examples = pairs < least ? least : pairs,
                          .side = (ts_side)r->side,
                          .transposed = r->transposed,
                          .background = {background[0], background[1], background[2]},

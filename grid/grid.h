@@ -52,6 +52,10 @@ bool ts_grid_hidden(const ts_grid *grid, int row, int col);
 /* The visible patches, row * side_patches + col, ascending; `keep` has side_patches^2 places. Returns their number. */
 int ts_grid_keep(const ts_grid *grid, int32_t *keep);
 
+/* Reads how many example pairs a canvas has: "2", or a range such as "1..3", within 1..limit (at most 9). False, with both left
+ * as they were, where the text is anything else. */
+bool ts_grid_examples_read(const char *text, int limit, int *least, int *most);
+
 typedef struct {
     const ts_image *input, *output;
 } ts_example;

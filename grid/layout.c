@@ -1,5 +1,7 @@
 /* layout.c - where the cells of a canvas lie, and which patches the model may see. Cells are worked out for the outputs at the
  * right and the rows from top to bottom; the other side mirrors that, and `transposed` exchanges x and y. */
+#include <stdio.h>
+
 #include "grid/grid.h"
 
 enum { MAX_CANVAS = 1 << 14 };
@@ -72,6 +74,17 @@ bool ts_grid_plan(const ts_grid_desc *desc, ts_grid *out, ts_error *err)
                        d->canvas);
     }
     *out = grid;
+    return true;
+}
+
+bool ts_grid_examples_read(const char *text, int limit, int *least, int *most)
+{
+    int from, to, used = 0;
+    if (sscanf(text, "%1d%n", &from, &used) == 1 && text[used] == '\0') to = from;
+    else if (sscanf(text, "%1d..%1d%n", &from, &to, &used) != 2 || text[used] != '\0') return false;
+    if (from < 1 || to < from || to > limit) return false;
+    *least = from;
+    *most = to;
     return true;
 }
 

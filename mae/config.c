@@ -91,16 +91,13 @@ static bool choose_heads(const ts_weights *w, int told, const char *key, const c
 }
 
 /* How many example pairs its canvases had in training, where the file says it. */
-static bool read_examples(const ts_weights *w, int *out, ts_error *err)
+static bool read_examples(const ts_weights *w, ts_mae_config *out, ts_error *err)
 {
     const char *meta = ts_weights_meta(w, "examples");
-    *out = 0;
-    if (!meta) return true;
-    if (meta[0] < '1' || meta[0] > '0' + TS_GRID_MAX_EXAMPLES || meta[1] != '\0')
-        return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says examples = '%.40s', wanted a number from 1 to %d",
-                       ts_weights_path(w), meta, TS_GRID_MAX_EXAMPLES);
-    *out = meta[0] - '0';
-    return true;
+    if (!meta || ts_grid_examples_read(meta, TS_GRID_MAX_EXAMPLES, &out->least_examples, &out->most_examples)) return true;
+    return ts_fail(err, TS_ERR_FORMAT,
+                   "%s: the metadata says examples = '%.40s', wanted a number from 1 to %d, or a range as 1..2",
+                   ts_weights_path(w), meta, TS_GRID_MAX_EXAMPLES);
 }
 
 static bool read_blend(const ts_weights *w, double *out, ts_error *err)
@@ -124,7 +121,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
         !read_dim(w, "decoder_embed.weight", 2, 0, &out->decoder_dim, err) ||
         !read_depth(w, "decoder_blocks.", &out->decoder_depth, err) ||
         !read_dim(w, "decoder_blocks.0.mlp.fc1.weight", 2, 0, &out->decoder_mlp, err) ||
-        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, &out->examples, err) ||
+        !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, out, err) ||
         !read_blend(w, &out->blend, err))
         return false;
     enum { MAX_CANVAS = 8192 };

@@ -170,6 +170,26 @@ static void test_plan_errors(void **state)
     }
 }
 
+static void test_examples_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int least, most;
+    } cases[] = {{"1", 1, 1}, {"7", 7, 7}, {"1..3", 1, 3}, {"2..2", 2, 2}};
+    static const char *const bad[] = {"",     "0",    "8",     "12",    "1.", "1..", "1..8",
+                                      "3..2", "0..2", "1..33", "1...2", "-1", "two", "..2"};
+    int least = 0, most = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_true(ts_grid_examples_read(cases[i].text, TS_GRID_MAX_EXAMPLES, &least, &most));
+        assert_true(least == cases[i].least && most == cases[i].most);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_false(ts_grid_examples_read(bad[i], TS_GRID_MAX_EXAMPLES, &least, &most));
+        assert_true(least == 2 && most == 2);
+    }
+}
+
 static void flat(ts_image *img, int width, int height, uint8_t value)
 {
     assert_true(ts_image_new(width, height, img, NULL));
@@ -274,9 +294,15 @@ static void test_paste_and_answer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_published_two_rows), cmocka_unit_test(test_published_three_rows), cmocka_unit_test(test_sides),
-        cmocka_unit_test(test_any_layout),         cmocka_unit_test(test_plan_errors),          cmocka_unit_test(test_compose),
-        cmocka_unit_test(test_compose_resizes),    cmocka_unit_test(test_paste_and_answer),
+        cmocka_unit_test(test_published_two_rows),
+        cmocka_unit_test(test_published_three_rows),
+        cmocka_unit_test(test_sides),
+        cmocka_unit_test(test_any_layout),
+        cmocka_unit_test(test_plan_errors),
+        cmocka_unit_test(test_compose),
+        cmocka_unit_test(test_compose_resizes),
+        cmocka_unit_test(test_paste_and_answer),
+        cmocka_unit_test(test_examples_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -101,8 +101,9 @@ static void test_metadata(void **state)
     static const struct {
         const char *key, *value;
         bool good;
-    } cases[] = {{"blend", "0.6", true}, {"blend", "0", true},    {"blend", "-1", false},  {"blend", "nan", false},
-                 {"blend", "", false},   {"blend", "101", false}, {"examples", "2", true}, {"examples", "0", false}};
+    } cases[] = {{"blend", "0.6", true},      {"examples", "1..3", true}, {"blend", "0", true},    {"blend", "-1", false},
+                 {"blend", "nan", false},     {"blend", "", false},       {"blend", "101", false}, {"examples", "2", true},
+                 {"examples", "1..8", false}, {"examples", "0", false}};
     ts_weights *w = open_golden("mae_vqgan_tiny.pth");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ts_error err = {0};
@@ -113,7 +114,8 @@ static void test_metadata(void **state)
         assert_true(ts_weights_writer_meta(writer, cases[i].key, cases[i].value, &err));
         ts_weights *said = write_and_open(writer, "said");
         assert_int_equal(ts_mae_config_read(said, HEADS, HEADS, false, &c, &err), cases[i].good);
-        if (i == 0) assert_true(c.blend == 0.6 && c.examples == 0);
+        if (i == 0) assert_true(c.blend == 0.6 && c.most_examples == 0);
+        if (i == 1) assert_true(c.least_examples == 1 && c.most_examples == 3);
         if (!cases[i].good) assert_non_null(strstr(err.text, cases[i].key));
         ts_weights_free(said);
     }
