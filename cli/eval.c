@@ -19,7 +19,7 @@ typedef struct {
     ts_common common;
     const char *model, *vqgan, *sheet;
     char default_model[4096];
-    int heads, decoder_heads, trials, examples, batch, shown;
+    int heads, decoder_heads, trials, examples, per_canvas, fused, batch, shown;
     double blend; /* below zero until the model is open: what its file says */
     bool keep_codes;
     ts_words rest;
@@ -46,7 +46,9 @@ static int parse(eval *v, int argc, char **argv)
         {0, "heads", "N", TS_OPT_INT, &v->heads, 1, 65536, "attention heads of the encoder, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &v->decoder_heads, 1, 65536, "attention heads of the decoder, likewise"},
         {'n', "trials", "N", TS_OPT_INT, &v->trials, 1, 1000000, "trials of each task; 100"},
-        {0, "examples", "N", TS_OPT_INT, &v->examples, 1, TS_GRID_MAX_EXAMPLES, "example pairs on a canvas; 2"},
+        {0, "examples", "N", TS_OPT_INT, &v->examples, 1, TS_GRID_MAX_EXAMPLES, "example pairs of a trial; 2"},
+        {0, "per-canvas", "N", TS_OPT_INT, &v->per_canvas, 1, TS_GRID_MAX_EXAMPLES,
+         "pairs on a canvas: more go on further canvases, as in run; all of them"},
         {0, "batch", "N", TS_OPT_INT, &v->batch, 1, 4096, "canvases in one run of the model; 8"},
         {0, "blend", "T", TS_OPT_REAL, &v->blend, 0, TS_MAE_MAX_BLEND,
          "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
@@ -105,8 +107,10 @@ static bool open_model(eval *v, ts_error *err)
     if (!v->inpainter) return false;
     const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
     if (v->blend < 0) v->blend = c->blend;
-    const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->examples};
-    return ts_grid_plan(&desc, &v->grid, err) && open_coder(v, err) && (!v->sheet || ts_check_writable(v->sheet, err));
+    const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->per_canvas};
+    if (!ts_grid_plan(&desc, &v->grid, err)) return false;
+    v->fused = ts_grid_canvases(&v->grid, v->examples);
+    return open_coder(v, err) && (!v->sheet || ts_check_writable(v->sheet, err));
 }
 
 static void add_score(double sum[METRICS], const ts_score *s)
@@ -131,7 +135,8 @@ static bool complete(const eval *v, const ts_trial *trial, const ts_image *canva
 static bool paint_right_codes(eval *v, const ts_trial *trials, const ts_image *canvases, int count, ts_error *err)
 {
     for (int i = 0; i < count; i++)
-        if (!complete(v, &trials[i], &canvases[i], v->pixels + (size_t)i * canvas_bytes(v), err)) return false;
+        if (!complete(v, &trials[i], &canvases[(size_t)i * (size_t)v->fused], v->pixels + (size_t)i * canvas_bytes(v), err))
+            return false;
     return ts_vqgan_coder_encode(v->coder, v->pixels, v->grid.desc.canvas, v->codes, err) &&
            ts_vqgan_coder_decode(v->coder, v->codes, v->painted, err);
 }
@@ -174,24 +179,25 @@ static bool take(eval *v, ts_trial_kind kind, int at, int place, const ts_trial 
 static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_error *err)
 {
     ts_trial *trials = calloc((size_t)count, sizeof *trials);
-    ts_image *canvases = calloc((size_t)count, sizeof *canvases);
+    ts_image *canvases = calloc((size_t)count * (size_t)v->fused, sizeof *canvases);
     ts_inpainted *results = calloc((size_t)count, sizeof *results);
     bool ok = (trials && canvases && results) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d trials", count);
     for (int i = 0; ok && i < count; i++) {
         ts_example examples[TS_GRID_MAX_EXAMPLES];
         ok = ts_trial_draw(kind, v->common.seed, first + i, v->examples, &trials[i], err);
         for (int k = 0; ok && k < v->examples; k++) examples[k] = (ts_example){&trials[i].input[k], &trials[i].output[k]};
-        ok = ok && ts_grid_compose(&v->grid, examples, &trials[i].query, &canvases[i], err);
+        ok = ok &&
+             ts_grid_compose_all(&v->grid, examples, v->examples, &trials[i].query, canvases + (size_t)i * (size_t)v->fused, err);
     }
-    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes};
+    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes, .fused = v->fused};
     ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err) &&
          paint_right_codes(v, trials, canvases, count, err);
     for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, i, &trials[i], &results[i], err);
     for (int i = 0; i < count; i++) {
         if (trials) ts_trial_clear(&trials[i]);
-        if (canvases) ts_image_clear(&canvases[i]);
         if (results) ts_inpainted_clear(&results[i]);
     }
+    for (int64_t i = 0; canvases && i < (int64_t)count * v->fused; i++) ts_image_clear(&canvases[i]);
     free(trials);
     free(canvases);
     free(results);
@@ -233,8 +239,8 @@ static bool has_metric(ts_trial_kind kind, int metric)
 
 static bool print_table(const eval *v, ts_error *err)
 {
-    printf("%d trials a task, %d examples, seed %llu, canvas %d, blend %g\n", v->trials, v->examples,
-           (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend);
+    printf("%d trials a task, %d examples, %d on a canvas, seed %llu, canvas %d, blend %g\n", v->trials, v->examples,
+           v->per_canvas, (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend);
     printf("%-13s %-13s", "task", "");
     for (int m = 0; m < METRICS; m++) printf(" %9s", metric_names[m]);
     printf("\n");
@@ -267,6 +273,7 @@ static bool print_report(const eval *v, ts_error *err)
     cJSON *all = cJSON_CreateObject();
     cJSON *tasks = all && cJSON_AddStringToObject(all, "model", v->model) && cJSON_AddNumberToObject(all, "trials", v->trials) &&
                            cJSON_AddNumberToObject(all, "examples", v->examples) &&
+                           cJSON_AddNumberToObject(all, "per_canvas", v->per_canvas) &&
                            cJSON_AddNumberToObject(all, "seed", (double)v->common.seed) &&
                            cJSON_AddNumberToObject(all, "canvas", v->grid.desc.canvas) &&
                            cJSON_AddNumberToObject(all, "blend", v->blend) &&
@@ -313,6 +320,7 @@ int ts_cmd_eval(int argc, char **argv)
         status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);
     if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
+    if (!v.per_canvas) v.per_canvas = v.examples;
     if (status < 0) status = run(&v);
     eval_clear(&v);
     return status;

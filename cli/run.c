@@ -9,13 +9,13 @@
 #include "cli/cli.h"
 #include "mae/mae.h"
 
-enum { BATCH_GPU = 8, BATCH_CPU = 1 };
+enum { BATCH_GPU = 8, BATCH_CPU = 1, MAX_PAIRS = 64 };
 
 typedef struct {
     ts_common common;
     ts_words examples, queries, more;
     const char *out, *canvas, *model, *vqgan, *background;
-    int heads, decoder_heads, side, filter, batch;
+    int heads, decoder_heads, side, filter, batch, per_canvas;
     bool transposed, keep_codes, cell;
     double temperature, blend; /* the latter below zero: what the model's file says */
 
@@ -25,8 +25,9 @@ typedef struct {
     ts_weights *weights, *vqgan_weights;
     ts_mae_config config;
     ts_grid grid;
-    ts_image pictures[2 * TS_GRID_MAX_EXAMPLES]; /* the examples, at cell size */
-    ts_image *canvases;
+    int fused;                        /* canvases of a query */
+    ts_image pictures[2 * MAX_PAIRS]; /* the examples, at cell size */
+    ts_image *canvases;               /* `fused` of each query */
     struct {
         int width, height;
     } * sizes; /* of the queries */
@@ -44,7 +45,7 @@ static const char EXAMPLE[] =
 static int parse(run *r, int argc, char **argv)
 {
     const ts_option options[] = {
-        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 7 times"},
+        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
         {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0, "a picture to do it to, or a folder of them; more may follow"},
         {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0, "the answer's file (.png, .jpg); with several queries a folder"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
@@ -52,6 +53,9 @@ static int parse(run *r, int argc, char **argv)
         {0, "heads", "N", TS_OPT_INT, &r->heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &r->decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
         {0, "canvas", "PATH", TS_OPT_TEXT, &r->canvas, 0, 0, "keep the whole canvas too: a file or a folder, as for -o"},
+        {0, "per-canvas", "N", TS_OPT_INT, &r->per_canvas, 1, TS_GRID_MAX_EXAMPLES,
+         "pairs on a canvas: more go on further canvases, and what each makes of the query is averaged; as the model's file "
+         "says, or 7"},
         {0, "side", "right|left", TS_OPT_CHOICE, &r->side, 0, 0, "where the examples' outputs stand; right"},
         {0, "transposed", NULL, TS_OPT_FLAG, &r->transposed, 0, 0, "examples in columns instead of rows"},
         {0, "background", "COLOUR", TS_OPT_TEXT, &r->background, 0, 0, "between the cells: black, white or #rrggbb; black"},
@@ -93,8 +97,8 @@ static bool parse_colour(const char *text, uint8_t out[3])
 static int check_usage(const run *r, uint8_t background[3])
 {
     if (r->examples.count == 0) return ts_usage_error("run", "an example pair is missing: -e IN OUT");
-    if (r->examples.count > 2 * TS_GRID_MAX_EXAMPLES)
-        return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, TS_GRID_MAX_EXAMPLES);
+    if (r->examples.count > 2 * MAX_PAIRS)
+        return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, MAX_PAIRS);
     if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");
     if (!r->out) return ts_usage_error("run", "an output is missing: -o PATH");
     if (r->blend > 0 && r->temperature > 0)
@@ -114,6 +118,19 @@ static bool list_inputs(run *r, ts_error *err)
     return true;
 }
 
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+/* Pairs on a canvas: what the user says, else as many as there are and as the model has learned canvases of. */
+static int pairs_on_canvas(const run *r)
+{
+    const int pairs = r->examples.count / 2, least = r->config.least_examples, most = r->config.most_examples;
+    if (r->per_canvas) return r->per_canvas;
+    return pairs < least ? least : smaller(pairs, most ? most : TS_GRID_MAX_EXAMPLES);
+}
+
 /* The file's header and the shapes in it; no weight is read yet. */
 static bool open_model(run *r, const uint8_t background[3], ts_error *err)
 {
@@ -121,18 +138,20 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     if (!r->weights) return false;
     if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
     if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
-    const int pairs = r->examples.count / 2, least = r->config.least_examples, most = r->config.most_examples;
+    const int pairs = pairs_on_canvas(r), most = r->config.most_examples;
     if (most > 0 && pairs > most && !r->common.quiet)
         fprintf(stderr, "note: the model has learned canvases of at most %d example pair%s, not of %d\n", most,
                 most == 1 ? "" : "s", pairs);
     ts_grid_desc desc = {.canvas = r->config.side * r->config.patch,
                          .patch = r->config.patch,
-                         .examples = pairs < least ? least : pairs,
+                         .examples = pairs,
                          .side = (ts_side)r->side,
                          .transposed = r->transposed,
                          .background = {background[0], background[1], background[2]},
                          .filter = (ts_resize_filter)r->filter};
-    return ts_grid_plan(&desc, &r->grid, err);
+    if (!ts_grid_plan(&desc, &r->grid, err)) return false;
+    r->fused = ts_grid_canvases(&r->grid, r->examples.count / 2);
+    return true;
 }
 
 /* An example picture, brought to its cell once and not again for every query: composing then takes it as it is. */
@@ -148,17 +167,12 @@ static bool load_example(const run *r, const char *path, const ts_cell *cell, ts
 /* Every canvas, before the model is loaded: a picture that cannot be read stops the run before it has written anything. */
 static bool compose(run *r, ts_error *err)
 {
-    ts_example examples[TS_GRID_MAX_EXAMPLES];
-    for (int i = 0; i < r->examples.count; i++) {
-        const ts_cell *cell = i % 2 ? &r->grid.output[i / 2] : &r->grid.input[i / 2];
-        if (!load_example(r, r->examples.items[i], cell, &r->pictures[i], err)) return false;
-    }
-    /* A model that has learned canvases of more pairs is shown the same ones again. */
-    for (int i = 0; i < r->grid.desc.examples; i++) {
-        const int from = i % (r->examples.count / 2);
-        examples[i] = (ts_example){&r->pictures[2 * from], &r->pictures[2 * from + 1]};
-    }
-    r->canvases = calloc((size_t)r->jobs.count, sizeof *r->canvases);
+    ts_example examples[MAX_PAIRS];
+    const int pairs = r->examples.count / 2;
+    for (int i = 0; i < 2 * pairs; i++)
+        if (!load_example(r, r->examples.items[i], &r->grid.hole, &r->pictures[i], err)) return false;
+    for (int i = 0; i < pairs; i++) examples[i] = (ts_example){&r->pictures[2 * i], &r->pictures[2 * i + 1]};
+    r->canvases = calloc((size_t)r->jobs.count * (size_t)r->fused, sizeof *r->canvases);
     r->sizes = calloc((size_t)r->jobs.count, sizeof *r->sizes);
     if (!r->canvases || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_progress progress;
@@ -166,7 +180,8 @@ static bool compose(run *r, ts_error *err)
     bool ok = true;
     for (int i = 0; ok && i < r->jobs.count; i++) {
         ts_image query = {0};
-        ok = ts_image_load(r->jobs.query[i], &query, err) && ts_grid_compose(&r->grid, examples, &query, &r->canvases[i], err);
+        ok = ts_image_load(r->jobs.query[i], &query, err) &&
+             ts_grid_compose_all(&r->grid, examples, pairs, &query, &r->canvases[(size_t)i * (size_t)r->fused], err);
         r->sizes[i].width = query.width;
         r->sizes[i].height = query.height;
         ts_image_clear(&query);
@@ -181,7 +196,7 @@ static int batch_size(const run *r)
     const ts_device_info *about = ts_device_about(r->dev);
     bool gpu = about->kind == TS_DEVICE_VULKAN && strcmp(about->type, "cpu") != 0;
     int batch = r->batch ? r->batch : gpu ? BATCH_GPU : BATCH_CPU;
-    return batch < r->jobs.count ? batch : r->jobs.count;
+    return smaller(batch, r->jobs.count);
 }
 
 static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpaint_ms *ms, double write_ms, ts_error *err)
@@ -198,6 +213,7 @@ static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpa
     cJSON_AddNumberToObject(box, "y", hole->y);
     cJSON_AddNumberToObject(box, "width", hole->width);
     cJSON_AddNumberToObject(box, "height", hole->height);
+    cJSON_AddNumberToObject(item, "fused", r->fused);
     cJSON_AddItemToObject(item, "codes", codes);
     cJSON_AddNumberToObject(item, "blend", r->options.blend);
     cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
@@ -233,7 +249,8 @@ static bool run_batch(run *r, int first, int count, ts_error *err)
     ts_inpainted *results = calloc((size_t)count, sizeof *results);
     if (!results) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_inpaint_ms ms = {0};
-    bool ok = ts_inpainter_run(r->inpainter, &r->grid, r->canvases + first, count, &r->options, results, &ms, err);
+    bool ok = ts_inpainter_run(r->inpainter, &r->grid, r->canvases + (size_t)first * (size_t)r->fused, count, &r->options,
+                               results, &ms, err);
     /* A batch is one piece of work: each of its queries is told its share, and the whole of the loading. */
     r->load.load += ms.load;
     ms = (ts_inpaint_ms){r->load.load, ms.encode / count, ms.mae / count, ms.decode / count};
@@ -258,7 +275,8 @@ static bool start(run *r, ts_error *err)
                                       .blend = r->blend >= 0        ? r->blend
                                                : r->temperature > 0 ? 0
                                                                     : r->config.blend,
-                                      .keep_visible_codes = r->keep_codes};
+                                      .keep_visible_codes = r->keep_codes,
+                                      .fused = r->fused};
     if (!r->inpainter || !ts_inpainter_prepare(r->inpainter, &r->grid, batch_size(r), &r->options, &r->load, err)) return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
@@ -274,9 +292,9 @@ static bool run_all(run *r, ts_error *err)
     ts_progress_begin(&progress, "painting", r->jobs.count, r->common.quiet);
     bool ok = true;
     for (int i = 0; ok && i < r->jobs.count; i += batch) {
-        int left = r->jobs.count - i;
-        ok = run_batch(r, i, left < batch ? left : batch, err);
-        ts_progress_step(&progress, left < batch ? r->jobs.count : i + batch);
+        const int count = smaller(batch, r->jobs.count - i);
+        ok = run_batch(r, i, count, err);
+        ts_progress_step(&progress, i + count);
     }
     ts_progress_end(&progress);
     if (!ok) return false;
@@ -292,8 +310,8 @@ static void clear(run *r)
     ts_device_free(r->dev);
     ts_weights_free(r->weights);
     ts_weights_free(r->vqgan_weights);
-    for (int i = 0; i < 2 * TS_GRID_MAX_EXAMPLES; i++) ts_image_clear(&r->pictures[i]);
-    for (int i = 0; r->canvases && i < r->jobs.count; i++) ts_image_clear(&r->canvases[i]);
+    for (int i = 0; i < 2 * MAX_PAIRS; i++) ts_image_clear(&r->pictures[i]);
+    for (int64_t i = 0; r->canvases && i < (int64_t)r->jobs.count * r->fused; i++) ts_image_clear(&r->canvases[i]);
     free(r->canvases);
     free(r->sizes);
     ts_jobs_free(&r->jobs);

@@ -37,6 +37,26 @@ bool ts_grid_compose(const ts_grid *grid, const ts_example *examples, const ts_i
     return ok;
 }
 
+int ts_grid_canvases(const ts_grid *grid, int pairs)
+{
+    return (pairs + grid->desc.examples - 1) / grid->desc.examples;
+}
+
+bool ts_grid_compose_all(const ts_grid *grid, const ts_example *examples, int pairs, const ts_image *query, ts_image *out,
+                         ts_error *err)
+{
+    if (pairs < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d example pairs, at least one is wanted", pairs);
+    const int each = grid->desc.examples, count = ts_grid_canvases(grid, pairs);
+    for (int i = 0; i < count; i++) {
+        ts_example shown[TS_GRID_MAX_EXAMPLES];
+        for (int k = 0; k < each; k++) shown[k] = examples[(i * each + k) % pairs];
+        if (ts_grid_compose(grid, shown, query, &out[i], err)) continue;
+        while (i-- > 0) ts_image_clear(&out[i]);
+        return false;
+    }
+    return true;
+}
+
 static bool check_canvas(const ts_grid *grid, const ts_image *img, const char *what, ts_error *err)
 {
     int side = grid->desc.canvas;

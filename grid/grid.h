@@ -63,6 +63,12 @@ typedef struct {
 /* Draws the canvas: every picture resized to its cell without keeping the aspect (as published), background elsewhere and in the
  * hole. `examples` has desc.examples pairs. `out` is a new image, owned by the caller. */
 bool ts_grid_compose(const ts_grid *grid, const ts_example *examples, const ts_image *query, ts_image *out, ts_error *err);
+/* How many canvases of the grid `pairs` examples need. */
+int ts_grid_canvases(const ts_grid *grid, int pairs);
+/* Draws those canvases, `out` having a place for each: each shows the query and the next desc.examples of the pairs, and begins
+ * with the first again where they are at an end. */
+bool ts_grid_compose_all(const ts_grid *grid, const ts_example *examples, int pairs, const ts_image *query, ts_image *out,
+                         ts_error *err);
 /* What the published code shows: hidden patches from `painted`, the others from `canvas`; all of canvas size. */
 bool ts_grid_paste(const ts_grid *grid, const ts_image *canvas, const ts_image *painted, ts_image *out, ts_error *err);
 /* The answer: the hole cut out of `canvas`, resized (bicubic) to width x height, the query's own size and so its aspect;

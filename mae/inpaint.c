@@ -218,6 +218,11 @@ static int batch_for(const ts_inpainter *ip, int count)
     return count < ip->batch ? count : ip->batch;
 }
 
+static int fused_by(const ts_inpaint_options *options)
+{
+    return options && options->fused > 1 ? options->fused : 1;
+}
+
 static int smaller(int a, int b)
 {
     return a < b ? a : b;
@@ -256,9 +261,10 @@ bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, cons
     if (!keep) return false;
     int batch = batch_for(ip, count), visible = visible_patches(ip, grid, keep, err);
     free(keep);
-    const bool blend = options && options->blend > 0, logits = blend || (options && options->temperature > 0);
-    bool ok = visible > 0 && plan_predict(ip, batch, visible, logits, err) && plan_paint(ip, batch, blend, err) &&
-              (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
+    const int fused = fused_by(options);
+    const bool blend = options && options->blend > 0, logits = blend || fused > 1 || (options && options->temperature > 0);
+    bool ok = visible > 0 && plan_predict(ip, batch_for(ip, count * fused), visible, logits, err) &&
+              plan_paint(ip, batch, blend, err) && (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
     add_ms(ms ? &ms->load : NULL, start);
     return ok;
 }
@@ -426,24 +432,29 @@ static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image
     return ok;
 }
 
-/* Codes at every place of every canvas, by the options, and where `latents` is not NULL the means to paint from. */
-static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
+/* Codes at every place for each of `count` queries, by the options, and where `latents` is not NULL the means to paint from.
+ * `shown`: the canvas of each that its answer stands on. */
+static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, const ts_image *shown, int count,
                          const ts_inpaint_options *options, int32_t *codes, float *latents, ts_inpaint_ms *ms, ts_error *err)
 {
-    int64_t places = (int64_t)count * ip->places, k = ip->mae.config.codes;
-    const bool sample = options->temperature > 0, whole = sample || latents;
+    const int fused = fused_by(options);
+    const int64_t k = ip->mae.config.codes, each = ip->places * k, width = ip->vqgan.config.embed;
+    const bool whole = options->temperature > 0 || latents || fused > 1;
     const float *book = latents ? read_book(ip, err) : NULL;
-    float *logits = whole ? batch_room(count, ip->places * k, err) : NULL;
+    float *logits = whole ? batch_room(count * fused, each, err) : NULL;
     bool ok = (logits || !whole) && (book || !latents) &&
-              ts_inpainter_predict(ip, grid, canvases, count, sample ? NULL : codes, logits, ms, err);
+              ts_inpainter_predict(ip, grid, canvases, count * fused, whole ? NULL : codes, logits, ms, err);
     double start = now_ms();
-    /* Each canvas draws from the seed anew: its answer does not depend on what else is in the batch. */
-    for (int64_t i = 0; ok && sample && i < places; i += ip->places)
-        ts_sample_codes(logits + i * k, ip->places, k, options->temperature, options->seed, codes + i);
-    if (ok && latents) ts_blend_codes(logits, places, k, options->blend, book, ip->vqgan.config.embed, latents);
+    for (int64_t i = 0; ok && whole && i < count; i++) {
+        float *own = logits + i * fused * each;
+        ts_fuse_logits(own, fused, ip->places, k);
+        /* Each query draws from the seed anew: its answer does not depend on what else is in the batch. */
+        ts_sample_codes(own, ip->places, k, options->temperature, options->seed, codes + i * ip->places);
+        if (latents) ts_blend_codes(own, ip->places, k, options->blend, book, width, latents + i * ip->places * width);
+    }
     free(logits);
     add_ms(&ms->mae, start);
-    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, canvases, count, codes, latents, ms, err));
+    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, shown, count, codes, latents, ms, err));
 }
 
 static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas, const int32_t *codes, const float *picture,
@@ -467,21 +478,28 @@ bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *can
     if (!(options->blend >= 0) || isinf(options->blend) || (options->blend > 0 && options->temperature > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
                        options->blend);
-    if (!check_canvases(ip, canvases, count, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err)) return false;
+    enum { MOST = 1 << 24 };
+    const int fused = fused_by(options);
+    if (count > MOST / fused) return ts_fail(err, TS_ERR_ARGUMENT, "%d times %d canvases are too many", count, fused);
+    if (!check_canvases(ip, canvases, count * fused, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err))
+        return false;
     int64_t values = (int64_t)ip->picture * ip->picture * 3;
     const bool blend = options->blend > 0;
     int32_t *codes = batch_room(count, ip->places, err);
     float *pictures = batch_room(count, values, err);
     float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
-    bool ok = codes && pictures && (latents || !blend) &&
-              choose_codes(ip, grid, canvases, count, options, codes, latents, &spent, err) &&
-              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
-                     : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
+    ts_image *shown = malloc((size_t)count * sizeof *shown);
+    for (int i = 0; shown && i < count; i++) shown[i] = canvases[(int64_t)i * fused];
+    bool ok = shown ? codes && pictures && (latents || !blend) : ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && choose_codes(ip, grid, canvases, shown, count, options, codes, latents, &spent, err) &&
+         (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
+                : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
     for (int i = 0; ok && i < count; i++)
-        ok = finish(ip, grid, &canvases[i], codes + (int64_t)i * ip->places, pictures + i * values, &out[i], err);
+        ok = finish(ip, grid, &shown[i], codes + (int64_t)i * ip->places, pictures + i * values, &out[i], err);
     free(codes);
     free(pictures);
     free(latents);
+    free(shown);
     for (int i = 0; !ok && i < count; i++) ts_inpainted_clear(&out[i]);
     if (ms) *ms = spent;
     return ok;

@@ -139,6 +139,7 @@ typedef struct {
     uint64_t seed;      /* of the sampling */
     double blend;       /* above 0: painted is at each place the mean of all codes, see ts_blend_codes; not with a temperature */
     bool keep_visible_codes; /* visible places keep the codes that the VQGAN gives for the canvas itself */
+    int fused;               /* canvases of a query, see ts_fuse_logits; zero: 1 */
 } ts_inpaint_options;
 
 /* One canvas's result. ts_inpainted_clear frees what it holds. */
@@ -156,7 +157,8 @@ typedef struct {
     double decode; /* VQGAN decoder */
 } ts_inpaint_ms;
 
-/* The whole of it for `count` canvases of the grid's size; `out` has `count` places, all cleared on failure. NULL options: the
+/* The whole of it for `count` canvases of the grid's size, or with options->fused for `count` times as many, a query's behind one
+ * another; `out` has `count` places, all cleared on failure. An answer stands on the query's first canvas. NULL options: the
  * published way. `ms` (may be NULL) is set. */
 bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
                       const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err);
@@ -180,6 +182,11 @@ bool ts_inpainter_paint_latents(ts_inpainter *ip, const float *latents, int coun
 /* One picture of ts_inpainter_paint -> 8 bits, brought to canvas size where patch and factor differ; a new image. */
 bool ts_inpainter_picture(const ts_inpainter *ip, const float *picture, ts_image *out, ts_error *err);
 
+/* `fused` canvases of one query, logits (fused, places, codes): the first `places` rows become the logarithm of the mean of all
+ * canvases' softmax. So different examples of a task say each what they make of the query, on canvases that are large enough; as
+ * the arrangements of one pair are fused in "Exploring effective factors for improving visual in-context learning" (Sun et al.
+ * 2023). */
+void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes);
 /* Draws a code at each of `places` from softmax(logits / temperature), or takes the first of the largest at temperature 0.
  * The same logits and seed give the same codes. */
 void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double temperature, uint64_t seed, int32_t *out);

@@ -1,4 +1,5 @@
-/* sample.c - what is made of logits: one code a place, drawn or the likeliest, or the mean of all. */
+/* sample.c - what is made of logits: several canvases' become one's, and of those one code a place, drawn or the likeliest, or
+ * the mean of all. */
 #include "mae/mae.h"
 
 #include <math.h>
@@ -9,6 +10,34 @@ static int64_t largest(const float *x, int64_t n)
     for (int64_t i = 1; i < n; i++)
         if (x[i] > x[best]) best = i;
     return best;
+}
+
+/* The logarithm of softmax(x)[i] is x[i] less this. */
+static double log_sum(const float *x, int64_t n)
+{
+    const double top = (double)x[largest(x, n)];
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)x[i] - top);
+    return top + log(sum);
+}
+
+/* Sums are kept as logarithms: where no canvas gives a code any weight, its place among the rest is still known. */
+void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes)
+{
+    if (fused < 2) return;
+    for (int64_t place = 0; place < places; place++) {
+        float *to = logits + place * codes;
+        const double first = log_sum(to, codes);
+        for (int64_t i = 0; i < codes; i++) to[i] = (float)((double)to[i] - first - log(fused));
+        for (int f = 1; f < fused; f++) {
+            const float *x = logits + (f * places + place) * codes;
+            const double own = log_sum(x, codes);
+            for (int64_t i = 0; i < codes; i++) {
+                const double a = (double)to[i], b = (double)x[i] - own - log(fused);
+                to[i] = (float)(a > b ? a + log1p(exp(b - a)) : b + log1p(exp(a - b)));
+            }
+        }
+    }
 }
 
 /* Walks the distribution until `u` of its mass is behind. The largest logit is taken off first, so that no exponential

@@ -269,7 +269,7 @@ static void two_examples(void **state)
     assert_size(answer, 50, 20);
 }
 
-/* A model that says of how many pairs its canvases were: fewer are shown again, more get a word. */
+/* A model that says of how many pairs its canvases were: fewer are shown again, more go on another canvas. */
 static void fills_up_examples(void **state)
 {
     (void)state;
@@ -296,8 +296,43 @@ static void fills_up_examples(void **state)
     free(b);
     r = program_run_list(again, 18);
     assert_int_equal(r.status, 0);
+    assert_null(strstr(r.err, "note:"));
+    program_free(&r);
+    r = program_run("run", "--model", model, "--device", "cpu", "-q", queries[0], "-o", twice, "-e", example_in, example_out,
+                    "--per-canvas", "3", NULL);
+    assert_int_equal(r.status, 0);
     assert_non_null(strstr(r.err, "note: the model has learned canvases of at most 2 example pairs, not of 3"));
     program_free(&r);
+}
+
+/* How many canvases of `pairs` examples a report tells of; a folder of queries, two in a run of the model. */
+static int canvases_of(int pairs, const char *per_canvas)
+{
+    const char *args[40] = {"run",     "--model",  random_model(), "--device",     "cpu",
+                            "-q",      queries[0], queries[1],     "-o",           temp_path("many"),
+                            "--batch", "2",        "--json",       "--per-canvas", per_canvas};
+    int count = 15;
+    for (int i = 0; i < pairs; i++) {
+        args[count++] = "-e";
+        args[count++] = i % 2 ? example_out : example_in;
+        args[count++] = i % 2 ? example_in : example_out;
+    }
+    program_result r = program_run_list(args, count);
+    cJSON *list = parse_report(&r, 2, PLACES, CODES);
+    const int fused = (int)number(cJSON_GetArrayItem(list, 0), "fused");
+    assert_int_equal(number(cJSON_GetArrayItem(list, 1), "fused"), fused);
+    cJSON_Delete(list);
+    program_free(&r);
+    return fused;
+}
+
+static void fuses_canvases(void **state)
+{
+    (void)state;
+    assert_int_equal(canvases_of(3, "1"), 3);
+    assert_int_equal(canvases_of(3, "2"), 2);
+    assert_int_equal(canvases_of(2, "2"), 1);
+    assert_int_equal(canvases_of(8, "7"), 2);
 }
 
 /* The blend that a report tells of. */
@@ -348,6 +383,7 @@ int main(void)
                                        cmocka_unit_test(sampling),
                                        cmocka_unit_test(two_examples),
                                        cmocka_unit_test(fills_up_examples),
+                                       cmocka_unit_test(fuses_canvases),
                                        cmocka_unit_test(blending)};
     return cmocka_run_group_tests_name("run", tests, make_pictures, NULL);
 }

@@ -75,14 +75,14 @@ static void wrong_values(void **state)
     write_bytes(model, "", 0);
     assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, "-o", "answer.txt", NULL), 2, "answer.txt");
     assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, in, "-o", "x.png", NULL), 2, "name a folder");
-    const char *args[48] = {"run", "-q", in, "-o", "answer.png"};
+    const char *args[256] = {"run", "-q", in, "-o", "answer.png"};
     int count = 5;
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 65; i++) {
         args[count++] = "-e";
         args[count++] = in;
         args[count++] = in;
     }
-    assert_refused(program_run_list(args, count), 2, "8 example pairs are too many");
+    assert_refused(program_run_list(args, count), 2, "65 example pairs are too many");
 }
 
 int main(void)

@@ -232,6 +232,45 @@ static void test_compose(void **state)
     ts_image_clear(&query);
 }
 
+/* Three pairs, two on a canvas: the second canvas begins with the first pair again where the third is followed by none. */
+static void test_compose_all(void **state)
+{
+    (void)state;
+    ts_image in[3], out[3], query, canvas[3] = {0};
+    ts_example examples[3];
+    for (int i = 0; i < 3; i++) {
+        flat(&in[i], 30, 30, (uint8_t)(10 * i + 1));
+        flat(&out[i], 30, 30, (uint8_t)(10 * i + 2));
+        examples[i] = (ts_example){&in[i], &out[i]};
+    }
+    flat(&query, 30, 30, 99);
+    ts_grid grid = plan((ts_grid_desc){.examples = 2});
+    assert_int_equal(ts_grid_canvases(&grid, 1), 1);
+    assert_int_equal(ts_grid_canvases(&grid, 2), 1);
+    assert_int_equal(ts_grid_canvases(&grid, 3), 2);
+    ts_error err = {0};
+    assert_true(ts_grid_compose_all(&grid, examples, 3, &query, canvas, &err));
+    static const uint8_t first[2][2] = {{1, 11}, {21, 1}};
+    for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 2; k++) {
+            assert_int_equal(at(&canvas[i], grid.input[k].x, grid.input[k].y), first[i][k]);
+            assert_int_equal(at(&canvas[i], grid.output[k].x, grid.output[k].y), first[i][k] + 1);
+        }
+        assert_int_equal(at(&canvas[i], grid.query.x, grid.query.y), 99);
+        ts_image_clear(&canvas[i]);
+    }
+    assert_null(canvas[2].data);
+    examples[2].output = NULL;
+    assert_false(ts_grid_compose_all(&grid, examples, 3, &query, canvas, &err));
+    assert_null(canvas[0].data);
+    assert_false(ts_grid_compose_all(&grid, examples, 0, &query, canvas, &err));
+    for (int i = 0; i < 3; i++) {
+        ts_image_clear(&in[i]);
+        ts_image_clear(&out[i]);
+    }
+    ts_image_clear(&query);
+}
+
 /* A cell is what the resize gives, pixel by pixel: the filter asked for, the aspect not kept. */
 static void test_compose_resizes(void **state)
 {
@@ -303,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_compose_resizes),
         cmocka_unit_test(test_paste_and_answer),
         cmocka_unit_test(test_examples_read),
+        cmocka_unit_test(test_compose_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -389,6 +389,67 @@ static void test_blend(void **state)
     assert_float_equal(got[1], -2.0 / 3, 1e-4);
 }
 
+/* Against the sums written out; one canvas is left as it is; a code that no canvas gives any weight keeps its rank. */
+static void test_fuse(void **state)
+{
+    (void)state;
+    enum { FUSED = 3, TWO = 2, N = 3 };
+    const float given[FUSED * TWO * N] = {0,       logf(2), logf(5), 100, 99, -2000,  /* the first canvas, two places */
+                                          logf(7), 0,       0,       -50, 0,  -3000,  /* the second */
+                                          1,       1,       1,       5,   5,  -1000}; /* the third */
+    float logits[FUSED * TWO * N];
+    memcpy(logits, given, sizeof logits);
+    ts_fuse_logits(logits, 1, TWO, N);
+    assert_memory_equal(logits, given, sizeof logits);
+    ts_fuse_logits(logits, FUSED, TWO, N);
+    const double e = exp(-1);
+    const double want[TWO * N - 1] = {(1 / 8.0 + 7 / 9.0 + 1 / 3.0) / 3, (2 / 8.0 + 1 / 9.0 + 1 / 3.0) / 3,
+                                      (5 / 8.0 + 1 / 9.0 + 1 / 3.0) / 3, (1 / (1 + e) + 0.5) / 3, (e / (1 + e) + 1.5) / 3};
+    for (int i = 0; i < TWO * N - 1; i++) assert_float_equal(logits[i], log(want[i]), 1e-5);
+    assert_float_equal(logits[TWO * N - 1], (float)(-1005 - log(2) - log(3)), 1e-3);
+}
+
+/* A query on two canvases with different examples: the codes are those of the fused logits, whichever comes first, and a canvas
+ * twice is as one. */
+static void check_fused_on(ts_device *dev, const ts_weights *w, const ts_weights *want)
+{
+    ts_error err = {0};
+    ts_grid grid = tiny_grid();
+    ts_inpainter *ip = open_tiny(dev, w, 2);
+    ts_image canvas[4] = {golden_picture(want, "canvas"), golden_picture(want, "canvas")};
+    for (int i = 0; i < CANVAS * CANVAS / 2 * 3; i++) canvas[1].data[i] = (uint8_t)(255 - canvas[1].data[i]);
+    canvas[2] = canvas[1];
+    canvas[3] = canvas[0];
+    float *logits = malloc((size_t)2 * PLACES * CODES * sizeof *logits);
+    int32_t codes[PLACES];
+    ts_inpainted one, both[2];
+    if (!ts_inpainter_predict(ip, &grid, canvas, 2, NULL, logits, NULL, &err)) fail_msg("%s", err.text);
+    ts_fuse_logits(logits, 2, PLACES, CODES);
+    ts_sample_codes(logits, PLACES, CODES, 0, 0, codes);
+    for (int own = 0; own < 2; own++) {
+        ts_inpaint_options how = {.fused = 2, .keep_visible_codes = own};
+        if (!ts_inpainter_run(ip, &grid, canvas, 2, &how, both, NULL, &err)) fail_msg("%s", err.text);
+        for (int i = 0; i < PLACES; i++) {
+            if (own && !ts_grid_hidden(&grid, i / SIDE, i % SIDE)) continue;
+            assert_int_equal(both[0].codes[i], codes[i]);
+            assert_int_equal(both[1].codes[i], codes[i]);
+        }
+        assert_memory_equal(both[0].pasted.data, canvas[0].data, CANVAS * 3); /* a query's first canvas stays: its upper row */
+        assert_memory_equal(both[1].pasted.data, canvas[2].data, CANVAS * 3);
+        for (int i = 0; i < 2; i++) ts_inpainted_clear(&both[i]);
+    }
+    if (!ts_inpainter_run(ip, &grid, canvas, 1, NULL, &one, NULL, &err) ||
+        !ts_inpainter_run(ip, &grid, (ts_image[]){canvas[0], canvas[0]}, 1, &(ts_inpaint_options){.fused = 2}, both, NULL, &err))
+        fail_msg("%s", err.text);
+    assert_memory_equal(one.codes, both[0].codes, PLACES * sizeof *one.codes);
+    ts_inpainted_clear(&one);
+    ts_inpainted_clear(&both[0]);
+    assert_false(ts_inpainter_run(ip, &grid, canvas, 2, &(ts_inpaint_options){.fused = 1 << 24}, both, NULL, &err));
+    free(logits);
+    for (int i = 0; i < 2; i++) ts_image_clear(&canvas[i]);
+    ts_inpainter_free(ip);
+}
+
 /* Cold it paints what the likeliest codes do; warm what the decoder makes of the mean rows; own codes are kept in both. */
 static void check_blended_on(ts_device *dev, const ts_weights *w, const ts_weights *want)
 {
@@ -442,6 +503,18 @@ static void test_blended(void **state)
     ts_device *host = open_host(TS_F32);
     check_blended_on(host, w, want);
     if (test_vulkan(TS_F32)) check_blended_on(test_vulkan(TS_F32), w, want);
+    ts_device_free(host);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
+static void test_fused(void **state)
+{
+    (void)state;
+    ts_weights *want = open_golden("mae_vqgan_tiny.expected.safetensors"), *w = open_golden("mae_vqgan_tiny.pth");
+    ts_device *host = open_host(TS_F32);
+    check_fused_on(host, w, want);
+    if (test_vulkan(TS_F32)) check_fused_on(test_vulkan(TS_F32), w, want);
     ts_device_free(host);
     ts_weights_free(w);
     ts_weights_free(want);
@@ -519,6 +592,8 @@ int main(void)
                                        cmocka_unit_test(test_sampling),
                                        cmocka_unit_test(test_blend),
                                        cmocka_unit_test(test_blended),
+                                       cmocka_unit_test(test_fuse),
+                                       cmocka_unit_test(test_fused),
                                        cmocka_unit_test(test_about),
                                        cmocka_unit_test(test_random_model),
                                        cmocka_unit_test(check_validation_silent)};

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_ARGS = 64 };
+enum { MAX_ARGS = 256 };
 extern char **environ;
 
 const char *temp_path(const char *format, ...)
