@@ -48,7 +48,7 @@ static int parse(eval *v, int argc, char **argv)
         {'n', "trials", "N", TS_OPT_INT, &v->trials, 1, 1000000, "trials of each task; 100"},
         {0, "examples", "N", TS_OPT_INT, &v->examples, 1, TS_GRID_MAX_EXAMPLES, "example pairs of a trial; 2"},
         {0, "per-canvas", "N", TS_OPT_INT, &v->per_canvas, 1, TS_GRID_MAX_EXAMPLES,
-         "pairs on a canvas: more go on further canvases, as in run; all of them"},
+         "pairs on a canvas: more go on further canvases, as in run; as the model's file says, or all"},
         {0, "batch", "N", TS_OPT_INT, &v->batch, 1, 4096, "canvases in one run of the model; 8"},
         {0, "blend", "T", TS_OPT_REAL, &v->blend, 0, TS_MAE_MAX_BLEND,
          "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
@@ -107,6 +107,7 @@ static bool open_model(eval *v, ts_error *err)
     if (!v->inpainter) return false;
     const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
     if (v->blend < 0) v->blend = c->blend;
+    if (!v->per_canvas) v->per_canvas = ts_mae_pairs_on_canvas(c, v->examples);
     const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->per_canvas};
     if (!ts_grid_plan(&desc, &v->grid, err)) return false;
     v->fused = ts_grid_canvases(&v->grid, v->examples);
@@ -320,7 +321,6 @@ int ts_cmd_eval(int argc, char **argv)
         status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);
     if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
-    if (!v.per_canvas) v.per_canvas = v.examples;
     if (status < 0) status = run(&v);
     eval_clear(&v);
     return status;

@@ -123,14 +123,6 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
-/* Pairs on a canvas: what the user says, else as many as there are and as the model has learned canvases of. */
-static int pairs_on_canvas(const run *r)
-{
-    const int pairs = r->examples.count / 2, least = r->config.least_examples, most = r->config.most_examples;
-    if (r->per_canvas) return r->per_canvas;
-    return pairs < least ? least : smaller(pairs, most ? most : TS_GRID_MAX_EXAMPLES);
-}
-
 /* The file's header and the shapes in it; no weight is read yet. */
 static bool open_model(run *r, const uint8_t background[3], ts_error *err)
 {
@@ -138,7 +130,8 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     if (!r->weights) return false;
     if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
     if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
-    const int pairs = pairs_on_canvas(r), most = r->config.most_examples;
+    const int most = r->config.most_examples;
+    const int pairs = r->per_canvas ? r->per_canvas : ts_mae_pairs_on_canvas(&r->config, r->examples.count / 2);
     if (most > 0 && pairs > most && !r->common.quiet)
         fprintf(stderr, "note: the model has learned canvases of at most %d example pair%s, not of %d\n", most,
                 most == 1 ? "" : "s", pairs);

@@ -100,6 +100,12 @@ static bool read_examples(const ts_weights *w, ts_mae_config *out, ts_error *err
                    ts_weights_path(w), meta, TS_GRID_MAX_EXAMPLES);
 }
 
+int ts_mae_pairs_on_canvas(const ts_mae_config *c, int pairs)
+{
+    const int most = c->most_examples ? c->most_examples : TS_GRID_MAX_EXAMPLES;
+    return pairs < c->least_examples ? c->least_examples : pairs < most ? pairs : most;
+}
+
 static bool read_blend(const ts_weights *w, double *out, ts_error *err)
 {
     const char *meta = ts_weights_meta(w, "blend");

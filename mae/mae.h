@@ -42,6 +42,10 @@ typedef struct {
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out,
                         ts_error *err);
 
+/* How many of `pairs` examples go on a canvas: what the model has learned, else all that a canvas holds. Above `pairs` where it
+ * has learned more only: then some are to be shown again. */
+int ts_mae_pairs_on_canvas(const ts_mae_config *c, int pairs);
+
 /* Whether a VQGAN has as many codes as the masked autoencoder predicts; the files are for the error alone. */
 bool ts_mae_check_codes(const ts_weights *w, const ts_mae_config *mae, const ts_weights *vqgan_file, const ts_vqgan_config *vqgan,
                         ts_error *err);

@@ -45,6 +45,33 @@ static void synthetic(void **state)
     ts_image_clear(&picture);
 }
 
+static int on_canvas(const char *model, const char *option, const char *value)
+{
+    program_result r =
+        program_run("eval", "synthetic", "--model", model, "--trials", "1", "--device", "cpu", "--json", option, value, NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    cJSON *o = cJSON_Parse(r.out);
+    assert_int_equal(cJSON_GetObjectItem(o, "examples")->valueint, 2);
+    const int pairs = cJSON_GetObjectItem(o, "per_canvas")->valueint;
+    cJSON_Delete(o);
+    program_free(&r);
+    return pairs;
+}
+
+/* Two pairs on a canvas, as published, or as many as the model has learned. */
+static void canvases(void **state)
+{
+    (void)state;
+    const char *model = temp_path("of_one.safetensors");
+    program_result r = program_run("model", "convert", random_model(), model, "--examples", "1", NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    program_free(&r);
+    assert_int_equal(on_canvas(random_model(), NULL, NULL), 2);
+    assert_int_equal(on_canvas(random_model(), "--per-canvas", "1"), 1);
+    assert_int_equal(on_canvas(model, NULL, NULL), 1);
+    assert_int_equal(on_canvas(model, "--per-canvas", "2"), 2);
+}
+
 static void table(void **state)
 {
     (void)state;
@@ -65,6 +92,7 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(synthetic), cmocka_unit_test(table), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(synthetic), cmocka_unit_test(table), cmocka_unit_test(canvases),
+                                       cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("eval", tests, NULL, NULL);
 }
