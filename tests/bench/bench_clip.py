@@ -33,6 +33,10 @@ except OSError:
 import torch  # noqa: E402  (after the environment that it reads)
 import torch.nn.functional as F  # noqa: E402
 
+import blas  # noqa: E402
+
+blas.refuse_reference()
+
 
 def attention(q, k, v, causal):
     """softmax(q k^T / sqrt(d)) v for (B, heads, T, d)."""
