@@ -15,10 +15,11 @@ static int64_t largest(const float *x, int64_t n)
 /* The logarithm of softmax(x)[i] is x[i] less this. */
 static double log_sum(const float *x, int64_t n)
 {
-    const double top = (double)x[largest(x, n)];
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)x[i] - top);
-    return top + log(sum);
+    const int64_t top = largest(x, n);
+    double rest = 0;
+    for (int64_t i = 0; i < n; i++)
+        if (i != top) rest += exp((double)x[i] - (double)x[top]);
+    return (double)x[top] + log1p(rest);
 }
 
 /* Sums are kept as logarithms: where no canvas gives a code any weight, its place among the rest is still known. */
