@@ -14,15 +14,15 @@ mkdir -p build/demo
 canvases=()
 for task in segment outline colour shape size colour-shape size-colour copy grey colourise invert fill-in; do
     pictures=assets/demo/$task
-    build/tessera run --quiet -e $pictures/in1.png $pictures/out1.png -e $pictures/in2.png $pictures/out2.png \
-        -q $pictures/query.png -o build/demo/$task.png --canvas build/demo/$task.canvas.png
+    build/tessera run --quiet -e $pictures/in.png $pictures/out.png -q $pictures/query.png -o build/demo/$task.png \
+        --canvas build/demo/$task.canvas.png
     canvases+=(build/demo/$task.canvas.png)
 done
 build/tessera sheet --quiet -o demo.png --columns 4 "${canvases[@]}"
 
 cat <<'TEXT'
 
-demo.png shows twelve canvases. On each: two example pairs above, the query below them at the left, and at its right what the model
+demo.png shows twelve canvases. On each: an example pair above, the query below it at the left, and at its right what the model
 painted. The answers alone are in build/demo. With pictures of your own:
   build/tessera run -e IN OUT -q QUERY -o answer.png
 TEXT
