@@ -22,7 +22,7 @@ static void does_the_tasks(void **state)
         print_message("[  SKIPPED ] assets/default.safetensors is not there\n");
         skip();
     }
-    program_result r = program_run("eval", "synthetic", "--device", "cpu", "--trials", "5", "--seed", "9", "--json", NULL);
+    program_result r = program_run("eval", "synthetic", "--device", "cpu", "--trials", "3", "--seed", "9", "--json", NULL);
     if (r.status != 0) fail_msg("%s", r.err);
     cJSON *report = cJSON_Parse(r.out);
     static const char *const tasks[] = {"colour", "colour-shape", "size-colour", "segment"};
