@@ -223,6 +223,17 @@ static int fused_by(const ts_inpaint_options *options)
     return options && options->fused > 1 ? options->fused : 1;
 }
 
+/* How many canvases `count` queries have; 0 where that is none or too many. */
+static int canvases_of(int count, const ts_inpaint_options *options, ts_error *err)
+{
+    enum { MOST = 1 << 24 };
+    const int fused = fused_by(options);
+    if (count > 0 && count <= MOST / fused) return count * fused;
+    if (count > 0) ts_fail(err, TS_ERR_ARGUMENT, "%d times %d canvases are too many", count, fused);
+    else ts_fail(err, TS_ERR_ARGUMENT, "%d canvases, at least one is wanted", count);
+    return 0;
+}
+
 static int smaller(int a, int b)
 {
     return a < b ? a : b;
@@ -255,15 +266,16 @@ static bool write_layout(ts_inpainter *ip, const int32_t *keep, ts_error *err)
 bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
                           ts_error *err)
 {
-    if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d canvases, at least one is wanted", count);
+    const int canvases = canvases_of(count, options, err);
+    if (canvases == 0) return false;
     double start = now_ms();
     int32_t *keep = batch_room(1, ip->places, err);
     if (!keep) return false;
     int batch = batch_for(ip, count), visible = visible_patches(ip, grid, keep, err);
     free(keep);
-    const int fused = fused_by(options);
-    const bool blend = options && options->blend > 0, logits = blend || fused > 1 || (options && options->temperature > 0);
-    bool ok = visible > 0 && plan_predict(ip, batch_for(ip, count * fused), visible, logits, err) &&
+    const bool blend = options && options->blend > 0;
+    const bool logits = blend || fused_by(options) > 1 || (options && options->temperature > 0);
+    bool ok = visible > 0 && plan_predict(ip, batch_for(ip, canvases), visible, logits, err) &&
               plan_paint(ip, batch, blend, err) && (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
     add_ms(ms ? &ms->load : NULL, start);
     return ok;
@@ -413,14 +425,17 @@ static const float *read_book(ts_inpainter *ip, ts_error *err)
     return NULL;
 }
 
-/* Visible places get the codes that the VQGAN gives for the canvases themselves, and where there are latents, those codes' rows.
- */
-static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
+/* Visible places get the codes that the VQGAN gives for the queries' first canvases themselves, and where there are latents,
+ * those codes' rows. */
+static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int fused, int32_t *codes,
                            float *latents, ts_inpaint_ms *ms, ts_error *err)
 {
     int64_t places = (int64_t)count * ip->places, width = ip->vqgan.config.embed;
+    ts_image *first = malloc((size_t)count * sizeof *first);
+    if (!first) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d canvases", count);
+    for (int i = 0; i < count; i++) first[i] = canvases[(int64_t)i * fused];
     int32_t *own = batch_room(count, ip->places, err);
-    bool ok = own && ts_inpainter_encode(ip, canvases, count, own, ms, err);
+    bool ok = own && ts_inpainter_encode(ip, first, count, own, ms, err);
     int side = ip->mae.config.side;
     for (int64_t i = 0; ok && i < places; i++) {
         int place = (int)(i % ip->places);
@@ -428,13 +443,13 @@ static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image
         codes[i] = own[i];
         if (latents) memcpy(latents + i * width, ip->book + own[i] * width, (size_t)width * sizeof *latents);
     }
+    free(first);
     free(own);
     return ok;
 }
 
-/* Codes at every place for each of `count` queries, by the options, and where `latents` is not NULL the means to paint from.
- * `shown`: the canvas of each that its answer stands on. */
-static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, const ts_image *shown, int count,
+/* Codes at every place for each of `count` queries, by the options, and where `latents` is not NULL the means to paint from. */
+static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
                          const ts_inpaint_options *options, int32_t *codes, float *latents, ts_inpaint_ms *ms, ts_error *err)
 {
     const int fused = fused_by(options);
@@ -454,7 +469,7 @@ static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *
     }
     free(logits);
     add_ms(&ms->mae, start);
-    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, shown, count, codes, latents, ms, err));
+    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, canvases, count, fused, codes, latents, ms, err));
 }
 
 static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas, const int32_t *codes, const float *picture,
@@ -478,28 +493,24 @@ bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *can
     if (!(options->blend >= 0) || isinf(options->blend) || (options->blend > 0 && options->temperature > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
                        options->blend);
-    enum { MOST = 1 << 24 };
-    const int fused = fused_by(options);
-    if (count > MOST / fused) return ts_fail(err, TS_ERR_ARGUMENT, "%d times %d canvases are too many", count, fused);
-    if (!check_canvases(ip, canvases, count * fused, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err))
+    const int all = canvases_of(count, options, err);
+    if (all == 0 || !check_canvases(ip, canvases, all, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err))
         return false;
     int64_t values = (int64_t)ip->picture * ip->picture * 3;
     const bool blend = options->blend > 0;
     int32_t *codes = batch_room(count, ip->places, err);
     float *pictures = batch_room(count, values, err);
     float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
-    ts_image *shown = malloc((size_t)count * sizeof *shown);
-    for (int i = 0; shown && i < count; i++) shown[i] = canvases[(int64_t)i * fused];
-    bool ok = shown ? codes && pictures && (latents || !blend) : ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok && choose_codes(ip, grid, canvases, shown, count, options, codes, latents, &spent, err) &&
-         (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
-                : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
+    bool ok = codes && pictures && (latents || !blend) &&
+              choose_codes(ip, grid, canvases, count, options, codes, latents, &spent, err) &&
+              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
+                     : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
     for (int i = 0; ok && i < count; i++)
-        ok = finish(ip, grid, &shown[i], codes + (int64_t)i * ip->places, pictures + i * values, &out[i], err);
+        ok = finish(ip, grid, &canvases[(int64_t)i * fused_by(options)], codes + (int64_t)i * ip->places, pictures + i * values,
+                    &out[i], err);
     free(codes);
     free(pictures);
     free(latents);
-    free(shown);
     for (int i = 0; !ok && i < count; i++) ts_inpainted_clear(&out[i]);
     if (ms) *ms = spent;
     return ok;

@@ -30,10 +30,10 @@ typedef struct {
     int side;  /* patches a side: the canvas has side * patch pixels */
     int dim, depth, heads, mlp;
     int decoder_dim, decoder_depth, decoder_heads, decoder_mlp;
-    int codes; /* logits at each place */
-    int least_examples,
-        most_examples; /* pairs of the canvases it has learned, by the file's metadata ("examples"); 0: not said */
-    double blend;      /* how its answers are best painted, likewise ("blend"): see ts_inpaint_options; 0: as published */
+    int codes;          /* logits at each place */
+    int least_examples; /* pairs of the canvases it has learned, by the file's metadata ("examples"); 0: not said */
+    int most_examples;
+    double blend; /* how its answers are best painted, likewise ("blend"): see ts_inpaint_options; 0: as published */
 } ts_mae_config;
 
 /* Reads the architecture. heads, decoder_heads: what the user says, or 0: then the file's metadata ("heads", "decoder_heads"),

@@ -26,15 +26,16 @@ static double log_sum(const float *x, int64_t n)
 void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes)
 {
     if (fused < 2) return;
+    const double share = log(fused);
     for (int64_t place = 0; place < places; place++) {
         float *to = logits + place * codes;
         const double first = log_sum(to, codes);
-        for (int64_t i = 0; i < codes; i++) to[i] = (float)((double)to[i] - first - log(fused));
+        for (int64_t i = 0; i < codes; i++) to[i] = (float)((double)to[i] - first - share);
         for (int f = 1; f < fused; f++) {
             const float *x = logits + (f * places + place) * codes;
             const double own = log_sum(x, codes);
             for (int64_t i = 0; i < codes; i++) {
-                const double a = (double)to[i], b = (double)x[i] - own - log(fused);
+                const double a = (double)to[i], b = (double)x[i] - own - share;
                 to[i] = (float)(a > b ? a + log1p(exp(b - a)) : b + log1p(exp(a - b)));
             }
         }

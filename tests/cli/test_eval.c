@@ -62,10 +62,7 @@ static int on_canvas(const char *model, const char *option, const char *value)
 static void canvases(void **state)
 {
     (void)state;
-    const char *model = temp_path("of_one.safetensors");
-    program_result r = program_run("model", "convert", random_model(), model, "--examples", "1", NULL);
-    if (r.status != 0) fail_msg("%s", r.err);
-    program_free(&r);
+    const char *model = random_model_that_says("of_one.safetensors", "--examples", "1");
     assert_int_equal(on_canvas(random_model(), NULL, NULL), 2);
     assert_int_equal(on_canvas(random_model(), "--per-canvas", "1"), 1);
     assert_int_equal(on_canvas(model, NULL, NULL), 1);

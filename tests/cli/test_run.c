@@ -273,13 +273,11 @@ static void two_examples(void **state)
 static void fills_up_examples(void **state)
 {
     (void)state;
-    const char *model = temp_path("of_two.safetensors"), *once = temp_path("once.png"), *twice = temp_path("twice.png");
-    program_result r = program_run("model", "convert", random_model(), model, "--examples", "2", NULL);
-    if (r.status != 0) fail_msg("%s", r.err);
-    program_free(&r);
+    const char *model = random_model_that_says("of_two.safetensors", "--examples", "2"), *once = temp_path("once.png"),
+               *twice = temp_path("twice.png");
     const char *const args[] = {"run",      "--model",   model, "--device", "cpu",       "-q", queries[0], "-o",       once, "-e",
                                 example_in, example_out, "-e",  example_in, example_out, "-e", example_in, example_out};
-    r = program_run_list(args, 12);
+    program_result r = program_run_list(args, 12);
     assert_int_equal(r.status, 0);
     assert_null(strstr(r.err, "note:"));
     program_free(&r);
@@ -355,17 +353,14 @@ static double blend_of(const char *model, const char *const *more, int count)
 static void blending(void **state)
 {
     (void)state;
-    const char *model = temp_path("of_blend.safetensors");
-    program_result r = program_run("model", "convert", random_model(), model, "--blend", "0.6", NULL);
-    if (r.status != 0) fail_msg("%s", r.err);
-    program_free(&r);
+    const char *model = random_model_that_says("of_blend.safetensors", "--blend", "0.6");
     assert_true(blend_of(random_model(), NULL, 0) == 0);
     assert_true(blend_of(random_model(), (const char *const[]){"--blend", "2"}, 2) == 2);
     assert_true(blend_of(model, NULL, 0) == 0.6);
     assert_true(blend_of(model, (const char *const[]){"--blend", "0"}, 2) == 0);
     assert_true(blend_of(model, (const char *const[]){"--temperature", "1"}, 2) == 0);
-    r = program_run("run", "--model", model, "-e", example_in, example_out, "-q", queries[0], "-o", temp_path("blend.png"),
-                    "--blend", "1", "--temperature", "1", NULL);
+    program_result r = program_run("run", "--model", model, "-e", example_in, example_out, "-q", queries[0], "-o",
+                                   temp_path("blend.png"), "--blend", "1", "--temperature", "1", NULL);
     assert_int_equal(r.status, 2);
     assert_non_null(strstr(r.err, "not both"));
     program_free(&r);

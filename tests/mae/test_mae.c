@@ -389,6 +389,18 @@ static void test_blend(void **state)
     assert_float_equal(got[1], -2.0 / 3, 1e-4);
 }
 
+/* A check with the golden model and what it must give, on the processor and, where there is one, on the Vulkan device. */
+static void on_each_device(void (*check)(ts_device *dev, const ts_weights *w, const ts_weights *want))
+{
+    ts_weights *want = open_golden("mae_vqgan_tiny.expected.safetensors"), *w = open_golden("mae_vqgan_tiny.pth");
+    ts_device *host = open_host(TS_F32);
+    check(host, w, want);
+    if (test_vulkan(TS_F32)) check(test_vulkan(TS_F32), w, want);
+    ts_device_free(host);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
 /* Against the sums written out; one canvas is left as it is; a code that no canvas gives any weight keeps its rank. */
 static void test_fuse(void **state)
 {
@@ -499,25 +511,13 @@ static void check_blended_on(ts_device *dev, const ts_weights *w, const ts_weigh
 static void test_blended(void **state)
 {
     (void)state;
-    ts_weights *want = open_golden("mae_vqgan_tiny.expected.safetensors"), *w = open_golden("mae_vqgan_tiny.pth");
-    ts_device *host = open_host(TS_F32);
-    check_blended_on(host, w, want);
-    if (test_vulkan(TS_F32)) check_blended_on(test_vulkan(TS_F32), w, want);
-    ts_device_free(host);
-    ts_weights_free(w);
-    ts_weights_free(want);
+    on_each_device(check_blended_on);
 }
 
 static void test_fused(void **state)
 {
     (void)state;
-    ts_weights *want = open_golden("mae_vqgan_tiny.expected.safetensors"), *w = open_golden("mae_vqgan_tiny.pth");
-    ts_device *host = open_host(TS_F32);
-    check_fused_on(host, w, want);
-    if (test_vulkan(TS_F32)) check_fused_on(test_vulkan(TS_F32), w, want);
-    ts_device_free(host);
-    ts_weights_free(w);
-    ts_weights_free(want);
+    on_each_device(check_fused_on);
 }
 
 static void test_about(void **state)

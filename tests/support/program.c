@@ -184,3 +184,12 @@ const char *random_model(void)
     if (!ts_mae_write_random(path, &mae, &vqgan, 7, &err)) fail_msg("%s", err.text);
     return path;
 }
+
+const char *random_model_that_says(const char *name, const char *option, const char *value)
+{
+    const char *path = temp_path("%s", name);
+    program_result r = program_run("model", "convert", random_model(), path, option, value, NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    program_free(&r);
+    return path;
+}

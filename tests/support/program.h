@@ -32,5 +32,8 @@ void assert_same(const char *a, const char *b, const char *name);
 void write_picture(const char *path, int width, int height, uint64_t seed);
 /* A model of random weights, as small as one can be, written once a process: a canvas of 64 pixels, 4 x 4 patches, 64 codes. */
 const char *random_model(void);
+/* The same model in a file `name`, with what `option` of `tessera model convert` puts into its metadata. The name's memory is as
+ * temp_path's. */
+const char *random_model_that_says(const char *name, const char *option, const char *value);
 
 #endif
