@@ -19,7 +19,7 @@ typedef struct {
     ts_common common;
     const char *model, *vqgan, *sheet;
     char default_model[4096];
-    int heads, decoder_heads, trials, examples, per_canvas, fused, batch, shown;
+    int heads, decoder_heads, trials, examples, per_canvas, fused, batch, shown, views;
     double blend; /* below zero until the model is open: what its file says */
     bool keep_codes;
     ts_words rest;
@@ -52,6 +52,8 @@ static int parse(eval *v, int argc, char **argv)
         {0, "batch", "N", TS_OPT_INT, &v->batch, 1, 4096, "canvases in one run of the model; 8"},
         {0, "blend", "T", TS_OPT_REAL, &v->blend, 0, TS_MAE_MAX_BLEND,
          "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
+        {0, "views", "N", TS_OPT_INT, &v->views, 1, TS_GRID_VIEWS,
+         "turned and recoloured canvases of each, of whose answers the median is taken; what the model's file says, else 1"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &v->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
          "a contact sheet (.png): canvases with the model's answers, a task a row"},
@@ -107,6 +109,7 @@ static bool open_model(eval *v, ts_error *err)
     if (!v->inpainter) return false;
     const ts_mae_config *c = ts_inpainter_mae(v->inpainter);
     if (v->blend < 0) v->blend = c->blend;
+    if (!v->views) v->views = c->views ? c->views : 1;
     if (!v->per_canvas) v->per_canvas = ts_mae_pairs_on_canvas(c, v->examples);
     const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->per_canvas};
     if (!ts_grid_plan(&desc, &v->grid, err)) return false;
@@ -190,7 +193,7 @@ static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_erro
         ok = ok &&
              ts_grid_compose_all(&v->grid, examples, v->examples, &trials[i].query, canvases + (size_t)i * (size_t)v->fused, err);
     }
-    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes, .fused = v->fused};
+    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes, .fused = v->fused, .views = v->views};
     ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err) &&
          paint_right_codes(v, trials, canvases, count, err);
     for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, i, &trials[i], &results[i], err);
@@ -240,8 +243,8 @@ static bool has_metric(ts_trial_kind kind, int metric)
 
 static bool print_table(const eval *v, ts_error *err)
 {
-    printf("%d trials a task, %d examples, %d on a canvas, seed %llu, canvas %d, blend %g\n", v->trials, v->examples,
-           v->per_canvas, (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend);
+    printf("%d trials a task, %d examples, %d on a canvas, seed %llu, canvas %d, blend %g, %d views\n", v->trials, v->examples,
+           v->per_canvas, (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend, v->views);
     printf("%-13s %-13s", "task", "");
     for (int m = 0; m < METRICS; m++) printf(" %9s", metric_names[m]);
     printf("\n");
@@ -277,7 +280,7 @@ static bool print_report(const eval *v, ts_error *err)
                            cJSON_AddNumberToObject(all, "per_canvas", v->per_canvas) &&
                            cJSON_AddNumberToObject(all, "seed", (double)v->common.seed) &&
                            cJSON_AddNumberToObject(all, "canvas", v->grid.desc.canvas) &&
-                           cJSON_AddNumberToObject(all, "blend", v->blend) &&
+                           cJSON_AddNumberToObject(all, "blend", v->blend) && cJSON_AddNumberToObject(all, "views", v->views) &&
                            cJSON_AddStringToObject(all, "device", ts_device_about(v->dev)->name)
                        ? cJSON_AddObjectToObject(all, "tasks")
                        : NULL;

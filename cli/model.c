@@ -291,14 +291,15 @@ typedef struct {
     int heads, decoder_heads;          /* zero: what the file says */
     int least_examples, most_examples; /* likewise */
     double blend;                      /* below zero: what the file says */
+    int views;                         /* zero: likewise */
     const ts_weights *vqgan;           /* goes in, and not the file's own; NULL: none */
 } conversion;
 
 /* The file's own metadata, and what no shape tells of a masked autoencoder. */
 static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, bool other_vqgan, ts_error *err)
 {
-    enum { OURS = 4, NUMBERS = 3 };
-    static const char *const keys[OURS] = {"heads", "decoder_heads", "blend", "examples"};
+    enum { OURS = 5, NUMBERS = 4 };
+    static const char *const keys[OURS] = {"heads", "decoder_heads", "blend", "views", "examples"};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
         ts_weights_meta_at(w, i, &key, &value);
@@ -307,7 +308,7 @@ static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae
         if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
     if (!mae) return true;
-    const double values[NUMBERS] = {mae->heads, mae->decoder_heads, mae->blend};
+    const double values[NUMBERS] = {mae->heads, mae->decoder_heads, mae->blend, mae->views};
     char text[32];
     for (int k = 0; k < NUMBERS; k++) {
         snprintf(text, sizeof text, "%g", values[k]);
@@ -338,6 +339,7 @@ static bool convert(const ts_weights *w, const char *to, const conversion *how, 
         info.mae.most_examples = how->most_examples;
     }
     if (how->blend >= 0) info.mae.blend = how->blend;
+    if (how->views > 0) info.mae.views = how->views;
     if (how->vqgan && !check_vqgan(w, &info, how->vqgan, err)) return false;
     ts_weights_writer *out = ts_weights_writer_new();
     if (!out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
@@ -368,6 +370,7 @@ static int convert_command(int argc, char **argv)
          "example pairs of the canvases that the model was trained on: run shows fewer ones again"},
         {0, "blend", "T", TS_OPT_REAL, &how.blend, 0, TS_MAE_MAX_BLEND,
          "how the model's answers are best painted: see run --blend"},
+        {0, "views", "N", TS_OPT_INT, &how.views, 1, TS_GRID_VIEWS, "and from how many views of a canvas: see run --views"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &vqgan, 0, 0, "the VQGAN to put in, where IN holds none or another"},
         {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
         {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},

@@ -15,7 +15,7 @@ typedef struct {
     ts_common common;
     ts_words examples, queries, more;
     const char *out, *canvas, *model, *vqgan, *background;
-    int heads, decoder_heads, side, filter, batch, per_canvas;
+    int heads, decoder_heads, side, filter, batch, per_canvas, views;
     bool transposed, keep_codes, cell;
     double temperature, blend; /* the latter below zero: what the model's file says */
 
@@ -63,6 +63,9 @@ static int parse(run *r, int argc, char **argv)
         {0, "temperature", "T", TS_OPT_REAL, &r->temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
         {0, "blend", "T", TS_OPT_REAL, &r->blend, 0, TS_MAE_MAX_BLEND,
          "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
+        {0, "views", "N", TS_OPT_INT, &r->views, 1, TS_GRID_VIEWS,
+         "do it to the pictures as they are, mirrored, turned and recoloured, and answer with the median of all N: steadier, N "
+         "times the work; what the model's file says, else 1"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &r->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "queries in one run of the model; 8 on a GPU, else 1"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
@@ -184,12 +187,19 @@ static bool compose(run *r, ts_error *err)
     return ok;
 }
 
+static int views_of(const run *r)
+{
+    if (r->views) return r->views;
+    return r->config.views && r->temperature == 0 ? r->config.views : 1;
+}
+
 static int batch_size(const run *r)
 {
     const ts_device_info *about = ts_device_about(r->dev);
     bool gpu = about->kind == TS_DEVICE_VULKAN && strcmp(about->type, "cpu") != 0;
     int batch = r->batch ? r->batch : gpu ? BATCH_GPU : BATCH_CPU;
-    return smaller(batch, r->jobs.count);
+    const int each = views_of(r); /* the views of a query go through the model as queries do */
+    return r->jobs.count > batch / each ? batch : r->jobs.count * each;
 }
 
 static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpaint_ms *ms, double write_ms, ts_error *err)
@@ -209,6 +219,7 @@ static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpa
     cJSON_AddNumberToObject(item, "fused", r->fused);
     cJSON_AddItemToObject(item, "codes", codes);
     cJSON_AddNumberToObject(item, "blend", r->options.blend);
+    cJSON_AddNumberToObject(item, "views", r->options.views);
     cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
     cJSON_AddStringToObject(item, "precision", ts_precision_name(ts_device_precision(r->dev)));
     cJSON *stages = cJSON_AddObjectToObject(item, "ms");
@@ -269,7 +280,8 @@ static bool start(run *r, ts_error *err)
                                                : r->temperature > 0 ? 0
                                                                     : r->config.blend,
                                       .keep_visible_codes = r->keep_codes,
-                                      .fused = r->fused};
+                                      .fused = r->fused,
+                                      .views = views_of(r)};
     if (!r->inpainter || !ts_inpainter_prepare(r->inpainter, &r->grid, batch_size(r), &r->options, &r->load, err)) return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;

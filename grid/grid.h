@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { TS_GRID_MAX_EXAMPLES = 7 };
+enum { TS_GRID_MAX_EXAMPLES = 7, TS_GRID_VIEWS = 48 };
 
 typedef enum { TS_SIDE_RIGHT = 0, TS_SIDE_LEFT } ts_side;
 
@@ -74,6 +74,15 @@ bool ts_grid_paste(const ts_grid *grid, const ts_image *canvas, const ts_image *
 /* The answer: the hole cut out of `canvas`, resized (bicubic) to width x height, the query's own size and so its aspect;
  * width 0: the cell as it is. */
 bool ts_grid_answer(const ts_grid *grid, const ts_image *canvas, int width, int height, ts_image *out, ts_error *err);
+
+/* A canvas with the picture in each cell turned where it stands, a new image. `view` 0 is the canvas itself, 1 mirrors left and
+ * right, 2 top and bottom, 3 both, 4 to 7 are those with x and y exchanged, and each further eight are those eight with the
+ * colour channels in another order: below TS_GRID_VIEWS. */
+bool ts_grid_view(const ts_grid *grid, const ts_image *canvas, int view, ts_image *out, ts_error *err);
+/* Brings the holes of views 0 to `count` - 1 back to the canvas's own frame and writes the median of them, at each pixel and
+ * channel, into the hole of `canvas`. (In the manner of the eight arrangements of "Exploring effective factors for improving
+ * visual in-context learning", Sun et al. 2023, but the pictures are turned and not the layout.) */
+bool ts_grid_merge_views(const ts_grid *grid, const ts_image *views, int count, ts_image *canvas, ts_error *err);
 
 /* ---- figures: pages to learn from ---------------------------------------------------------------------------- */
 

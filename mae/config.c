@@ -116,6 +116,17 @@ static bool read_blend(const ts_weights *w, double *out, ts_error *err)
                    meta, TS_MAE_MAX_BLEND);
 }
 
+static bool read_views(const ts_weights *w, int *out, ts_error *err)
+{
+    const char *meta = ts_weights_meta(w, "views");
+    char *end = NULL;
+    const long views = meta ? strtol(meta, &end, 10) : 0;
+    *out = (int)views;
+    if (!meta || (end != meta && *end == '\0' && views >= 1 && views <= TS_GRID_VIEWS)) return true;
+    return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says views = '%.40s', wanted a number from 1 to %d", ts_weights_path(w),
+                   meta, TS_GRID_VIEWS);
+}
+
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out, ts_error *err)
 {
     *out = (ts_mae_config){0};
@@ -128,7 +139,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
         !read_depth(w, "decoder_blocks.", &out->decoder_depth, err) ||
         !read_dim(w, "decoder_blocks.0.mlp.fc1.weight", 2, 0, &out->decoder_mlp, err) ||
         !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, out, err) ||
-        !read_blend(w, &out->blend, err))
+        !read_blend(w, &out->blend, err) || !read_views(w, &out->views, err))
         return false;
     enum { MAX_CANVAS = 8192 };
     if (patch_rows != out->patch || out->patch > MAX_CANVAS / out->side)

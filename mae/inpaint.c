@@ -266,6 +266,7 @@ static bool write_layout(ts_inpainter *ip, const int32_t *keep, ts_error *err)
 bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
                           ts_error *err)
 {
+    if (options && options->views > 1) count = options->views; /* each query's by themselves */
     const int canvases = canvases_of(count, options, err);
     if (canvases == 0) return false;
     double start = now_ms();
@@ -482,6 +483,50 @@ static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas
     return ts_inpainter_picture(ip, picture, &out->painted, err) && ts_grid_paste(grid, canvas, &out->painted, &out->pasted, err);
 }
 
+/* `count` queries, or views of one. */
+static bool run_view(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
+                     const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *spent, ts_error *err)
+{
+    const int64_t values = (int64_t)ip->picture * ip->picture * 3;
+    const bool blend = options->blend > 0;
+    int32_t *codes = batch_room(count, ip->places, err);
+    float *pictures = batch_room(count, values, err);
+    float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
+    bool ok = codes && pictures && (latents || !blend) &&
+              choose_codes(ip, grid, canvases, count, options, codes, latents, spent, err) &&
+              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, spent, err)
+                     : ts_inpainter_paint(ip, codes, count, pictures, spent, err));
+    for (int i = 0; ok && i < count; i++)
+        ok = finish(ip, grid, &canvases[(int64_t)i * fused_by(options)], codes + (int64_t)i * ip->places, pictures + i * values,
+                    &out[i], err);
+    free(codes);
+    free(pictures);
+    free(latents);
+    return ok;
+}
+
+/* All views of one query, as so many queries, and what they answer into the first's canvas. */
+static bool run_views(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, const ts_inpaint_options *options,
+                      ts_inpainted *out, ts_inpaint_ms *spent, ts_error *err)
+{
+    const int views = options->views, fused = fused_by(options), all = views * fused;
+    ts_image *turned = calloc((size_t)all, sizeof *turned), pasted[TS_GRID_VIEWS];
+    ts_inpainted results[TS_GRID_VIEWS] = {{0}};
+    bool ok = turned || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d views", views);
+    for (int i = 0; ok && i < all; i++) ok = ts_grid_view(grid, &canvases[i % fused], i / fused, &turned[i], err);
+    ok = ok && run_view(ip, grid, turned, views, options, results, spent, err);
+    for (int i = 0; ok && i < views; i++) pasted[i] = results[i].pasted;
+    ok = ok && ts_grid_merge_views(grid, pasted, views, &results[0].pasted, err);
+    if (ok) {
+        *out = results[0];
+        results[0] = (ts_inpainted){0};
+    }
+    for (int i = 0; i < views; i++) ts_inpainted_clear(&results[i]);
+    for (int i = 0; turned && i < all; i++) ts_image_clear(&turned[i]);
+    free(turned);
+    return ok;
+}
+
 bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
                       const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err)
 {
@@ -493,24 +538,16 @@ bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *can
     if (!(options->blend >= 0) || isinf(options->blend) || (options->blend > 0 && options->temperature > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
                        options->blend);
+    if (options->views < 0 || options->views > TS_GRID_VIEWS)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%d views, wanted 1 to %d", options->views, TS_GRID_VIEWS);
     const int all = canvases_of(count, options, err);
     if (all == 0 || !check_canvases(ip, canvases, all, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err))
         return false;
-    int64_t values = (int64_t)ip->picture * ip->picture * 3;
-    const bool blend = options->blend > 0;
-    int32_t *codes = batch_room(count, ip->places, err);
-    float *pictures = batch_room(count, values, err);
-    float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
-    bool ok = codes && pictures && (latents || !blend) &&
-              choose_codes(ip, grid, canvases, count, options, codes, latents, &spent, err) &&
-              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, &spent, err)
-                     : ts_inpainter_paint(ip, codes, count, pictures, &spent, err));
-    for (int i = 0; ok && i < count; i++)
-        ok = finish(ip, grid, &canvases[(int64_t)i * fused_by(options)], codes + (int64_t)i * ip->places, pictures + i * values,
-                    &out[i], err);
-    free(codes);
-    free(pictures);
-    free(latents);
+    bool ok = true;
+    if (options->views > 1)
+        for (int i = 0; ok && i < count; i++)
+            ok = run_views(ip, grid, canvases + (int64_t)i * fused_by(options), options, &out[i], &spent, err);
+    else ok = run_view(ip, grid, canvases, count, options, out, &spent, err);
     for (int i = 0; !ok && i < count; i++) ts_inpainted_clear(&out[i]);
     if (ms) *ms = spent;
     return ok;

@@ -34,6 +34,7 @@ typedef struct {
     int least_examples; /* pairs of the canvases it has learned, by the file's metadata ("examples"); 0: not said */
     int most_examples;
     double blend; /* how its answers are best painted, likewise ("blend"): see ts_inpaint_options; 0: as published */
+    int views;    /* and from how many views ("views"); 0: not said */
 } ts_mae_config;
 
 /* Reads the architecture. heads, decoder_heads: what the user says, or 0: then the file's metadata ("heads", "decoder_heads"),
@@ -144,14 +145,15 @@ typedef struct {
     double blend;       /* above 0: painted is at each place the mean of all codes, see ts_blend_codes; not with a temperature */
     bool keep_visible_codes; /* visible places keep the codes that the VQGAN gives for the canvas itself */
     int fused;               /* canvases of a query, see ts_fuse_logits; zero: 1 */
+    int views;               /* of each canvas, see ts_grid_view, whose answers' median is pasted; zero: 1, as published */
 } ts_inpaint_options;
 
 /* One canvas's result. ts_inpainted_clear frees what it holds. */
 typedef struct {
     int places;       /* side^2 */
-    int32_t *codes;   /* at every place, row by row; with `blend` the likeliest ones */
-    ts_image painted; /* all of the canvas as decoded, values truncated as published */
-    ts_image pasted;  /* hidden patches from `painted`, the others from the canvas */
+    int32_t *codes;   /* at every place, row by row; with `blend` the likeliest ones, with several views the first's */
+    ts_image painted; /* all of the canvas as decoded, values truncated as published; with several views the first's */
+    ts_image pasted; /* hidden patches from `painted`, the others from the canvas; with several views the hole from all of them */
 } ts_inpainted;
 
 typedef struct {

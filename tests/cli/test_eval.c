@@ -45,17 +45,18 @@ static void synthetic(void **state)
     ts_image_clear(&picture);
 }
 
-static int on_canvas(const char *model, const char *option, const char *value)
+/* A number that the report has of its settings. */
+static int setting(const char *what, const char *model, const char *option, const char *value)
 {
     program_result r =
         program_run("eval", "synthetic", "--model", model, "--trials", "1", "--device", "cpu", "--json", option, value, NULL);
     if (r.status != 0) fail_msg("%s", r.err);
     cJSON *o = cJSON_Parse(r.out);
     assert_int_equal(cJSON_GetObjectItem(o, "examples")->valueint, 2);
-    const int pairs = cJSON_GetObjectItem(o, "per_canvas")->valueint;
+    const int number = cJSON_GetObjectItem(o, what)->valueint;
     cJSON_Delete(o);
     program_free(&r);
-    return pairs;
+    return number;
 }
 
 /* Two pairs on a canvas, as published, or as many as the model has learned. */
@@ -63,10 +64,19 @@ static void canvases(void **state)
 {
     (void)state;
     const char *model = random_model_that_says("of_one.safetensors", "--examples", "1");
-    assert_int_equal(on_canvas(random_model(), NULL, NULL), 2);
-    assert_int_equal(on_canvas(random_model(), "--per-canvas", "1"), 1);
-    assert_int_equal(on_canvas(model, NULL, NULL), 1);
-    assert_int_equal(on_canvas(model, "--per-canvas", "2"), 2);
+    assert_int_equal(setting("per_canvas", random_model(), NULL, NULL), 2);
+    assert_int_equal(setting("per_canvas", random_model(), "--per-canvas", "1"), 1);
+    assert_int_equal(setting("per_canvas", model, NULL, NULL), 1);
+    assert_int_equal(setting("per_canvas", model, "--per-canvas", "2"), 2);
+}
+
+static void views(void **state)
+{
+    (void)state;
+    const char *model = random_model_that_says("of_views.safetensors", "--views", "3");
+    assert_int_equal(setting("views", random_model(), NULL, NULL), 1);
+    assert_int_equal(setting("views", model, NULL, NULL), 3);
+    assert_int_equal(setting("views", model, "--views", "2"), 2);
 }
 
 static void table(void **state)
@@ -90,6 +100,6 @@ static void refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(synthetic), cmocka_unit_test(table), cmocka_unit_test(canvases),
-                                       cmocka_unit_test(refused)};
+                                       cmocka_unit_test(views), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("eval", tests, NULL, NULL);
 }

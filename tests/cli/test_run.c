@@ -333,8 +333,8 @@ static void fuses_canvases(void **state)
     assert_int_equal(canvases_of(8, "7"), 2);
 }
 
-/* The blend that a report tells of. */
-static double blend_of(const char *model, const char *const *more, int count)
+/* What a report tells of how the answer was painted. */
+static double painted_by(const char *what, const char *model, const char *const *more, int count)
 {
     const char *args[24] = {"run",      "--model",   model, "--device", "cpu", "-e",
                             example_in, example_out, "-q",  queries[0], "-o",  temp_path("blend.png"),
@@ -343,10 +343,10 @@ static double blend_of(const char *model, const char *const *more, int count)
     program_result r = program_run_list(args, 13 + count);
     if (r.status != 0) fail_msg("%s", r.err);
     cJSON *list = cJSON_Parse(r.out);
-    const double blend = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetArrayItem(list, 0), "blend"));
+    const double value = cJSON_GetNumberValue(cJSON_GetObjectItem(cJSON_GetArrayItem(list, 0), what));
     cJSON_Delete(list);
     program_free(&r);
-    return blend;
+    return value;
 }
 
 /* How it is painted: what the command line says, else the model's file, else as published. */
@@ -354,15 +354,31 @@ static void blending(void **state)
 {
     (void)state;
     const char *model = random_model_that_says("of_blend.safetensors", "--blend", "0.6");
-    assert_true(blend_of(random_model(), NULL, 0) == 0);
-    assert_true(blend_of(random_model(), (const char *const[]){"--blend", "2"}, 2) == 2);
-    assert_true(blend_of(model, NULL, 0) == 0.6);
-    assert_true(blend_of(model, (const char *const[]){"--blend", "0"}, 2) == 0);
-    assert_true(blend_of(model, (const char *const[]){"--temperature", "1"}, 2) == 0);
+    assert_true(painted_by("blend", random_model(), NULL, 0) == 0);
+    assert_true(painted_by("blend", random_model(), (const char *const[]){"--blend", "2"}, 2) == 2);
+    assert_true(painted_by("blend", model, NULL, 0) == 0.6);
+    assert_true(painted_by("blend", model, (const char *const[]){"--blend", "0"}, 2) == 0);
+    assert_true(painted_by("blend", model, (const char *const[]){"--temperature", "1"}, 2) == 0);
     program_result r = program_run("run", "--model", model, "-e", example_in, example_out, "-q", queries[0], "-o",
                                    temp_path("blend.png"), "--blend", "1", "--temperature", "1", NULL);
     assert_int_equal(r.status, 2);
     assert_non_null(strstr(r.err, "not both"));
+    program_free(&r);
+}
+
+static void several_views(void **state)
+{
+    (void)state;
+    const char *model = random_model_that_says("of_views.safetensors", "--views", "3");
+    assert_true(painted_by("views", random_model(), NULL, 0) == 1);
+    assert_true(painted_by("views", random_model(), (const char *const[]){"--views", "2"}, 2) == 2);
+    assert_true(painted_by("views", model, NULL, 0) == 3);
+    assert_true(painted_by("views", model, (const char *const[]){"--views", "1"}, 2) == 1);
+    assert_true(painted_by("views", model, (const char *const[]){"--temperature", "1"}, 2) == 1);
+    program_result r = program_run("run", "--model", model, "-e", example_in, example_out, "-q", queries[0], "-o",
+                                   temp_path("views.png"), "--views", "49", NULL);
+    assert_int_equal(r.status, 2);
+    assert_non_null(strstr(r.err, "--views"));
     program_free(&r);
 }
 
@@ -379,6 +395,7 @@ int main(void)
                                        cmocka_unit_test(two_examples),
                                        cmocka_unit_test(fills_up_examples),
                                        cmocka_unit_test(fuses_canvases),
-                                       cmocka_unit_test(blending)};
+                                       cmocka_unit_test(blending),
+                                       cmocka_unit_test(several_views)};
     return cmocka_run_group_tests_name("run", tests, make_pictures, NULL);
 }

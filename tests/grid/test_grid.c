@@ -330,6 +330,86 @@ static void test_paste_and_answer(void **state)
     ts_image_clear(&canvas);
 }
 
+/* A canvas whose pixels are all different. */
+static void motley(const ts_grid *grid, ts_image *out)
+{
+    assert_true(ts_image_new(grid->desc.canvas, grid->desc.canvas, out, NULL));
+    uint32_t x = 1;
+    for (int i = 0; i < grid->desc.canvas * grid->desc.canvas * 3; i++) {
+        x = x * 1664525 + 1013904223;
+        out->data[i] = (uint8_t)(x >> 24);
+    }
+}
+
+static const uint8_t *pixel(const ts_image *img, ts_cell cell, int x, int y)
+{
+    return img->data + ((size_t)(cell.y + y) * (size_t)img->width + (size_t)(cell.x + x)) * 3;
+}
+
+/* Every cell is turned where it stands, the rest of the canvas stays; beyond the first eight the channels change places. */
+static void test_view(void **state)
+{
+    (void)state;
+    const ts_grid grid = plan((ts_grid_desc){.canvas = 64, .patch = 8, .examples = 2});
+    const int side = grid.hole.width, last = side - 1, x = 3, y = 7;
+    const ts_cell cells[] = {grid.input[0], grid.output[1], grid.query, grid.hole};
+    const int from[8][2] = {{x, y}, {last - x, y}, {x, last - y}, {last - x, last - y},
+                            {y, x}, {y, last - x}, {last - y, x}, {last - y, last - x}};
+    ts_image canvas, view;
+    ts_error err = {0};
+    motley(&grid, &canvas);
+    for (int turn = 0; turn < 8; turn++) {
+        assert_true(ts_grid_view(&grid, &canvas, turn, &view, &err));
+        for (int i = 0; i < 4; i++)
+            assert_memory_equal(pixel(&view, cells[i], x, y), pixel(&canvas, cells[i], from[turn][0], from[turn][1]), 3);
+        assert_memory_equal(view.data, canvas.data, 3); /* a corner of the canvas, where no cell is */
+        if (turn == 0) assert_memory_equal(view.data, canvas.data, 64 * 64 * 3);
+        ts_image_clear(&view);
+    }
+    assert_true(ts_grid_view(&grid, &canvas, 8 + 1, &view, &err));
+    const uint8_t *is = pixel(&view, grid.query, x, y), *was = pixel(&canvas, grid.query, last - x, y);
+    for (int c = 0; c < 3; c++) assert_int_equal(is[c], was[(c + 1) % 3]);
+    for (int c = 0; c < 3; c++) assert_int_equal(view.data[c], canvas.data[(c + 1) % 3]);
+    ts_image_clear(&view);
+    assert_false(ts_grid_view(&grid, &canvas, TS_GRID_VIEWS, &view, &err));
+    assert_non_null(strstr(err.text, "49 views"));
+    ts_image_clear(&canvas);
+}
+
+/* All views of a canvas are brought back to it, hole alone; where they differ, the median counts. */
+static void test_merge_views(void **state)
+{
+    (void)state;
+    const ts_grid grid = plan((ts_grid_desc){.canvas = 64, .patch = 8});
+    ts_image canvas, empty, views[TS_GRID_VIEWS];
+    ts_error err = {0};
+    motley(&grid, &canvas);
+    for (int i = 0; i < TS_GRID_VIEWS; i++) assert_true(ts_grid_view(&grid, &canvas, i, &views[i], &err));
+    for (int count = 1; count <= TS_GRID_VIEWS; count++) {
+        flat(&empty, 64, 64, 77);
+        assert_true(ts_grid_merge_views(&grid, views, count, &empty, &err));
+        for (int y = 0; y < 64; y++)
+            for (int x = 0; x < 64; x++) {
+                const bool in_hole = x >= grid.hole.x && y >= grid.hole.y; /* it ends at the canvas's edges */
+                assert_int_equal(at(&empty, x, y), in_hole ? at(&canvas, x, y) : 77);
+            }
+        ts_image_clear(&empty);
+    }
+    for (int i = 0; i < 4; i++) memset(views[i].data, (uint8_t[]){90, 10, 200, 31}[i], 64 * 64 * 3);
+    assert_true(ts_grid_merge_views(&grid, views, 3, &canvas, &err));
+    assert_int_equal(at(&canvas, 60, 60), 90);
+    assert_true(ts_grid_merge_views(&grid, views, 4, &canvas, &err));
+    assert_int_equal(at(&canvas, 60, 60), (90 + 31) / 2);
+    assert_false(ts_grid_merge_views(&grid, views, 0, &canvas, &err));
+    ts_grid oblong = grid;
+    oblong.hole.width--;
+    err = (ts_error){0};
+    assert_false(ts_grid_merge_views(&oblong, views, 2, &canvas, &err));
+    assert_non_null(strstr(err.text, "only square ones"));
+    for (int i = 0; i < TS_GRID_VIEWS; i++) ts_image_clear(&views[i]);
+    ts_image_clear(&canvas);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -343,6 +423,8 @@ int main(void)
         cmocka_unit_test(test_paste_and_answer),
         cmocka_unit_test(test_examples_read),
         cmocka_unit_test(test_compose_all),
+        cmocka_unit_test(test_view),
+        cmocka_unit_test(test_merge_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

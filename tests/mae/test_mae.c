@@ -103,7 +103,8 @@ static void test_metadata(void **state)
         bool good;
     } cases[] = {{"blend", "0.6", true},      {"examples", "1..3", true}, {"blend", "0", true},    {"blend", "-1", false},
                  {"blend", "nan", false},     {"blend", "", false},       {"blend", "101", false}, {"examples", "2", true},
-                 {"examples", "1..8", false}, {"examples", "0", false}};
+                 {"examples", "1..8", false}, {"examples", "0", false},   {"views", "8", true},    {"views", "0", false},
+                 {"views", "49", false},      {"views", "2x", false}};
     ts_weights *w = open_golden("mae_vqgan_tiny.pth");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         ts_error err = {0};
@@ -114,7 +115,8 @@ static void test_metadata(void **state)
         assert_true(ts_weights_writer_meta(writer, cases[i].key, cases[i].value, &err));
         ts_weights *said = write_and_open(writer, "said");
         assert_int_equal(ts_mae_config_read(said, HEADS, HEADS, false, &c, &err), cases[i].good);
-        if (i == 0) assert_true(c.blend == 0.6 && c.most_examples == 0);
+        if (i == 0) assert_true(c.blend == 0.6 && c.most_examples == 0 && c.views == 0);
+        if (strcmp(cases[i].value, "8") == 0) assert_int_equal(c.views, 8);
         if (i == 1) assert_true(c.least_examples == 1 && c.most_examples == 3);
         if (!cases[i].good) assert_non_null(strstr(err.text, cases[i].key));
         ts_weights_free(said);
@@ -296,6 +298,9 @@ static void test_wrong_calls(void **state)
     err = (ts_error){0};
     assert_false(ts_inpainter_run(ip, &grid, &canvas, 1, &(ts_inpaint_options){.temperature = 1, .blend = 1}, &r, NULL, &err));
     assert_non_null(strstr(err.text, "blend 1"));
+    err = (ts_error){0};
+    assert_false(ts_inpainter_run(ip, &grid, &canvas, 1, &(ts_inpaint_options){.views = 49}, &r, NULL, &err));
+    assert_non_null(strstr(err.text, "49 views"));
     err = (ts_error){0};
     float picture[CANVAS * CANVAS * 3];
     int32_t codes[PLACES] = {0};
@@ -508,6 +513,48 @@ static void check_blended_on(ts_device *dev, const ts_weights *w, const ts_weigh
     ts_inpainter_free(ip);
 }
 
+/* Two queries of two canvases each in three views: the hole is the median of what the views give by themselves, and the rest is
+ * the first's. */
+static void check_views_on(ts_device *dev, const ts_weights *w, const ts_weights *want)
+{
+    enum { VIEWS = 3 };
+    ts_error err = {0};
+    const ts_grid grid = tiny_grid();
+    ts_inpainter *ip = open_tiny(dev, w, 2);
+    ts_image canvas[4] = {golden_picture(want, "canvas"), golden_picture(want, "canvas")}, pasted[VIEWS];
+    for (int i = 0; i < CANVAS * CANVAS / 2 * 3; i++) canvas[1].data[i] = (uint8_t)(255 - canvas[1].data[i]);
+    canvas[2] = canvas[1];
+    canvas[3] = canvas[0];
+    ts_inpaint_options how = {.fused = 2, .blend = 0.5};
+    ts_inpainted alone[VIEWS], both[2];
+    for (int v = 0; v < VIEWS; v++) {
+        ts_image turned[2];
+        if (!ts_grid_view(&grid, &canvas[2], v, &turned[0], &err) || !ts_grid_view(&grid, &canvas[3], v, &turned[1], &err) ||
+            !ts_inpainter_run(ip, &grid, turned, 1, &how, &alone[v], NULL, &err))
+            fail_msg("%s", err.text);
+        pasted[v] = alone[v].pasted;
+        for (int i = 0; i < 2; i++) ts_image_clear(&turned[i]);
+    }
+    assert_memory_not_equal(pasted[1].data, pasted[0].data, CANVAS * CANVAS * 3);
+    how.views = VIEWS;
+    if (!ts_inpainter_run(ip, &grid, canvas, 2, &how, both, NULL, &err)) fail_msg("%s", err.text);
+    assert_memory_equal(both[1].codes, alone[0].codes, PLACES * sizeof *alone[0].codes);
+    assert_memory_equal(both[1].painted.data, alone[0].painted.data, CANVAS * CANVAS * 3);
+    assert_true(ts_grid_merge_views(&grid, pasted, VIEWS, &pasted[0], &err));
+    assert_memory_equal(both[1].pasted.data, pasted[0].data, CANVAS * CANVAS * 3);
+    assert_memory_not_equal(both[1].pasted.data, both[0].pasted.data, CANVAS * CANVAS * 3);
+    for (int v = 0; v < VIEWS; v++) ts_inpainted_clear(&alone[v]);
+    for (int i = 0; i < 2; i++) ts_inpainted_clear(&both[i]);
+    for (int i = 0; i < 2; i++) ts_image_clear(&canvas[i]);
+    ts_inpainter_free(ip);
+}
+
+static void test_views(void **state)
+{
+    (void)state;
+    on_each_device(check_views_on);
+}
+
 static void test_blended(void **state)
 {
     (void)state;
@@ -594,6 +641,7 @@ int main(void)
                                        cmocka_unit_test(test_blended),
                                        cmocka_unit_test(test_fuse),
                                        cmocka_unit_test(test_fused),
+                                       cmocka_unit_test(test_views),
                                        cmocka_unit_test(test_about),
                                        cmocka_unit_test(test_random_model),
                                        cmocka_unit_test(check_validation_silent)};
