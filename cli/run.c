@@ -67,7 +67,7 @@ static int parse(run *r, int argc, char **argv)
          "do it to the pictures as they are, mirrored, turned and recoloured, and answer with the median of all N: steadier, N "
          "times the work; what the model's file says, else 1"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &r->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
-        {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "queries in one run of the model; 8 on a GPU, else 1"},
+        {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "canvases in one run of the model; 8 on a GPU, else 1"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
     };
     return ts_options_parse(&(ts_command){.name = "run",
@@ -198,7 +198,7 @@ static int batch_size(const run *r)
     const ts_device_info *about = ts_device_about(r->dev);
     bool gpu = about->kind == TS_DEVICE_VULKAN && strcmp(about->type, "cpu") != 0;
     int batch = r->batch ? r->batch : gpu ? BATCH_GPU : BATCH_CPU;
-    const int each = views_of(r); /* the views of a query go through the model as queries do */
+    const int each = views_of(r) * r->fused; /* canvases of a query, which go through the model as those of several do */
     return r->jobs.count > batch / each ? batch : r->jobs.count * each;
 }
 
@@ -282,7 +282,9 @@ static bool start(run *r, ts_error *err)
                                       .keep_visible_codes = r->keep_codes,
                                       .fused = r->fused,
                                       .views = views_of(r)};
-    if (!r->inpainter || !ts_inpainter_prepare(r->inpainter, &r->grid, batch_size(r), &r->options, &r->load, err)) return false;
+    if (!r->inpainter ||
+        !ts_inpainter_prepare(r->inpainter, &r->grid, smaller(batch_size(r), r->jobs.count), &r->options, &r->load, err))
+        return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
     if (r->common.json && !(r->report = cJSON_CreateArray())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
