@@ -30,6 +30,7 @@ static int parse(figures *f, int argc, char **argv)
         {0, "examples", "N[..M]", TS_OPT_TEXT, &f->examples, 0, 0, "example pairs on a page, 1 to 3; 1..3"},
         {0, "tasks", "A,B,...", TS_OPT_TEXT, &f->tasks, 0, 0, "only these tasks, each as often; all, as training takes them"},
         {0, "free", "SHARE", TS_OPT_REAL, &f->free_share, 0, 1, "of pages in other layouts than the published ones; 0.25"},
+        {0, "plain", NULL, TS_OPT_FLAG, &f->desc.plain, 0, 0, "one object on a flat ground, in all tasks that can have it"},
         {0, "held-out", NULL, TS_OPT_FLAG, &f->held_out, 0, 0,
          "scenes of the shapes, colours and sizes that training never draws"},
         {0, "list", NULL, TS_OPT_FLAG, &f->list, 0, 0, "tell the tasks, and draw nothing"},

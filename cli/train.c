@@ -60,7 +60,7 @@ static int parse(train *t, int argc, char **argv)
         {'o', "out", "DIR", TS_OPT_TEXT, &t->run.folder, 0, 0,
          "the run's folder: configuration, log, checkpoints, model, pictures"},
         {0, "data", "PATH", TS_OPT_WORDS, &t->data, 0, 0,
-         "a folder tree of pictures, or figures:[published,N,TASK,...] for pages drawn on the fly"},
+         "a folder tree of pictures, or figures:[published,plain,N,TASK,...] for pages drawn on the fly"},
         {0, "mix", "PATH SHARE", TS_OPT_WORDS, &t->mix, 0, 0, "the same, and how often in proportion to others; repeated"},
         {0, "resume", NULL, TS_OPT_FLAG, &t->run.resume, 0, 0, "go on where the run in --out stopped, with its configuration"},
         {0, "init", "FILE", TS_OPT_TEXT, &c->init, 0, 0, "weights to start from, as published or ours; its sizes hold"},

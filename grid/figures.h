@@ -152,7 +152,8 @@ typedef struct {
     bool round;
 } ts_cover;
 
-void ts_rule_make(ts_random *r, ts_figure_task task, bool held_out, ts_rule *out);
+/* `plain`: always one object on a flat ground, where the task can have it. */
+void ts_rule_make(ts_random *r, ts_figure_task task, bool held_out, bool plain, ts_rule *out);
 /* Draws a before-and-after pair into two cells (which may have different pictures and sizes). `cover` may be NULL. */
 void ts_rule_draw(ts_random *r, const ts_rule *rule, ts_image *before, ts_cell at, ts_image *after, ts_cell to, ts_cover *cover);
 bool ts_cover_holds(const ts_cover *cover, float x, float y);

@@ -119,6 +119,7 @@ typedef struct {
     int least, most;               /* example pairs, up to 3; zero: 1 and 3 */
     float free_share;              /* of pages in free layouts (other cell sizes, gaps, orders); zero: 0.25, negative: none */
     bool published;                /* layouts as the papers': black between the cells, outputs at the right; none is free */
+    bool plain;                    /* one object on a flat ground, in all tasks that can have it */
     bool held_out;                 /* shapes, colours and sizes of which the other pages have none */
     float weight[TS_FIGURE_TASKS]; /* how often each task comes; all zero: as we found best */
 } ts_figure_desc;
@@ -214,8 +215,8 @@ bool ts_trial_baseline(const ts_trial *trial, ts_baseline baseline, int width, i
 
 typedef struct {
     const char *path; /* a folder: the pictures in it and below; "figures:" for pages drawn on the fly, "figures:flip,box,box" for
-                         these tasks only, each as often as it is named; the word "published" leaves out free layouts, a number of
-                         1 to 3 other counts of example pairs */
+                         these tasks only, each as often as it is named; the word "published" leaves out free layouts, "plain" all
+                         but single objects on flat grounds, a number of 1 to 3 other counts of example pairs */
     double share;     /* of the canvases, in proportion to the other sources'; zero: 1 */
 } ts_loader_source;
 

@@ -203,8 +203,8 @@ static bool check_desc(const ts_loader_desc *d, ts_error *err)
     return true;
 }
 
-/* The words after "figures:": tasks, each as often as it is named, "published" for the papers' layouts only, and how many example
- * pairs a page has, 1 to 3, where it is not any. */
+/* The words after "figures:": tasks, each as often as it is named, "published" for the papers' layouts only, "plain" for single
+ * objects on flat grounds, and how many example pairs a page has, 1 to 3, where it is not any. */
 static bool read_tasks(const char *words, ts_figure_desc *out, ts_error *err)
 {
     for (const char *at = *words ? words : NULL; at;) {
@@ -213,6 +213,7 @@ static bool read_tasks(const char *words, ts_figure_desc *out, ts_error *err)
         ts_figure_task task;
         if (length < sizeof word) memcpy(word, at, length);
         if (strcmp(word, "published") == 0) out->published = true;
+        else if (strcmp(word, "plain") == 0) out->plain = true;
         else if (length == 1 && word[0] >= '1' && word[0] <= '3') out->least = out->most = word[0] - '0';
         else if (ts_figure_task_find(word, &task)) out->weight[task] += 1;
         else

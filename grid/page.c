@@ -177,7 +177,7 @@ bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, t
     ts_cell whole = {0, 0, grid->desc.canvas, grid->desc.canvas};
     ts_draw_fill(&out->canvas, whole, background);
     ts_rule rule;
-    ts_rule_make(&r, out->task, desc->held_out, &rule);
+    ts_rule_make(&r, out->task, desc->held_out, desc->plain, &rule);
     /* In a free layout nothing else would tell where a cell of the canvas's own colour ends. */
     if (is_free && rule.plain && ts_colour_apart(rule.ground, background) < 90) framed = true;
     ts_colour line = {{0, 0, 0}};

@@ -95,7 +95,7 @@ bool ts_trial_draw(ts_trial_kind kind, uint64_t seed, int index, int examples, t
     ts_rule rule;
     ts_cover cover = {0};
     ts_cell whole = {0, 0, SIDE, SIDE};
-    if (!synthetic(kind)) ts_rule_make(&r, KINDS[kind].task, true, &rule);
+    if (!synthetic(kind)) ts_rule_make(&r, KINDS[kind].task, true, false, &rule);
     for (int i = 0; i <= out->examples; i++) {
         ts_image *before = i < out->examples ? &out->input[i] : &out->query;
         ts_image *after = i < out->examples ? &out->output[i] : &out->answer;

@@ -164,10 +164,11 @@ static void turn_rule(ts_random *r, ts_rule *rule)
     else rule->turn = quarter[ts_random_int(r, 0, 2)];
 }
 
-void ts_rule_make(ts_random *r, ts_figure_task task, bool held_out, ts_rule *out)
+void ts_rule_make(ts_random *r, ts_figure_task task, bool held_out, bool plain, ts_rule *out)
 {
     *out = (ts_rule){.task = task, .held_out = held_out, .ratio = 1, .least = 1, .most = held_out ? 2 : 3};
-    out->plain = !held_out && ts_random_chance(r, FACTS[task].plain);
+    const float plain_share = plain && FACTS[task].plain > 0 ? 1 : FACTS[task].plain;
+    out->plain = !held_out && ts_random_chance(r, plain_share);
     out->all = ts_random_chance(r, 0.5f) || (task != TS_FIGURE_COLOUR && task != TS_FIGURE_SHAPE);
     if (ts_random_chance(r, 0.25f)) out->most = held_out ? 2 : TS_SCENE_OBJECTS;
     if (changes_size(task)) {

@@ -182,7 +182,7 @@ static void test_tasks(void **state)
             ts_random r;
             ts_rule rule;
             ts_random_seed(&r, ts_figure_seed((uint64_t)task, (uint64_t)i));
-            ts_rule_make(&r, (ts_figure_task)task, i % 4 == 3, &rule);
+            ts_rule_make(&r, (ts_figure_task)task, i % 4 == 3, false, &rule);
             assert_false(rule.held_out && rule.plain);
             for (int k = 0; k < 3; k++) {
                 ts_rule_draw(&r, &rule, &before, cell, &after, cell, NULL);
@@ -192,6 +192,35 @@ static void test_tasks(void **state)
     }
     ts_image_clear(&before);
     ts_image_clear(&after);
+}
+
+/* Plain pages: one object on a flat ground and upright, but in the two tasks that would have nothing to show then. */
+static void test_plain(void **state)
+{
+    (void)state;
+    for (int task = 0; task < TS_FIGURE_TASKS; task++)
+        for (int i = 0; i < 20; i++) {
+            ts_random r;
+            ts_rule rule;
+            ts_scene before, after;
+            ts_random_seed(&r, ts_figure_seed((uint64_t)task, (uint64_t)i));
+            ts_rule_make(&r, (ts_figure_task)task, false, true, &rule);
+            assert_int_equal(rule.plain, task != TS_FIGURE_COLOURISE && task != TS_FIGURE_REMOVE);
+            if (!rule.plain) continue;
+            ts_rule_scenes(&r, &rule, &before, &after);
+            assert_int_equal(before.count, 1);
+            assert_int_equal(before.background.kind, TS_PAINT_FLAT);
+            assert_true(before.object[0].fill.kind == TS_PAINT_FLAT && before.object[0].sin == 0);
+        }
+    ts_figure pages[2];
+    ts_error err = {0};
+    for (int plain = 0; plain < 2; plain++) {
+        ts_figure_desc desc = {.published = true, .plain = plain};
+        desc.weight[TS_FIGURE_SEGMENT] = 1;
+        if (!ts_figure_draw(&desc, 3, &pages[plain], &err)) fail_msg("%s", err.text);
+    }
+    assert_memory_not_equal(pages[0].canvas.data, pages[1].canvas.data, 224 * 224 * 3);
+    for (int i = 0; i < 2; i++) ts_image_clear(&pages[i].canvas);
 }
 
 static void check_colour(ts_colour c, bool held_out)
@@ -226,7 +255,7 @@ static void test_held_out(void **state)
             ts_scene before, after;
             bool held_out = i % 2;
             ts_random_seed(&r, ts_figure_seed(77 + (uint64_t)task, (uint64_t)i));
-            ts_rule_make(&r, (ts_figure_task)task, held_out, &rule);
+            ts_rule_make(&r, (ts_figure_task)task, held_out, false, &rule);
             ts_rule_scenes(&r, &rule, &before, &after);
             check_scene(&before, held_out);
             if (!held_out) check_scene(&after, false);
@@ -383,12 +412,13 @@ static void test_synthetic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_pages_differ),
-        cmocka_unit_test(test_layouts),    cmocka_unit_test(test_bad_descriptions),
-        cmocka_unit_test(test_tasks),      cmocka_unit_test(test_held_out),
-        cmocka_unit_test(test_nearest),    cmocka_unit_test(test_palette_scores),
-        cmocka_unit_test(test_mse),        cmocka_unit_test(test_blob),
-        cmocka_unit_test(test_baselines),  cmocka_unit_test(test_synthetic),
+        cmocka_unit_test(test_same_bytes),     cmocka_unit_test(test_pages_differ),
+        cmocka_unit_test(test_layouts),        cmocka_unit_test(test_bad_descriptions),
+        cmocka_unit_test(test_tasks),          cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_held_out),       cmocka_unit_test(test_nearest),
+        cmocka_unit_test(test_palette_scores), cmocka_unit_test(test_mse),
+        cmocka_unit_test(test_blob),           cmocka_unit_test(test_baselines),
+        cmocka_unit_test(test_synthetic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

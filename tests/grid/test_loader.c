@@ -218,7 +218,7 @@ static void counts_examples(void **state)
 {
     (void)state;
     ts_error err = {0};
-    const ts_loader_source source = {"figures:published,2,copy", 1};
+    const ts_loader_source source = {"figures:published,plain,2,copy", 1};
     ts_loader *l = ts_loader_new(
         &(ts_loader_desc){.sources = &source, .count = 1, .canvas = 64, .patch = 8, .batch = 16, .visible = 40, .threads = 1},
         &err);
