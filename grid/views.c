@@ -75,7 +75,7 @@ bool ts_grid_merge_views(const ts_grid *grid, const ts_image *views, int count, 
     if (!check_view(grid, count, err)) return false;
     const int side = grid->hole.width;
     const size_t pixels = (size_t)side * (size_t)side;
-    uint8_t *values = malloc(pixels * 3 * (size_t)count); /* (pixels, 3, count) */
+    uint8_t *values = calloc(pixels * 3, (size_t)count); /* (pixels, 3, count) */
     if (!values) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d views", count);
     for (int view = 0; view < count; view++)
         for (int y = 0; y < side; y++)
