@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo.sh - from a bare Debian machine to a picture: installs what is missing, builds in build/, runs twelve tasks on the pictures of
+# demo.sh - from a bare Debian machine to a picture: installs what is missing, builds in build/, runs ten tasks on the pictures of
 # assets/demo with the default model, and leaves demo.png.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -12,17 +12,17 @@ cmake --build build --target tessera-cli
 
 mkdir -p build/demo
 canvases=()
-for task in segment outline colour shape size colour-shape size-colour copy grey colourise invert fill-in; do
+for task in segment outline colour shape size size-colour copy grey colourise invert; do
     pictures=assets/demo/$task
     build/tessera run --quiet -e $pictures/in.png $pictures/out.png -q $pictures/query.png -o build/demo/$task.png \
         --canvas build/demo/$task.canvas.png
     canvases+=(build/demo/$task.canvas.png)
 done
-build/tessera sheet --quiet -o demo.png --columns 4 "${canvases[@]}"
+build/tessera sheet --quiet -o demo.png --columns 5 "${canvases[@]}"
 
 cat <<'TEXT'
 
-demo.png shows twelve canvases. On each: an example pair above, the query below it at the left, and at its right what the model
+demo.png shows ten canvases. On each: an example pair above, the query below it at the left, and at its right what the model
 painted. The answers alone are in build/demo. With pictures of your own:
   build/tessera run -e IN OUT -q QUERY -o answer.png
 TEXT
