@@ -64,19 +64,26 @@ static int published_heads(int width)
     return 0;
 }
 
+/* A number from 1 to `most` that the metadata says; 0 where they do not. */
+static bool read_count(const ts_weights *w, const char *key, int most, int *out, ts_error *err)
+{
+    const char *meta = ts_weights_meta(w, key);
+    char *end = NULL;
+    const long count = meta ? strtol(meta, &end, 10) : 0;
+    *out = 0;
+    if (meta && (end == meta || *end != '\0' || count < 1 || count > most))
+        return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number from 1 to %d", ts_weights_path(w),
+                       key, meta, most);
+    *out = (int)count;
+    return true;
+}
+
 static bool choose_heads(const ts_weights *w, int told, const char *key, const char *option, const char *part, int width,
                          bool optional, int *out, ts_error *err)
 {
-    const char *path = ts_weights_path(w), *meta = ts_weights_meta(w, key);
+    const char *path = ts_weights_path(w);
     *out = told;
-    if (told == 0 && meta) {
-        char *end;
-        long v = strtol(meta, &end, 10);
-        if (end == meta || *end != '\0' || v < 1 || v > width)
-            return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number from 1 to %d", path, key,
-                           meta, width);
-        *out = (int)v;
-    }
+    if (told == 0 && !read_count(w, key, width, out, err)) return false;
     if (*out == 0) *out = published_heads(width);
     if (*out == 0 && optional) return true;
     if (*out == 0)
@@ -116,17 +123,6 @@ static bool read_blend(const ts_weights *w, double *out, ts_error *err)
                    meta, TS_MAE_MAX_BLEND);
 }
 
-static bool read_views(const ts_weights *w, int *out, ts_error *err)
-{
-    const char *meta = ts_weights_meta(w, "views");
-    char *end = NULL;
-    const long views = meta ? strtol(meta, &end, 10) : 0;
-    *out = (int)views;
-    if (!meta || (end != meta && *end == '\0' && views >= 1 && views <= TS_GRID_VIEWS)) return true;
-    return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says views = '%.40s', wanted a number from 1 to %d", ts_weights_path(w),
-                   meta, TS_GRID_VIEWS);
-}
-
 bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool heads_optional, ts_mae_config *out, ts_error *err)
 {
     *out = (ts_mae_config){0};
@@ -139,7 +135,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
         !read_depth(w, "decoder_blocks.", &out->decoder_depth, err) ||
         !read_dim(w, "decoder_blocks.0.mlp.fc1.weight", 2, 0, &out->decoder_mlp, err) ||
         !read_dim(w, "decoder_pred.weight", 2, 0, &out->codes, err) || !read_examples(w, out, err) ||
-        !read_blend(w, &out->blend, err) || !read_views(w, &out->views, err))
+        !read_blend(w, &out->blend, err) || !read_count(w, "views", TS_GRID_VIEWS, &out->views, err))
         return false;
     enum { MAX_CANVAS = 8192 };
     if (patch_rows != out->patch || out->patch > MAX_CANVAS / out->side)
