@@ -25,10 +25,10 @@ cmake --build build
 step "static analysis"
 # The converter reads unaligned numbers through packed types, which cppcheck takes for plain casts.
 cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,portability --suppress=missingIncludeSystem \
-    --suppress=invalidPointerCast:engine/weights_convert.c -j "$(nproc)" -I . engine grid vqgan mae clip cli
-# engine/stb.c is the decoder's and encoder's own code.
+    --suppress=invalidPointerCast:engine/weights/convert.c -j "$(nproc)" -I . engine grid text vqgan mae clip cli
+# engine/image/stb.c is the decoder's and encoder's own code.
 # A file at a time: clang-tidy 14 carries a va_list from one file into its judgement of the next.
-printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|vqgan|mae|clip|cli)/.*\.c$' | grep -v 'engine/stb\.c$' |
+printf '%s\n' "${sources[@]}" | grep -E '^(\./)?(engine|grid|text|vqgan|mae|clip|cli)/.*\.c$' | grep -v 'engine/image/stb\.c$' |
     xargs -P "$(nproc)" -n 1 timeout 600 clang-tidy --quiet -p build
 
 step "fuzzing: 30 s each"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/train.h"
+#include "cli/train/train.h"
 
 enum { WIDTH = 960, HEIGHT = 540, LEFT = 70, RIGHT = 20, TOP = 20, BOTTOM = 40, DOT = 2 };
 enum { PLOT_WIDTH = WIDTH - LEFT - RIGHT, PLOT_HEIGHT = HEIGHT - TOP - BOTTOM };

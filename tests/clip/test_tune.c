@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clip/tune.h"
+#include "clip/prompt/tune.h"
 
 enum { CLASSES = 5, EACH = 4, PICTURES = CLASSES * EACH, SIDE = 64, EMBED = 64 };
 

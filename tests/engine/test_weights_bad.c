@@ -1,7 +1,7 @@
 /* test_weights_bad.c - hostile and broken weights files: each gives one clear sentence, and nothing is executed. */
 #include "../support/make_zip.h"
 #include "../support/support.h"
-#include "engine/weights_internal.h"
+#include "engine/weights/internal.h"
 
 #include <dirent.h>
 #include <signal.h>

@@ -1,5 +1,5 @@
 /* fuzz_pickle.c - any bytes as a pickle; what comes out is walked. */
-#include "engine/pickle.h"
+#include "engine/weights/pickle.h"
 
 #include <stdlib.h>
 

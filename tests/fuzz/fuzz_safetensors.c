@@ -1,5 +1,5 @@
 /* fuzz_safetensors.c - any bytes behind a safetensors header length: opened, and every tensor read. */
-#include "engine/weights_internal.h"
+#include "engine/weights/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* fuzz_torch_zip.c - any bytes as a PyTorch archive: opened, and every tensor read. Half of the inputs are taken as they are; the
  * others are wrapped, as the pickle of an otherwise sound archive, since a mutation seldom keeps a zip directory whole. */
 #include "../support/make_zip.h"
-#include "engine/weights_internal.h"
+#include "engine/weights/internal.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Writes tests/golden/image/: small pictures in every form that engine/image.c reads, and what Pillow makes of them; and
+"""Writes tests/golden/image/: small pictures in every form that engine/image/image.c reads, and what Pillow makes of them; and
 the seeds of the fuzz target (beside those named found_*, which the fuzzer wrote).
 
 Each expectation is a PNG of plain 8-bit RGB, so that the golden files need no reader beside the one under test (PNG RGB itself is

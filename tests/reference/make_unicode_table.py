@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Writes clip/unicode_table.h, clip/normal_table.h and clip/entity_table.h: what Python knows of Unicode and of HTML, as tables
-that clip/unicode.c, normal.c and entity.c search. Needs nothing beside Python; the tables say which Unicode it was. Run from
+"""Writes text/unicode_table.h, text/normal_table.h and text/entity_table.h: what Python knows of Unicode and of HTML, as tables
+that text/unicode.c, normal.c and entity.c search. Needs nothing beside Python; the tables say which Unicode it was. Run from
 anywhere; files are replaced.
 """
 import os
@@ -44,7 +44,7 @@ def lower_table():
     """Runs of code points whose lower case lies at one distance, every one or every second of them."""
     one = [(c, ord(chr(c).lower()) - c) for c in POINTS if len(chr(c).lower()) == 1 and chr(c).lower() != chr(c)]
     many = [c for c in POINTS if len(chr(c).lower()) > 1]
-    assert many == [0x130], many  # which clip/unicode.c knows
+    assert many == [0x130], many  # which text/unicode.c knows
     runs = []
     for c, delta in one:
         last = runs[-1] if runs else None
@@ -97,7 +97,7 @@ def head(name, about):
 
 
 def unicode_header():
-    return (head("unicode_table.h", f"classes and lower case of Unicode {unicodedata.unidata_version}, for clip/unicode.c alone.")
+    return (head("unicode_table.h", f"classes and lower case of Unicode {unicodedata.unidata_version}, for text/unicode.c alone.")
             + range_table("LETTERS", "Categories L*.", lambda c: unicodedata.category(chr(c))[0] == "L")
             + range_table("NUMBERS", "Categories N*.", lambda c: unicodedata.category(chr(c))[0] == "N")
             + range_table("CASED", "Has a case, and is not passed over when a word's end is looked for.", cased)
@@ -106,7 +106,7 @@ def unicode_header():
 
 
 def normal_header():
-    return (head("normal_table.h", f"canonical equivalence in Unicode {unicodedata.unidata_version}, for clip/normal.c alone.")
+    return (head("normal_table.h", f"canonical equivalence in Unicode {unicodedata.unidata_version}, for text/normal.c alone.")
             + normal_tables() + "/* clang-format on */\n")
 
 
@@ -118,7 +118,7 @@ def c_string(text):
 
 def entity_header():
     names = sorted(html5, key=lambda n: n.encode())
-    return (head("entity_table.h", "the named character references of HTML5, sorted by bytes, for clip/entity.c alone.")
+    return (head("entity_table.h", "the named character references of HTML5, sorted by bytes, for text/entity.c alone.")
             + "/* Those that may stand without a semicolon stand here twice, as in the standard. */\nstatic const entity ENTITIES[] = {\n"
             + flow(f"{{{c_string(n)}, {c_string(html5[n])}}}" for n in names) + "};\n/* clang-format on */\n")
 

@@ -3,7 +3,7 @@
 #ifndef TESSERA_TEST_PROMPT_BENCH_H
 #define TESSERA_TEST_PROMPT_BENCH_H
 
-#include "clip/method.h"
+#include "clip/prompt/method.h"
 
 enum { PICTURES = 6, SIDE = 64, CLASSES = 4, EMBED = 64 }; /* of the golden file */
 extern const char *const class_names[CLASSES];

@@ -1,0 +1,103 @@
+/* clip.h - what the subcommands of `tessera clip` share: the model and its vocabulary opened as the command line says, pictures
+ * listed, read on threads ahead of the model and turned into features, texts likewise.
+ *
+ * A subcommand `tessera clip NAME` is one function ts_clip_cmd_NAME in a file of its own, with an entry in the table of clip.c.
+ */
+#ifndef TESSERA_CLI_CLIP_H
+#define TESSERA_CLI_CLIP_H
+
+#include "cli/cli.h"
+#include "clip/clip.h"
+
+int ts_clip_cmd_classify(int argc, char **argv);
+int ts_clip_cmd_embed(int argc, char **argv);
+int ts_clip_cmd_search(int argc, char **argv);
+int ts_clip_cmd_tune(int argc, char **argv);
+int ts_clip_cmd_eval(int argc, char **argv);
+int ts_clip_cmd_train(int argc, char **argv);
+
+/* ---- open.c ------------------------------------------------------------------------------------------------ */
+
+/* The help of options that every subcommand has. */
+#define TS_CLIP_MODEL_HELP "a CLIP with a ViT: the published .pt, a state dict, or Hugging Face's safetensors"
+#define TS_CLIP_VOCAB_HELP "bpe_simple_vocab_16e6.txt.gz, or vocab.json with merges.txt; else looked for beside the model"
+
+/* A model at work. `common`, `model`, `vocab` and `cut` come from the command line. */
+typedef struct {
+    ts_common common;
+    const char *model, *vocab;
+    bool cut; /* texts that are too long for the model are cut */
+
+    ts_weights *weights;
+    ts_clip_config config;
+    ts_tokenizer *tokenizer; /* NULL: no texts are wanted */
+    ts_device *dev;
+    ts_clip *clip;
+    bool announced;
+} ts_clip_use;
+
+/* The file's header and the vocabulary: cheap, so that a wrong name is told before the long work. */
+bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err);
+/* The device, and the model on it. */
+bool ts_clip_use_start(ts_clip_use *u, ts_error *err);
+void ts_clip_use_close(ts_clip_use *u);
+/* Fails unless `out` can be written, and is not the model or its vocabulary. */
+bool ts_clip_use_check_out(const ts_clip_use *u, const char *out, ts_error *err);
+/* Says which device does the work, once. */
+void ts_clip_use_announce(ts_clip_use *u);
+/* 16 hexadecimal digits that tell this model, at this precision, from others: of its sizes and of a sample of every weight. */
+void ts_clip_use_identity(const ts_clip_use *u, char out[17]);
+/* Texts -> features (count, embed), unit rows, with a progress bar. */
+bool ts_clip_use_texts(ts_clip_use *u, const char *const *texts, int count, float *features, ts_error *err);
+
+/* ---- pictures.c -------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char **path;
+    int count;
+    char **problem;         /* (count): why a picture could not be read; NULL: it could, or was not tried yet */
+    int broken;             /* how many could not */
+    ts_clip_prompt *prompt; /* whose features of pictures are wanted; NULL: the model's own */
+    /* Where set, called after each batch: the first `done` of those asked for are encoded, or broken. */
+    void (*encoded)(void *data, int done);
+    void *data;
+} ts_clip_pictures;
+
+/* Files as they are named, and the pictures in folders and below, sorted by path. A name that is not there, or a folder without
+ * pictures, is an error. */
+bool ts_clip_pictures_list(const ts_words *words, ts_clip_pictures *p, ts_error *err);
+void ts_clip_pictures_clear(ts_clip_pictures *p);
+/* Encodes the pictures `which` (indices, `count` of them; NULL: the first `count`) into their rows of `features` (p->count,
+ * embed), each of length 1. A picture that cannot be read leaves its row as it is and its problem in `p`. */
+bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *which, int count, float *features, ts_error *err);
+/* Names on standard error what could not be read, and why (unless quiet). Fails where nothing could. */
+bool ts_clip_pictures_tell(const ts_clip_use *u, const ts_clip_pictures *p, ts_error *err);
+/* "skipped": [{"file", "problem"}, ...] in a report. */
+bool ts_clip_pictures_report(const ts_clip_pictures *p, cJSON *to);
+
+/* ---- cache.c ----------------------------------------------------------------------------------------------- */
+
+/* Features of a folder's pictures, as its hidden file keeps them. A name stands below the folder. */
+typedef struct {
+    int64_t count;
+    const char **name;
+    int64_t *size, *mtime; /* bytes, and nanoseconds since 1970 */
+    float *features;       /* (count, embed), unit rows */
+    char *names;           /* where the names lie, each ended by a zero byte */
+    int embed;
+} ts_clip_cache;
+
+/* Reads the file; what is not there, broken, or of another model gives an empty cache (`why` says it unless the file is absent).
+ */
+void ts_clip_cache_read(const char *path, const char *identity, int embed, ts_clip_cache *out, ts_error *why);
+bool ts_clip_cache_write(const char *path, const char *identity, const ts_clip_cache *c, ts_error *err);
+/* The entry of a picture as it is now, or -1. */
+int64_t ts_clip_cache_find(const ts_clip_cache *c, const char *name, int64_t size, int64_t mtime);
+void ts_clip_cache_clear(ts_clip_cache *c);
+
+/* ---- words ------------------------------------------------------------------------------------------------------ */
+
+/* How many places a UTF-8 text takes in a table (one a character: good enough for names). */
+int ts_text_width(const char *text);
+
+#endif

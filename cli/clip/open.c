@@ -1,0 +1,127 @@
+/* open.c - the model, its vocabulary and the device, opened as the command line says; texts through the model. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/clip/clip.h"
+
+enum { TEXTS_A_STEP = 256, SAMPLES = 64 };
+
+bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
+{
+    if (!ts_check_readable(u->model, "model", err)) return false;
+    u->weights = ts_weights_open(u->model, err);
+    if (!u->weights || !ts_clip_config_read(u->weights, &u->config, err)) return false;
+    if (!texts) return true;
+    if (u->vocab && !ts_check_readable(u->vocab, "vocabulary", err)) return false;
+    u->tokenizer = u->vocab ? ts_tokenizer_open(u->vocab, err) : ts_tokenizer_find(u->model, err);
+    if (!u->tokenizer) return false;
+    if (ts_tokenizer_count(u->tokenizer) == u->config.vocabulary) return true;
+    return ts_fail(err, TS_ERR_FORMAT,
+                   "the vocabulary%s%s has %d symbols, but model %s was made with %d: it belongs to another model",
+                   u->vocab ? " " : " beside the model", u->vocab ? u->vocab : "", ts_tokenizer_count(u->tokenizer), u->model,
+                   u->config.vocabulary);
+}
+
+bool ts_clip_use_start(ts_clip_use *u, ts_error *err)
+{
+    u->dev = ts_open_device(&u->common, false, err);
+    u->clip = u->dev ? ts_clip_new(u->dev, u->weights, err) : NULL;
+    return u->clip != NULL;
+}
+
+void ts_clip_use_close(ts_clip_use *u)
+{
+    ts_clip_free(u->clip);
+    ts_device_free(u->dev);
+    ts_tokenizer_free(u->tokenizer);
+    ts_weights_free(u->weights);
+}
+
+void ts_clip_use_announce(ts_clip_use *u)
+{
+    if (!u->announced) ts_announce_device(&u->common, u->dev);
+    u->announced = true;
+}
+
+bool ts_clip_use_check_out(const ts_clip_use *u, const char *out, ts_error *err)
+{
+    if (!ts_check_writable(out, err)) return false;
+    if (!ts_same_file(out, u->model) && !(u->vocab && ts_same_file(out, u->vocab))) return true;
+    return ts_fail(err, TS_ERR_ARGUMENT, "output %s would overwrite an input", out);
+}
+
+/* ---- identity --------------------------------------------------------------------------------------------------- */
+
+/* FNV-1a. */
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+    for (const uint8_t *b = bytes; size; b++, size--) hash = (hash ^ *b) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+/* Elements at the beginning, in the middle and at the end: training moves them all, and reading every byte of a large model would
+ * take longer than a search. */
+static uint64_t mix_weight(uint64_t hash, const ts_weight *t)
+{
+    const int64_t starts[3] = {0, t->count / 2, t->count - SAMPLES};
+    const size_t size = (size_t)ts_dtype_size(t->dtype);
+    hash = mix(hash, t->name, strlen(t->name) + 1);
+    hash = mix(hash, t->shape, (size_t)t->ndim * sizeof *t->shape);
+    for (int s = 0; s < 3; s++) {
+        int64_t first = starts[s] > 0 ? starts[s] : 0;
+        for (int64_t e = first; e < t->count && e < first + SAMPLES; e++) {
+            int64_t left = e, at = 0;
+            for (int d = t->ndim - 1; d >= 0; d--) {
+                at += left % t->shape[d] * t->stride[d];
+                left /= t->shape[d];
+            }
+            hash = mix(hash, (const uint8_t *)t->data + at * (int64_t)size, size);
+        }
+    }
+    return hash;
+}
+
+void ts_clip_use_identity(const ts_clip_use *u, char out[17])
+{
+    static const char version[] = "tessera clip 1"; /* of how features are made: another number where they change */
+    const ts_clip_config *c = &u->config;
+    const int64_t sizes[] = {c->image, c->patch,    c->width, c->layers,
+                             c->heads, c->erf_gelu, c->embed, (int64_t)u->common.precision};
+    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), version, sizeof version);
+    hash = mix(hash, sizes, sizeof sizes);
+    for (int64_t i = 0; i < ts_weights_count(u->weights); i++) hash = mix_weight(hash, ts_weights_at(u->weights, i));
+    snprintf(out, 17, "%016" PRIx64, hash);
+}
+
+/* ---- texts ------------------------------------------------------------------------------------------------------ */
+
+bool ts_clip_use_texts(ts_clip_use *u, const char *const *texts, int count, float *features, ts_error *err)
+{
+    const int context = u->config.context;
+    int32_t *tokens = calloc((size_t)count * (size_t)context, sizeof *tokens);
+    bool ok = tokens || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d texts", count);
+    /* All of them first: a text that is too long is told before the work. */
+    for (int i = 0; ok && i < count; i++)
+        ok = ts_tokenizer_tokens(u->tokenizer, texts[i], context, u->cut, tokens + (size_t)i * (size_t)context, err) >= 0;
+    if (ok) ts_clip_use_announce(u);
+    ts_progress progress;
+    ts_progress_begin(&progress, "texts", count, u->common.quiet);
+    for (int at = 0; ok && at < count; at += TEXTS_A_STEP) {
+        const int n = count - at < TEXTS_A_STEP ? count - at : TEXTS_A_STEP;
+        ok = ts_clip_encode_texts(u->clip, tokens + (size_t)at * (size_t)context, n,
+                                  features + (size_t)at * (size_t)u->config.embed, err);
+        ts_progress_step(&progress, at + n);
+    }
+    ts_progress_end(&progress);
+    free(tokens);
+    return ok;
+}
+
+int ts_text_width(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}

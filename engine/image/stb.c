@@ -1,0 +1,106 @@
+/* stb.c - the one place where stb_image and stb_image_write are compiled. They are other people's headers: their warnings are
+ * silenced here and nowhere else, and their functions stay static, so that a program that links this library and brings an stb
+ * of its own meets no clash of names. PNG is deflated by zlib, which is faster than stb's own and compresses better. */
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "engine/image/image.h"
+
+static unsigned char *deflate_with_zlib(unsigned char *data, int size, int *out_size, int quality)
+{
+    uLongf length = compressBound((uLong)size);
+    if (length > INT_MAX) return NULL;
+    unsigned char *out = malloc(length);
+    if (!out) return NULL;
+    if (compress2(out, &length, data, (uLong)size, quality) != Z_OK) {
+        free(out);
+        return NULL;
+    }
+    *out_size = (int)length;
+    return out;
+}
+
+/* For the rest of the file: some of these are reported only where it ends. */
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_PNG
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_NO_HDR
+/* Cleared memory: 2.27 decodes a scan whose Huffman tables the file never gave, with whatever lay there before. */
+#define STBI_MALLOC(size)     calloc(1, size)
+#define STBI_REALLOC(p, size) realloc(p, size)
+#define STBI_FREE(p)          free(p)
+#include <stb_image.h>
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STB_IMAGE_WRITE_STATIC
+#define STBI_WRITE_NO_STDIO
+#define STBIW_ZLIB_COMPRESS deflate_with_zlib
+#include <stb_image_write.h>
+
+uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why)
+{
+    *why = "too large";
+    if (size > INT_MAX) return NULL;
+    uint8_t *data = stbi_load_from_memory(bytes, (int)size, width, height, channels, 0);
+    if (!data) *why = stbi_failure_reason();
+    return data;
+}
+
+uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size)
+{
+    int length = 0;
+    uint8_t *out = stbi_write_png_to_mem(img->data, img->width * 3, img->width, img->height, 3, &length);
+    *size = (size_t)length;
+    return out;
+}
+
+typedef struct {
+    uint8_t *data;
+    size_t size, room;
+    bool failed;
+} buffer;
+
+static void append(void *context, void *bytes, int count)
+{
+    buffer *b = context;
+    size_t n = (size_t)count;
+    if (b->failed) return;
+    if (b->room - b->size < n) {
+        size_t room = b->room * 2 + n + 4096;
+        uint8_t *data = realloc(b->data, room);
+        if (!data) {
+            b->failed = true;
+            return;
+        }
+        b->data = data;
+        b->room = room;
+    }
+    memcpy(b->data + b->size, bytes, n);
+    b->size += n;
+}
+
+uint8_t *ts_stb_encode_jpeg(const ts_image *img, int quality, size_t *size)
+{
+    buffer b = {0};
+    if (!stbi_write_jpg_to_func(append, &b, img->width, img->height, 3, img->data, quality)) b.failed = true;
+    if (b.failed) {
+        free(b.data);
+        return NULL;
+    }
+    *size = b.size;
+    return b.data;
+}

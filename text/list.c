@@ -1,0 +1,79 @@
+/* list.c - lists of class names and of templates, a line each. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/tokenizer.h"
+
+enum { LIMIT = 64 << 20 };
+
+void ts_clip_lines_free(char **lines, int count)
+{
+    for (int i = 0; lines && i < count; i++) free(lines[i]);
+    free(lines);
+}
+
+/* The lines of `text`, which is cut up; -1: no memory. */
+static int take_lines(char *text, char **lines)
+{
+    static const char blanks[] = " \t\r";
+    int count = 0;
+    for (char *at = text, *next; at; at = next) {
+        next = strchr(at, '\n');
+        if (next) *next++ = '\0';
+        at += strspn(at, blanks);
+        size_t length = strlen(at);
+        while (length > 0 && strchr(blanks, at[length - 1])) length--;
+        if (length == 0 || at[0] == '#') continue;
+        if (!(lines[count] = strndup(at, length))) {
+            for (int i = 0; i < count; i++) free(lines[i]);
+            return -1;
+        }
+        count++;
+    }
+    return count;
+}
+
+int ts_clip_lines(const char *path, char ***lines, ts_error *err)
+{
+    size_t size, room = 1;
+    *lines = NULL;
+    char *text = ts_clip_read(path, "list", LIMIT, &size, err);
+    if (!text) return -1;
+    int count = -1;
+    if (strlen(text) != size) {
+        ts_fail(err, TS_ERR_FORMAT, "%s is no list of lines: it holds a zero byte", path);
+    } else {
+        for (const char *c = text; *c; c++) room += *c == '\n';
+        *lines = calloc(room, sizeof **lines);
+        /* Some editors begin a text with U+FEFF. */
+        if (*lines) count = take_lines(text + (strncmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0), *lines);
+        if (count < 0) ts_fail(err, TS_ERR_MEMORY, "no memory for the lines of %s", path);
+        if (count == 0) ts_fail(err, TS_ERR_FORMAT, "%s holds no line that is neither empty nor begins with #", path);
+    }
+    free(text);
+    if (count > 0) return count;
+    free(*lines);
+    *lines = NULL;
+    return -1;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+bool ts_clip_check_names(const char *const *names, int count, ts_error *err)
+{
+    for (int i = 0; i < count; i++)
+        if (names[i][strspn(names[i], " \t\r\n")] == '\0')
+            return ts_fail(err, TS_ERR_ARGUMENT, "the name of class %d is empty", i);
+    const char **sorted = malloc(((size_t)count + 1) * sizeof *sorted);
+    if (!sorted) return ts_fail(err, TS_ERR_MEMORY, "no memory for the names of the classes");
+    for (int i = 0; i < count; i++) sorted[i] = names[i];
+    if (count > 0) qsort(sorted, (size_t)count, sizeof *sorted, by_bytes);
+    int twice = 1;
+    while (twice < count && strcmp(sorted[twice - 1], sorted[twice]) != 0) twice++;
+    if (twice < count) ts_fail(err, TS_ERR_ARGUMENT, "the class name \"%s\" stands twice", sorted[twice]);
+    free(sorted);
+    return twice >= count;
+}
