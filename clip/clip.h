@@ -1,4 +1,4 @@
-/* clip.h - CLIP (Radford et al. 2021, arXiv 2103.00020): tokenizer, both towers, zero-shot, and prompt tuning of the frozen
+/* clip.h - CLIP (Radford et al. 2021, arXiv 2103.00020): both towers, zero-shot, and prompt tuning of the frozen
  * model.
  *
  *   ts_clip      *clip = ts_clip_new(dev, weights, &err);
@@ -13,35 +13,11 @@
 #define TESSERA_CLIP_H
 
 #include "engine/engine.h"
+#include "text/text.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-/* ---- tokenizer ------------------------------------------------------------------------------------------------- */
-
-/* Byte-pair encoding as published with CLIP, HTML's references and Unicode included; the repair of wrongly decoded text that the
- * published code leaves to the package ftfy is left out, but for Unicode's normal form C. Immutable once open: threads may share
- * it. */
-typedef struct ts_tokenizer ts_tokenizer;
-
-/* `path`: bpe_simple_vocab_16e6.txt.gz (or unpacked), of which the first 48894 merges count, or any shorter list of its form (512
- * bytes, the merges, start and end are the symbols then); or Hugging Face's vocab.json, merges.txt beside it; told by content. */
-ts_tokenizer *ts_tokenizer_open(const char *path, ts_error *err);
-/* Looks for a vocabulary in the folder of `model_path`; the error says which names were looked for. */
-ts_tokenizer *ts_tokenizer_find(const char *model_path, ts_error *err);
-void ts_tokenizer_free(ts_tokenizer *t);
-int ts_tokenizer_count(const ts_tokenizer *t); /* symbols: 49408 as published; start and end are the last two */
-int ts_tokenizer_start(const ts_tokenizer *t);
-int ts_tokenizer_end(const ts_tokenizer *t);
-/* The ids of a text, without start and end; `*ids` is the caller's (free(); NULL where there are none). Returns their number, or
- * -1: the text is not UTF-8. */
-int ts_tokenizer_encode(const ts_tokenizer *t, const char *text, int32_t **ids, ts_error *err);
-/* start, ids, end, then zeros up to `context` places of `out`. A longer text is an error that names it, or with `cut` loses what
- * is too much, end last. Returns the number of places up to and with end, or -1. */
-int ts_tokenizer_tokens(const ts_tokenizer *t, const char *text, int context, bool cut, int32_t *out, ts_error *err);
-/* What a symbol stands for, UTF-8, "</w>" as published where it ends a word; NULL: no such id. Owned by the tokenizer. */
-const char *ts_tokenizer_symbol(const ts_tokenizer *t, int id);
 
 /* ---- pictures -------------------------------------------------------------------------------------------------- */
 
@@ -150,11 +126,6 @@ bool ts_clip_trainer_save(ts_clip_trainer *t, ts_weights_writer *w, bool optimiz
 /* Goes on from a file that was saved with the optimizer, to the same bits. The description must be the same. */
 bool ts_clip_trainer_resume(ts_clip_trainer *t, const ts_weights *checkpoint, ts_error *err);
 
-/* Learns byte-pair merges from texts (Sennrich et al. 2016, arXiv 1508.07909, algorithm 1): the pair of neighbours that stands
- * most often in their words becomes one symbol, again and again, until there are `merges` of them or none stands twice. Writes
- * the list in the form that ts_tokenizer_open takes, whole or not at all. Returns the number of merges, or -1. */
-int ts_clip_learn_vocabulary(const char *const *texts, int64_t count, int merges, const char *path, ts_error *err);
-
 /* ---- data ------------------------------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -188,10 +159,6 @@ bool ts_clip_data_few(ts_clip_data *d, int shots, uint64_t seed, ts_error *err);
 /* A copy with the first ceil(classes/2) classes (base), or the rest (new), labels counted anew. Fails where no class is left. */
 typedef enum { TS_CLIP_ALL, TS_CLIP_BASE, TS_CLIP_NEW } ts_clip_half;
 bool ts_clip_data_half(const ts_clip_data *d, ts_clip_half half, ts_clip_data *out, ts_error *err);
-/* Lines of a text file, without blanks around them, empty ones and those that begin with '#'; class names or templates. Owned by
- * the caller (ts_clip_lines_free). Returns their number, or -1: there is none, or the file is no text. */
-int ts_clip_lines(const char *path, char ***lines, ts_error *err);
-void ts_clip_lines_free(char **lines, int count);
 /* Names that are empty or stand twice are an error that says which. */
 bool ts_clip_check_names(const char *const *names, int count, ts_error *err);
 

@@ -259,7 +259,7 @@ static void clear(learner *l)
     free(l->pair);
 }
 
-int ts_clip_learn_vocabulary(const char *const *texts, int64_t count, int merges, const char *path, ts_error *err)
+int ts_learn_vocabulary(const char *const *texts, int64_t count, int merges, const char *path, ts_error *err)
 {
     learner l = {.err = err};
     char *list = NULL;

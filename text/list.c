@@ -2,11 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/file.h"
 #include "text/tokenizer.h"
 
 enum { LIMIT = 64 << 20 };
 
-void ts_clip_lines_free(char **lines, int count)
+void ts_text_lines_free(char **lines, int count)
 {
     for (int i = 0; lines && i < count; i++) free(lines[i]);
     free(lines);
@@ -33,11 +34,11 @@ static int take_lines(char *text, char **lines)
     return count;
 }
 
-int ts_clip_lines(const char *path, char ***lines, ts_error *err)
+int ts_text_lines(const char *path, char ***lines, ts_error *err)
 {
     size_t size, room = 1;
     *lines = NULL;
-    char *text = ts_clip_read(path, "list", LIMIT, &size, err);
+    char *text = ts_file_read(path, "list", LIMIT, &size, err);
     if (!text) return -1;
     int count = -1;
     if (strlen(text) != size) {
@@ -55,25 +56,4 @@ int ts_clip_lines(const char *path, char ***lines, ts_error *err)
     free(*lines);
     *lines = NULL;
     return -1;
-}
-
-static int by_bytes(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-bool ts_clip_check_names(const char *const *names, int count, ts_error *err)
-{
-    for (int i = 0; i < count; i++)
-        if (names[i][strspn(names[i], " \t\r\n")] == '\0')
-            return ts_fail(err, TS_ERR_ARGUMENT, "the name of class %d is empty", i);
-    const char **sorted = malloc(((size_t)count + 1) * sizeof *sorted);
-    if (!sorted) return ts_fail(err, TS_ERR_MEMORY, "no memory for the names of the classes");
-    for (int i = 0; i < count; i++) sorted[i] = names[i];
-    if (count > 0) qsort(sorted, (size_t)count, sizeof *sorted, by_bytes);
-    int twice = 1;
-    while (twice < count && strcmp(sorted[twice - 1], sorted[twice]) != 0) twice++;
-    if (twice < count) ts_fail(err, TS_ERR_ARGUMENT, "the class name \"%s\" stands twice", sorted[twice]);
-    free(sorted);
-    return twice >= count;
 }

@@ -1,17 +1,8 @@
-/* tokenizer.h - what stands between a user's text and the tokenizer: files read whole, Unicode, and the vocabulary's tables.
- * Private to clip/. */
-#ifndef TESSERA_CLIP_TOKENIZER_H
-#define TESSERA_CLIP_TOKENIZER_H
+/* tokenizer.h - what stands between a user's text and the tokenizer: Unicode, and the vocabulary's tables. Private to text/. */
+#ifndef TESSERA_TEXT_TOKENIZER_H
+#define TESSERA_TEXT_TOKENIZER_H
 
-#include "clip/clip.h"
-
-/* ---- file.c ------------------------------------------------------------------------------------------------- */
-
-/* The bytes of a plain file of at most `limit` bytes, with a 0 after the last; free(). `what` names it in errors ("vocabulary").
- * A folder, a device or a pipe is refused: it might never end. NULL on failure. */
-char *ts_clip_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err);
-/* "folder/name", folder being that of `path`; free(). NULL: no memory. */
-char *ts_clip_beside(const char *path, const char *name, ts_error *err);
+#include "text/text.h"
 
 /* ---- unicode.c, normal.c, entity.c -------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 
 #include <cjson/cJSON.h>
 
+#include "engine/file.h"
 #include "text/tokenizer.h"
 
 /* MERGES are taken of the published list, which goes on for longer: 49152 - 256 - 2. LIMIT is five times its bytes. */
@@ -335,7 +336,7 @@ static char *unpack(const char *path, char *bytes, size_t size, size_t *out_size
 static char *read_text(const char *path, ts_error *err)
 {
     size_t size;
-    char *text = ts_clip_read(path, WHAT, LIMIT, &size, err);
+    char *text = ts_file_read(path, WHAT, LIMIT, &size, err);
     if (text && size >= 2 && memcmp(text, "\x1f\x8b", 2) == 0) {
         char *packed = text;
         text = unpack(path, packed, size, &size, err);
@@ -351,7 +352,7 @@ static char *read_text(const char *path, ts_error *err)
 
 static bool open_json(builder *b, const char *text, ts_error *err)
 {
-    char *path = ts_clip_beside(b->path, "merges.txt", err), *merges = NULL;
+    char *path = ts_file_beside(b->path, "merges.txt", err), *merges = NULL;
     if (!path) return false;
     cJSON *all = cJSON_Parse(text);
     if (!cJSON_IsObject(all)) ts_fail(err, TS_ERR_FORMAT, "vocabulary %s begins as JSON but is broken", b->path);
@@ -382,7 +383,7 @@ ts_tokenizer *ts_tokenizer_find(const char *model_path, ts_error *err)
 {
     static const char *const names[] = {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "vocab.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = ts_clip_beside(model_path, names[i], err);
+        char *path = ts_file_beside(model_path, names[i], err);
         if (!path) return NULL;
         if (access(path, F_OK) == 0) {
             ts_tokenizer *t = ts_tokenizer_open(path, err);

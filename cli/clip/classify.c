@@ -113,10 +113,10 @@ static bool add_list(classify *c, const char *list, ts_error *err)
 static bool add_file(classify *c, ts_error *err)
 {
     char **lines = NULL;
-    const int count = ts_clip_lines(c->classes_file, &lines, err);
+    const int count = ts_text_lines(c->classes_file, &lines, err);
     bool ok = count >= 0;
     for (int i = 0; ok && i < count; i++) ok = add_class(c, lines[i], strlen(lines[i]), err);
-    if (count >= 0) ts_clip_lines_free(lines, count);
+    if (count >= 0) ts_text_lines_free(lines, count);
     return ok;
 }
 
@@ -147,7 +147,7 @@ static bool add_template(classify *c, const char *text, ts_error *err)
 static bool list_templates(classify *c, ts_error *err)
 {
     if (c->templates_file) {
-        c->template_line_count = ts_clip_lines(c->templates_file, &c->template_lines, err);
+        c->template_line_count = ts_text_lines(c->templates_file, &c->template_lines, err);
         if (c->template_line_count < 0) return false;
     }
     const int count = c->template.count + c->template_line_count;
@@ -325,7 +325,7 @@ static void classify_clear(classify *c)
     ts_words_free(&c->classes);
     ts_words_free(&c->template);
     ts_paths_free(c->class_name, c->class_count);
-    if (c->template_lines) ts_clip_lines_free(c->template_lines, c->template_line_count);
+    if (c->template_lines) ts_text_lines_free(c->template_lines, c->template_line_count);
     free(c->templates);
     free(c->class_features);
     free(c->features);

@@ -79,7 +79,7 @@ static bool list_texts(embed *v, ts_error *err)
     if (v->texts_file) {
         if (ts_same_file(v->texts_file, v->out))
             return ts_fail(err, TS_ERR_ARGUMENT, "output %s would overwrite an input", v->out);
-        v->line_count = ts_clip_lines(v->texts_file, &v->lines, err);
+        v->line_count = ts_text_lines(v->texts_file, &v->lines, err);
         if (v->line_count < 0) return false;
     }
     v->label = calloc((size_t)(v->text.count + v->line_count) + 1, sizeof *v->label);
@@ -218,7 +218,7 @@ static void embed_clear(embed *v)
     ts_clip_use_close(&v->use);
     ts_words_free(&v->rest);
     ts_words_free(&v->text);
-    if (v->lines) ts_clip_lines_free(v->lines, v->line_count);
+    if (v->lines) ts_text_lines_free(v->lines, v->line_count);
     free(v->label);
     free(v->features);
 }

@@ -90,7 +90,7 @@ static bool add_template(eval *e, const char *text, ts_error *err)
 
 static bool list_templates(eval *e, ts_error *err)
 {
-    if (e->templates_file && (e->line_count = ts_clip_lines(e->templates_file, &e->lines, err)) < 0) return false;
+    if (e->templates_file && (e->line_count = ts_text_lines(e->templates_file, &e->lines, err)) < 0) return false;
     for (int i = 0; i < e->template.count; i++)
         if (!add_template(e, e->template.items[i], err)) return false;
     for (int i = 0; i < e->line_count; i++)
@@ -348,7 +348,7 @@ static void eval_clear(eval *e)
     free(e->file);
     ts_clip_use_close(&e->use);
     ts_clip_data_clear(&e->all);
-    if (e->lines) ts_clip_lines_free(e->lines, e->line_count);
+    if (e->lines) ts_text_lines_free(e->lines, e->line_count);
     free(e->templates);
     ts_words_free(&e->prompts);
     ts_words_free(&e->template);

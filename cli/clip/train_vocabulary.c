@@ -83,7 +83,7 @@ static bool learn(const ts_clip_train_config *c, const char *folder, const ts_cl
     bool ok = texts != NULL;
     if (path && !ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; ok && i < p->count; i++) texts[i] = p->pair[i].text;
-    ok = ok && ts_clip_learn_vocabulary(texts, p->count, c->merges, path, err) > 0;
+    ok = ok && ts_learn_vocabulary(texts, p->count, c->merges, path, err) > 0;
     free(texts);
     free(path);
     return ok;

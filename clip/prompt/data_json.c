@@ -7,7 +7,7 @@
 #include <cjson/cJSON.h>
 
 #include "clip/prompt/data.h"
-#include "text/tokenizer.h"
+#include "engine/file.h"
 
 enum { LIMIT = 512 << 20 };
 
@@ -114,9 +114,9 @@ static bool read_all(reader *r, const cJSON *all, ts_error *err)
 bool ts_data_open_json(const char *path, const char *root, ts_clip_data *out, ts_error *err)
 {
     size_t size;
-    char *text = ts_clip_read(path, "list of pictures", LIMIT, &size, err), *folder = NULL;
+    char *text = ts_file_read(path, "list of pictures", LIMIT, &size, err), *folder = NULL;
     if (!text) return false;
-    bool ok = root || (folder = ts_clip_beside(path, "", err));
+    bool ok = root || (folder = ts_file_beside(path, "", err));
     cJSON *all = cJSON_ParseWithLength(text, size);
     free(text);
     if (ok && !cJSON_IsObject(all))

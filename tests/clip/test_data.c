@@ -281,12 +281,12 @@ static void lists(void **state)
     char **lines;
     ts_error err = {0};
     write_text(temp_path("lines.txt"), "\xef\xbb\xbf  first \r\n\n# none\n\t\na photo of a {}, # 2.\nlast");
-    assert_int_equal(ts_clip_lines(temp_path("lines.txt"), &lines, &err), 3);
+    assert_int_equal(ts_text_lines(temp_path("lines.txt"), &lines, &err), 3);
     assert_string_equal(lines[0], "first");
     assert_string_equal(lines[1], "a photo of a {}, # 2.");
     assert_string_equal(lines[2], "last");
-    ts_clip_lines_free(lines, 3);
-    ts_clip_lines_free(NULL, 3);
+    ts_text_lines_free(lines, 3);
+    ts_text_lines_free(NULL, 3);
     static const struct {
         const char *text;
         size_t size;
@@ -295,13 +295,13 @@ static void lists(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err = (ts_error){0};
         write_bytes(temp_path("lines.txt"), bad[i].text, bad[i].size);
-        assert_int_equal(ts_clip_lines(temp_path("lines.txt"), &lines, &err), -1);
+        assert_int_equal(ts_text_lines(temp_path("lines.txt"), &lines, &err), -1);
         assert_non_null(strstr(err.text, bad[i].word));
         assert_non_null(strstr(err.text, "lines.txt"));
         assert_null(lines);
     }
-    assert_int_equal(ts_clip_lines(temp_path("absent"), &lines, NULL), -1);
-    assert_int_equal(ts_clip_lines("/dev/zero", &lines, NULL), -1);
+    assert_int_equal(ts_text_lines(temp_path("absent"), &lines, NULL), -1);
+    assert_int_equal(ts_text_lines("/dev/zero", &lines, NULL), -1);
     const char *const good[] = {"b", "a", "B"}, *const twice[] = {"b", "a", "b"}, *const blank[] = {"a", " "};
     assert_true(ts_clip_check_names(good, 3, NULL));
     assert_true(ts_clip_check_names(good, 0, NULL));

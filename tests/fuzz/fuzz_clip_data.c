@@ -80,10 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     char **lines;
     err = (ts_error){0};
-    int count = ts_clip_lines(list, &lines, &err);
+    int count = ts_text_lines(list, &lines, &err);
     if (count < 0 && err.code == TS_OK) abort();
     for (int i = 0; i < count; i++)
         if (!lines[i][0] || lines[i][0] == '#') abort();
-    ts_clip_lines_free(lines, count);
+    ts_text_lines_free(lines, count);
     return 0;
 }

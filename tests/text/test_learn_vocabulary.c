@@ -18,7 +18,7 @@ static const char *list_path(void)
 static int learn(const char *const *texts, int64_t count, int merges)
 {
     ts_error err = {0};
-    const int learned = ts_clip_learn_vocabulary(texts, count, merges, list_path(), &err);
+    const int learned = ts_learn_vocabulary(texts, count, merges, list_path(), &err);
     if (learned < 0) fail_msg("%s", err.text);
     return learned;
 }
@@ -107,15 +107,15 @@ static void awkward(void **state)
     if (!t) fail_msg("%s", err.text);
     ts_tokenizer_free(t);
     const char *const none[] = {"a b c", ""}, *const broken[] = {"a \xff"};
-    assert_int_equal(ts_clip_learn_vocabulary(none, 2, 10, list_path(), &err), -1);
+    assert_int_equal(ts_learn_vocabulary(none, 2, 10, list_path(), &err), -1);
     assert_non_null(strstr(err.text, "twice"));
     err = (ts_error){0};
-    assert_int_equal(ts_clip_learn_vocabulary(broken, 1, 10, list_path(), &err), -1);
+    assert_int_equal(ts_learn_vocabulary(broken, 1, 10, list_path(), &err), -1);
     assert_non_null(strstr(err.text, "UTF-8"));
     err = (ts_error){0};
-    assert_int_equal(ts_clip_learn_vocabulary(dashes, 1, 0, list_path(), &err), -1);
+    assert_int_equal(ts_learn_vocabulary(dashes, 1, 0, list_path(), &err), -1);
     err = (ts_error){0};
-    assert_int_equal(ts_clip_learn_vocabulary(dashes, 1, 10, "/nowhere/list.txt", &err), -1);
+    assert_int_equal(ts_learn_vocabulary(dashes, 1, 10, "/nowhere/list.txt", &err), -1);
     assert_int_equal(err.code, TS_ERR_IO);
 }
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "text/tokenizer.h"
+#include "engine/file.h"
 
 static char *read_open(int fd, const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
 {
@@ -35,7 +35,7 @@ static char *read_open(int fd, const char *path, const char *what, size_t limit,
     return bytes;
 }
 
-char *ts_clip_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
+char *ts_file_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer does not hold us up */
     if (fd < 0) {
@@ -47,7 +47,7 @@ char *ts_clip_read(const char *path, const char *what, size_t limit, size_t *siz
     return bytes;
 }
 
-char *ts_clip_beside(const char *path, const char *name, ts_error *err)
+char *ts_file_beside(const char *path, const char *name, ts_error *err)
 {
     const char *slash = strrchr(path, '/');
     char *out = NULL;
