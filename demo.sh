@@ -4,8 +4,16 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-scripts/packages.sh cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libvulkan-dev \
-    glslang-tools mesa-vulkan-drivers
+packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
+    libjpeg62-turbo-dev libvulkan-dev glslang-tools)
+cat <<TEXT
+This takes about two minutes on two cores, most of it the build, and a few more where packages have to be fetched.
+  1  installs by apt what is missing of: ${packages[*]}
+  2  builds build/tessera (the folder build/ is all that is written, beside demo.png)
+  3  runs ten tasks with the small default model on the processor and puts them on one picture, demo.png
+
+TEXT
+scripts/packages.sh "${packages[@]}"
 
 cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DTESSERA_TESTS=OFF
 cmake --build build --target tessera-cli
