@@ -30,7 +30,8 @@ void check_op(const char *label, op_build build, const void *args, uint64_t seed
  * their norm; NULL gradients count as zero), then the host's and Vulkan's with those, as check_op compares. */
 void check_grad(const char *label, op_build build, const void *args, uint64_t seed, double tolerance);
 
-/* The Vulkan device of the tests (validation on, with the precision asked for), opened once a process; NULL where there is none.
+/* The Vulkan device of the tests (validation on, with the precision asked for), opened once a process; NULL where there is none,
+ * which fails the test where TESSERA_REQUIRE_VALIDATION is set.
  * At the end a test program calls check_validation_silent as its last test. */
 ts_device *test_vulkan(ts_precision precision);
 void check_validation_silent(void **state);
