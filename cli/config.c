@@ -1,7 +1,9 @@
 /* config.c - see config.h. */
 #include "cli/config.h"
+#include "engine/number.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,14 +35,6 @@ bool ts_config_bad(const char *path, const char *key, ts_error *err)
     return ts_fail(err, TS_ERR_FORMAT, "%s: \"%s\" is missing or not what was written there", path, key);
 }
 
-static bool read_seed(const cJSON *item, uint64_t *out)
-{
-    if (!cJSON_IsString(item) || item->valuestring[0] < '0' || item->valuestring[0] > '9') return false;
-    char *end = NULL;
-    *out = strtoull(item->valuestring, &end, 10);
-    return *end == '\0';
-}
-
 /* What is not there: a text is none, a flag is off, a number must be there unless it is new. */
 static bool read_absent(const ts_field *f, void *at)
 {
@@ -61,8 +55,7 @@ bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path
     if (!item) return read_absent(f, at) || ts_config_bad(path, f->key, err);
     switch (f->type & TS_FIELD_KIND) {
     case TS_FIELD_INT:
-        ok = cJSON_IsNumber(item) && item->valuedouble == item->valueint && (any_sign || item->valueint >= least);
-        if (ok) *(int *)at = item->valueint;
+        ok = cJSON_IsNumber(item) && ts_int_of(item->valuedouble, any_sign ? INT_MIN : least, INT_MAX, at);
         break;
     case TS_FIELD_REAL:
         ok = cJSON_IsNumber(item) && isfinite(item->valuedouble) && (any_sign || item->valuedouble >= 0);
@@ -75,7 +68,7 @@ bool ts_field_read(const cJSON *o, const ts_field *f, void *of, const char *path
         *(bool *)at = cJSON_IsTrue(item);
         break;
     case TS_FIELD_SEED:
-        ok = read_seed(item, at);
+        ok = cJSON_IsString(item) && ts_seed_read(item->valuestring, at);
         break;
     default:
         ok = false;

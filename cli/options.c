@@ -2,6 +2,7 @@
  * parsing, --help and complaints. Long options take "--name value" and "--name=value", short ones "-n value" and "-nvalue" for a
  * single value; flags may be joined (-Qh); "--" ends the options. Words are kept as pointers into argv. */
 #include "cli/cli.h"
+#include "engine/number.h"
 
 #include <errno.h>
 #include <math.h>
@@ -98,14 +99,6 @@ static int choice_index(const char *choices, const char *word)
     }
 }
 
-static bool parse_real(const char *word, double *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtod(word, &end);
-    return errno == 0 && end != word && *end == '\0' && isfinite(*out);
-}
-
 /* Puts the words of one use of an option where they belong. -1, or the exit status. */
 static int take(const ts_command *cmd, const ts_option *o, const char *const *words)
 {
@@ -125,7 +118,7 @@ static int take(const ts_command *cmd, const ts_option *o, const char *const *wo
         return -1;
     case TS_OPT_INT:
     case TS_OPT_REAL:
-        if (!parse_real(words[0], &number) || (o->kind == TS_OPT_INT && number != floor(number)))
+        if (!ts_real_read(words[0], &number) || (o->kind == TS_OPT_INT && number != floor(number)))
             return ts_usage_error(cmd->name, "--%s %s is not a %snumber", o->name, words[0],
                                   o->kind == TS_OPT_INT ? "whole " : "");
         if (number < o->low || number > o->high)
@@ -197,13 +190,8 @@ static int take_word(const ts_command *cmd, const char *word)
 static int parse_seed(const ts_command *cmd, const char *word)
 {
     if (!word) return -1;
-    char *end;
-    errno = 0;
-    unsigned long long seed = strtoull(word, &end, 10);
-    if (errno || end == word || *end || word[0] == '-')
-        return ts_usage_error(cmd->name, "--seed %s is not a whole number of 64 bits", word);
-    cmd->common->seed = seed;
-    return -1;
+    if (ts_seed_read(word, &cmd->common->seed)) return -1;
+    return ts_usage_error(cmd->name, "--seed %s is not a whole number of 64 bits", word);
 }
 
 int ts_options_parse(const ts_command *cmd, int argc, char **argv)

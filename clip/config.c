@@ -2,6 +2,7 @@
  * tensor gives an error with its name and not a smaller model. What stands in no shape, the heads and the activation, is taken as
  * the published models have it unless the metadata, or the config.json beside a file of Hugging Face's, says otherwise. */
 #include "clip/internal.h"
+#include "engine/number.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -98,24 +99,22 @@ static bool read_heads(const reader *r, const cJSON *json, const char *key, cons
 {
     const char *path = ts_weights_path(r->w), *meta = ts_weights_meta(r->w, key);
     const cJSON *item = told(json, tower, "num_attention_heads");
-    double heads = 0;
+    int heads = 0; /* none */
     if (meta) {
-        char *end;
-        heads = strtod(meta, &end);
-        if (end == meta || *end != '\0') heads = 0;
+        ts_int_read(meta, 1, width, &heads);
     } else if (cJSON_IsNumber(item)) {
-        heads = item->valuedouble;
+        ts_int_of(item->valuedouble, 1, width, &heads);
     } else if (width % HEAD_WIDTH != 0) {
         return ts_fail(r->err, TS_ERR_FORMAT,
                        "%s: a tower is %d wide, which heads of %d do not divide, and the metadata has no %s", path, width,
                        HEAD_WIDTH, key);
     } else {
-        heads = (double)(width / HEAD_WIDTH); /* NOLINT(bugprone-integer-division): it divides */
+        heads = width / HEAD_WIDTH;
     }
-    if (!(heads >= 1 && heads <= width) || heads != (int)heads || width % (int)heads != 0)
+    if (heads == 0 || width % heads != 0)
         return ts_fail(r->err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number that divides the width of %d",
                        path, key, meta ? meta : "as in config.json", width);
-    *out = (int)heads;
+    *out = heads;
     return true;
 }
 

@@ -4,6 +4,7 @@
  * Evaluation is a second, smaller graph over the same parameters. */
 #include "clip/internal.h"
 #include "clip/prompt/method.h"
+#include "engine/number.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -401,12 +402,10 @@ static bool same_sizes(const ts_clip_config *a, const ts_clip_config *b)
 
 bool ts_clip_trainer_resume(ts_clip_trainer *t, const ts_weights *checkpoint, ts_error *err)
 {
-    const char *step = ts_weights_meta(checkpoint, "step");
-    char *end = NULL;
-    const long long steps = step ? strtoll(step, &end, 10) : -1;
+    int64_t steps;
     ts_clip_config c;
     float scale;
-    if (!step || *end != '\0' || steps < 0)
+    if (!ts_whole_read(ts_weights_meta(checkpoint, "step"), 0, INT64_MAX, &steps))
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
                        ts_weights_path(checkpoint));

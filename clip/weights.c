@@ -56,17 +56,18 @@ static const char *rename_front(const renaming *list, size_t count, const char *
 /* rest: ".3.attn.in_proj_weight" behind "vision_model.encoder.layers". */
 static void name_in_block(const char *front, const char *rest, clip_source *out)
 {
-    const int number = atoi(rest + 1);
+    const int digits = (int)strspn(rest + 1, "0123456789");
     const char *part = strchr(rest + 1, '.');
     part = part ? part + 1 : rest;
     if (strncmp(part, "attn.in_proj_", 13) == 0) {
         out->pieces = 3;
         for (int i = 0; i < 3; i++)
-            snprintf(out->name[i], sizeof out->name[i], "%s.%d.self_attn.%c_proj.%s", front, number, "qkv"[i], part + 13);
+            snprintf(out->name[i], sizeof out->name[i], "%s.%.*s.self_attn.%c_proj.%s", front, digits, rest + 1, "qkv"[i],
+                     part + 13);
         return;
     }
     const char *inner, *tail = rename_front(inside, sizeof inside / sizeof *inside, part, &inner);
-    snprintf(out->name[0], sizeof out->name[0], "%s.%d.%s%s", front, number, inner, tail);
+    snprintf(out->name[0], sizeof out->name[0], "%s.%.*s.%s%s", front, digits, rest + 1, inner, tail);
 }
 
 void ts_clip_source(clip_layout layout, const char *name, clip_source *out)

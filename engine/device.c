@@ -1,5 +1,6 @@
 /* device.c - which devices there are, and opening one by name. */
 #include "engine/internal.h"
+#include "engine/number.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -63,10 +64,8 @@ static int choose(const ts_device_info *list, int count, const char *name, ts_er
         return best;
     }
     if (strncmp(name, "vulkan:", 7) == 0) {
-        char *end;
-        errno = 0;
-        long n = strtol(name + 7, &end, 10);
-        if (errno == 0 && end != name + 7 && *end == '\0' && n >= 0 && n < count - 1) return (int)n;
+        int n;
+        if (ts_int_read(name + 7, 0, count - 2, &n)) return n;
         ts_fail(err, TS_ERR_DEVICE, "device %s does not exist: there %s %d Vulkan device%s, numbered from vulkan:0", name,
                 count == 2 ? "is" : "are", count - 1, count == 2 ? "" : "s");
         return -1;

@@ -1,5 +1,6 @@
 /* config.c - the masked autoencoder's architecture, read off its tensors. Depths are told by the highest number in a name, so
  * that a missing tensor gives an error with its name and not a smaller model. Only the number of heads stands in no shape. */
+#include "engine/number.h"
 #include "mae/mae.h"
 
 #include <inttypes.h>
@@ -68,13 +69,10 @@ static int published_heads(int width)
 static bool read_count(const ts_weights *w, const char *key, int most, int *out, ts_error *err)
 {
     const char *meta = ts_weights_meta(w, key);
-    char *end = NULL;
-    const long count = meta ? strtol(meta, &end, 10) : 0;
     *out = 0;
-    if (meta && (end == meta || *end != '\0' || count < 1 || count > most))
+    if (meta && !ts_int_read(meta, 1, most, out))
         return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number from 1 to %d", ts_weights_path(w),
                        key, meta, most);
-    *out = (int)count;
     return true;
 }
 
@@ -116,9 +114,8 @@ int ts_mae_pairs_on_canvas(const ts_mae_config *c, int pairs)
 static bool read_blend(const ts_weights *w, double *out, ts_error *err)
 {
     const char *meta = ts_weights_meta(w, "blend");
-    char *end = NULL;
-    *out = meta ? strtod(meta, &end) : 0;
-    if (!meta || (end != meta && *end == '\0' && *out >= 0 && *out <= TS_MAE_MAX_BLEND)) return true;
+    *out = 0;
+    if (!meta || (ts_real_read(meta, out) && *out >= 0 && *out <= TS_MAE_MAX_BLEND)) return true;
     return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says blend = '%.40s', wanted a number from 0 to %d", ts_weights_path(w),
                    meta, TS_MAE_MAX_BLEND);
 }

@@ -1,5 +1,6 @@
 /* train.c - one training step of the masked autoencoder as one graph: encode the visible patches, decode at the hidden places,
  * cross entropy with the VQGAN's codes, gradients, AdamW. Evaluation is a second, smaller graph over the same parameters. */
+#include "engine/number.h"
 #include "mae/mae.h"
 
 #include <math.h>
@@ -283,10 +284,8 @@ bool ts_mae_trainer_save(ts_mae_trainer *t, ts_weights_writer *w, bool optimizer
 
 bool ts_mae_trainer_resume(ts_mae_trainer *t, const ts_weights *checkpoint, ts_error *err)
 {
-    const char *step = ts_weights_meta(checkpoint, "step");
-    char *end = NULL;
-    const long long steps = step ? strtoll(step, &end, 10) : -1;
-    if (!step || *end != '\0' || steps < 0)
+    int64_t steps;
+    if (!ts_whole_read(ts_weights_meta(checkpoint, "step"), 0, INT64_MAX, &steps))
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
                        ts_weights_path(checkpoint));

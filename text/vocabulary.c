@@ -13,6 +13,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/file.h"
+#include "engine/number.h"
 #include "text/tokenizer.h"
 
 /* MERGES are taken of the published list, which goes on for longer: 49152 - 256 - 2. LIMIT is five times its bytes. */
@@ -258,14 +259,14 @@ static bool read_names(const char *path, const cJSON *all, int count, const char
         if (!cJSON_IsNumber(one) || !one->string)
             return ts_fail(err, TS_ERR_FORMAT, "%s is no vocabulary: \"%.60s\" has no number", path,
                            one->string ? one->string : "");
-        double id = one->valuedouble;
-        if (!(id >= 0 && id < count && id == (double)(int)id))
+        int id;
+        if (!ts_int_of(one->valuedouble, 0, count - 1, &id))
             return ts_fail(err, TS_ERR_FORMAT, "vocabulary %s has %d symbols, but numbers \"%.60s\" %g: 0 to %d would be right",
-                           path, count, one->string, id, count - 1);
-        if (name[(int)id])
-            return ts_fail(err, TS_ERR_FORMAT, "vocabulary %s gives number %d twice, to \"%.60s\" and \"%.60s\"", path, (int)id,
-                           name[(int)id], one->string);
-        name[(int)id] = one->string;
+                           path, count, one->string, one->valuedouble, count - 1);
+        if (name[id])
+            return ts_fail(err, TS_ERR_FORMAT, "vocabulary %s gives number %d twice, to \"%.60s\" and \"%.60s\"", path, id,
+                           name[id], one->string);
+        name[id] = one->string;
         *bytes += strlen(one->string) + 1;
     }
     return true;

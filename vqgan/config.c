@@ -1,5 +1,6 @@
 /* config.c - a VQGAN's architecture, read off its tensors. How many levels and blocks there are is told by the highest number in
  * a name, so that one missing tensor gives an error with its name and not a smaller model. */
+#include "engine/number.h"
 #include "vqgan/vqgan.h"
 
 #include <inttypes.h>
@@ -48,12 +49,10 @@ static bool read_dim(const ts_weights *w, const char *prefix, const char *name, 
 static bool read_groups(const ts_weights *w, int *out, ts_error *err)
 {
     const char *text = ts_weights_meta(w, "vqgan_groups");
-    char *end = NULL;
-    long groups = text ? strtol(text, &end, 10) : 32;
-    if (groups < 1 || groups > MAX_WIDTH || (text && (end == text || *end != '\0')))
+    *out = 32;
+    if (text && !ts_int_read(text, 1, MAX_WIDTH, out))
         return ts_fail(err, TS_ERR_FORMAT, "%s: the metadata says vqgan_groups = '%.40s', wanted a number from 1 to %d",
                        ts_weights_path(w), text, MAX_WIDTH);
-    *out = (int)groups;
     return true;
 }
 

@@ -6,6 +6,7 @@
  * which are there from the beginning. Both sides learn at once, from the same pictures and before either is updated, so that one
  * pass through the discriminator serves both; the published code paints again for the discriminator after the generator's update.
  */
+#include "engine/number.h"
 #include "vqgan/internal.h"
 
 #include <inttypes.h>
@@ -470,10 +471,8 @@ bool ts_vqgan_trainer_save(ts_vqgan_trainer *t, ts_weights_writer *w, bool optim
 /* A number of steps in the metadata, or -1. */
 static int64_t steps_of(const ts_weights *checkpoint, const char *key)
 {
-    const char *text = ts_weights_meta(checkpoint, key);
-    char *end = NULL;
-    const long long steps = text ? strtoll(text, &end, 10) : -1;
-    return text && end != text && *end == '\0' && steps >= 0 ? steps : -1;
+    int64_t steps;
+    return ts_whole_read(ts_weights_meta(checkpoint, key), 0, INT64_MAX, &steps) ? steps : -1;
 }
 
 /* A checkpoint of a training without a discriminator leaves it as it is: it joins in from there. */

@@ -6,6 +6,7 @@
 
 #include "cli/clip/tune.h"
 #include "cli/config.h"
+#include "engine/number.h"
 
 #define AT(member) offsetof(ts_tune_config, member)
 static const ts_field fields[] = {
@@ -61,13 +62,14 @@ bool ts_tune_config_write(const ts_tune_config *c, const char *path, ts_error *e
 
 static bool read_seed(ts_tune_config *c, const char *text, size_t length)
 {
-    char word[24] = {0}, *end;
-    if (length == 0 || length >= sizeof word || c->seeds == TS_TUNE_SEEDS || text[0] < '0' || text[0] > '9') return false;
+    char word[24] = {0};
+    if (length >= sizeof word || c->seeds == TS_TUNE_SEEDS) return false;
     memcpy(word, text, length);
-    c->seed[c->seeds] = strtoull(word, &end, 10);
+    if (!ts_seed_read(word, &c->seed[c->seeds])) return false;
     for (int i = 0; i < c->seeds; i++)
         if (c->seed[i] == c->seed[c->seeds]) return false; /* it would be one folder for two */
-    return *end == '\0' && ++c->seeds;
+    c->seeds++;
+    return true;
 }
 
 bool ts_tune_config_seeds(ts_tune_config *c, const char *text)

@@ -1,4 +1,5 @@
 /* config.c - config.json, what decides a run. */
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 
 #include "cli/config.h"
 #include "cli/train/train.h"
+#include "engine/number.h"
 
 typedef enum { BOTH, MAE, VQGAN } field_of;
 
@@ -123,7 +125,8 @@ static bool read_sources(const cJSON *o, ts_train_config *c, const char *path, t
     {
         const cJSON *from = cJSON_GetObjectItemCaseSensitive(one, "path");
         const cJSON *share = cJSON_GetObjectItemCaseSensitive(one, "share");
-        if (!cJSON_IsString(from) || !cJSON_IsNumber(share) || c->source_count == TS_TRAIN_SOURCES)
+        if (!cJSON_IsString(from) || !cJSON_IsNumber(share) || !isfinite(share->valuedouble) ||
+            c->source_count == TS_TRAIN_SOURCES)
             return ts_config_bad(path, "data", err);
         c->sources[c->source_count++] = (ts_loader_source){from->valuestring, share->valuedouble};
     }
@@ -138,7 +141,9 @@ static bool read_levels(const cJSON *o, ts_vqgan_config *v, const char *path, ts
         cJSON_GetArraySize(attention) != v->levels)
         return ts_config_bad(path, "width", err);
     for (int i = 0; i < v->levels; i++) {
-        v->width[i] = cJSON_GetArrayItem(width, i)->valueint;
+        const cJSON *one = cJSON_GetArrayItem(width, i);
+        if (!cJSON_IsNumber(one) || !ts_int_of(one->valuedouble, 1, INT_MAX, &v->width[i]))
+            return ts_config_bad(path, "width", err);
         v->attention[i] = cJSON_IsTrue(cJSON_GetArrayItem(attention, i));
     }
     return true;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/train/train.h"
+#include "engine/number.h"
 
 static const char STEM[] = "checkpoint-", ENDING[] = ".safetensors";
 
@@ -23,10 +24,12 @@ char *ts_train_path(const char *folder, const char *stem, int64_t step, const ch
 /* The step in "checkpoint-N.safetensors"; -1: another name. */
 static int64_t checkpoint_step(const char *name)
 {
-    char *end;
-    if (strncmp(name, STEM, sizeof STEM - 1) != 0 || name[sizeof STEM - 1] < '0' || name[sizeof STEM - 1] > '9') return -1;
-    long long step = strtoll(name + sizeof STEM - 1, &end, 10);
-    return strcmp(end, ENDING) == 0 ? (int64_t)step : -1;
+    const char *ending = strstr(name, ENDING);
+    char digits[24] = {0};
+    int64_t step;
+    if (strncmp(name, STEM, sizeof STEM - 1) != 0 || !ending || ending[sizeof ENDING - 1] != '\0') return -1;
+    snprintf(digits, sizeof digits, "%.*s", (int)(ending - name) - (int)(sizeof STEM - 1), name + sizeof STEM - 1);
+    return ts_whole_read(digits, 0, INT64_MAX, &step) ? step : -1;
 }
 
 static int rising(const void *a, const void *b)
@@ -134,8 +137,9 @@ static bool parse_line(const char *line, ts_train_entry *out)
 {
     cJSON *o = cJSON_Parse(line);
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(o, "step");
-    bool ok = cJSON_IsNumber(step) && step->valuedouble >= 0;
-    *out = ts_train_entry_of(ok ? (int64_t)step->valuedouble : -1, cJSON_HasObjectItem(o, "validation_loss"));
+    int64_t number = -1;
+    const bool ok = cJSON_IsNumber(step) && ts_whole_of(step->valuedouble, 0, INT64_MAX, &number);
+    *out = ts_train_entry_of(number, cJSON_HasObjectItem(o, "validation_loss"));
     for (int i = 0; ok && i < COLUMN_COUNT; i++) {
         const char *key = out->validation ? columns[i].validation_key : columns[i].key;
         const cJSON *item = key ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;

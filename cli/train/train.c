@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/train/training.h"
+#include "engine/number.h"
 
 enum { OPTIONS = 40 };
 
@@ -248,9 +249,8 @@ static int choose_sources(train *t, const char *name)
     for (int i = 0; i < t->data.count; i++)
         c->sources[c->source_count++] = (ts_loader_source){whole_source(t, t->data.items[i]), 1};
     for (int i = 0; i < t->mix.count; i += 2) {
-        char *end;
-        double share = strtod(t->mix.items[i + 1], &end);
-        if (*end != '\0' || !(share > 0 && share < 1e9))
+        double share;
+        if (!ts_real_read(t->mix.items[i + 1], &share) || !(share > 0 && share < 1e9))
             return ts_usage_error(name, "--mix %s %s: the share is not a number above 0", t->mix.items[i], t->mix.items[i + 1]);
         c->sources[c->source_count++] = (ts_loader_source){whole_source(t, t->mix.items[i]), share};
     }

@@ -8,6 +8,7 @@
 
 #include "clip/prompt/data.h"
 #include "engine/file.h"
+#include "engine/number.h"
 
 enum { LIMIT = 512 << 20 };
 
@@ -52,18 +53,18 @@ static bool read_item(reader *r, const char *part, int64_t at, const cJSON *item
     if (cJSON_GetArraySize(item) != 3 || !cJSON_IsString(file) || !cJSON_IsNumber(label) || !cJSON_IsString(name))
         return ts_fail(err, TS_ERR_FORMAT, "%s: item %lld of \"%s\" is not [path, label, class name]", r->path, (long long)at,
                        part);
-    double number = label->valuedouble;
-    if (!(number >= 0 && number < (double)r->items && number == (double)(int)number))
+    int number;
+    if (!ts_int_of(label->valuedouble, 0, (int)(r->items - 1), &number))
         return ts_fail(err, TS_ERR_FORMAT, "%s: item %lld of \"%s\" has the label %g: labels are counted from 0, none left out",
-                       r->path, (long long)at, part, number);
+                       r->path, (long long)at, part, label->valuedouble);
     if (!stays_below(file->valuestring))
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s: item %lld of \"%s\" names \"%.200s\", which does not lie below the pictures' folder", r->path,
                        (long long)at, part, file->valuestring);
-    if (!name_class(r, (int)number, name->valuestring, err)) return false;
+    if (!name_class(r, number, name->valuestring, err)) return false;
     char *path = ts_data_join(r->root, file->valuestring);
     int kind = path ? ts_data_is_file(path) : 1;
-    if (kind == 1) return ts_data_add(to, path, (int)number, err);
+    if (kind == 1) return ts_data_add(to, path, number, err);
     ts_fail(err, TS_ERR_IO, "%s: item %lld of \"%s\" is %s, which %s%s", r->path, (long long)at, part, path,
             kind == 0 ? "is no plain file" : "cannot be read: ", kind == 0 ? "" : strerror(errno));
     free(path);

@@ -7,6 +7,7 @@
  * that: of it the method and its settings are told by names and shapes (ts_method_of_weights). */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 
 #include "clip/internal.h"
 #include "clip/prompt/tune.h"
+#include "engine/number.h"
 
 static const char VERSION[] = "1";
 
@@ -204,8 +206,9 @@ bool ts_prompt_file_read(const ts_weights *w, const ts_clip *clip, ts_prompt_fil
         return ts_fail(err, TS_ERR_UNSUPPORTED, "%s is a prompt file of version %.20s, wanted %s", ts_weights_path(w), version,
                        VERSION);
     if (!method) return ts_fail(err, TS_ERR_FORMAT, "%s names no method", ts_weights_path(w));
-    if (seed) out->seed = strtoull(seed, NULL, 10);
-    if (shots) out->shots = (int)strtol(shots, NULL, 10);
+    if ((seed && !ts_seed_read(seed, &out->seed)) || (shots && !ts_int_read(shots, 0, INT_MAX, &out->shots)))
+        return ts_fail(err, TS_ERR_FORMAT, "%s: seed '%.40s' and shots '%.40s' are no numbers", ts_weights_path(w),
+                       seed ? seed : "", shots ? shots : "");
     out->method = ts_method_find(method, err);
     if (out->method && (!clip || check_model(w, clip, err)) && read_settings(w, out, err) && read_classes(w, out, err))
         return true;

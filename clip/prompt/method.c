@@ -1,6 +1,7 @@
 /* method.c - the table of the prompt-tuning methods, and their settings by name and as text, which is how a command's options and
  * a prompt file's metadata say them. */
 #include "clip/prompt/method.h"
+#include "engine/number.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,12 +110,8 @@ bool ts_method_setting_set(const ts_method *m, ts_method_settings *s, const char
     if (words)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s is %s%s%s%s%s, not \"%.60s\"", key, words[0], words[2] ? ", " : " or ", words[1],
                        words[2] ? " or " : "", words[2] ? words[2] : "", value);
-    char *end;
-    const long number = strtol(value, &end, 10);
-    if (end == value || *end || number < 1 || number > MAX_SETTING)
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s is a number from 1 to %d, not \"%.60s\"", key, MAX_SETTING, value);
-    *at = (int)number;
-    return true;
+    return ts_int_read(value, 1, MAX_SETTING, at) ||
+           ts_fail(err, TS_ERR_ARGUMENT, "%s is a number from 1 to %d, not \"%.60s\"", key, MAX_SETTING, value);
 }
 
 bool ts_method_setting_text(const ts_method_settings *s, const char *key, char *out, size_t room)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "clip/prompt/tune.h"
+#include "engine/number.h"
 
 /* The optimizer for one parameter. */
 typedef struct {
@@ -467,10 +468,8 @@ bool ts_clip_tuner_save(ts_clip_tuner *t, const char *path, bool checkpoint, ts_
 
 bool ts_clip_tuner_resume(ts_clip_tuner *t, const ts_weights *w, ts_error *err)
 {
-    const char *text = ts_weights_meta(w, "step");
-    char *end = NULL;
-    const long long steps = text ? strtoll(text, &end, 10) : -1;
-    if (!text || *end != '\0' || steps < 0 || steps > t->total)
+    int64_t steps;
+    if (!ts_whole_read(ts_weights_meta(w, "step"), 0, t->total, &steps))
         return ts_fail(err, TS_ERR_FORMAT, "%s is no checkpoint of this tuning: it says no step of %lld", ts_weights_path(w),
                        (long long)t->total);
     ts_prompt_file f;

@@ -2,6 +2,7 @@
  * parameter, with its moments. Where the gradients of several runs are averaged before an update, the update is a graph of its
  * own. What trains is all that the loss depends on among a set of parameters, but for what `frozen` names. */
 #include "engine/internal.h"
+#include "engine/number.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -282,9 +283,10 @@ static bool load_scale(ts_optimizer *o, const ts_weights *w, ts_error *err)
     const char *scale = ts_weights_meta(w, names.scale), *good = ts_weights_meta(w, names.good);
     const char *skipped = ts_weights_meta(w, names.skipped);
     if (!scale) return true;
-    const double value = strtod(scale, NULL);
-    const long long updates = good ? strtoll(good, NULL, 10) : -1, left_out = skipped ? strtoll(skipped, NULL, 10) : -1;
-    if (!(value > 0 && value <= MOST_SCALE) || updates < 0 || left_out < 0)
+    double value;
+    int64_t updates, left_out;
+    if (!ts_real_read(scale, &value) || !(value > 0 && value <= MOST_SCALE) || !ts_whole_read(good, 0, INT64_MAX, &updates) ||
+        !ts_whole_read(skipped, 0, INT64_MAX, &left_out))
         return ts_fail(err, TS_ERR_FORMAT, "%s: a loss scale of %s after %s updates, with %s steps left out, cannot be",
                        ts_weights_path(w), scale, good ? good : "no", skipped ? skipped : "no");
     o->loss_scale = value;

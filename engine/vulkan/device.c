@@ -3,6 +3,7 @@
  * Three environment variables let tests reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels'
  * class, TESSERA_VK_MEMORY=staging copies through staging buffers, and TESSERA_VK_SUBMIT_MS sets how long a submission may run
  * (100). */
+#include "engine/number.h"
 #include "engine/vulkan/vk.h"
 
 #include <stdio.h>
@@ -265,9 +266,7 @@ static bool overrides(ts_vk *vk, ts_error *err)
             return ts_fail(err, TS_ERR_ARGUMENT, "TESSERA_VK_MEMORY is %s; it can be staging", memory);
     }
     if (ms && *ms) {
-        char *end;
-        vk->submit_ms = strtod(ms, &end);
-        if (*end != '\0' || !(vk->submit_ms > 0))
+        if (!ts_real_read(ms, &vk->submit_ms) || !(vk->submit_ms > 0))
             return ts_fail(err, TS_ERR_ARGUMENT, "TESSERA_VK_SUBMIT_MS is %s; it must be milliseconds above zero", ms);
     }
     return true;

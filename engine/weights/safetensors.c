@@ -3,6 +3,7 @@
  *
  * As strict as the format's own reader: the tensors cover the bytes after the header exactly, without overlap, holes or
  * leftovers, so a truncated or doctored file is found at once. */
+#include "engine/number.h"
 #include "engine/weights/internal.h"
 
 #include <cjson/cJSON.h>
@@ -27,12 +28,9 @@ static bool dtype_by_name(const char *name, ts_dtype *out)
     return false;
 }
 
-/* JSON numbers arrive as doubles, exact up to 2^53, far beyond any file. */
 static bool whole_number(const cJSON *item, int64_t *out)
 {
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0) || item->valuedouble > 0x1p53) return false;
-    *out = (int64_t)item->valuedouble;
-    return (double)*out == item->valuedouble;
+    return cJSON_IsNumber(item) && ts_whole_of(item->valuedouble, 0, INT64_MAX, out);
 }
 
 static bool read_tensor(ts_weights *w, const cJSON *entry, const uint8_t *data, uint64_t data_size, span *place, ts_error *err)
