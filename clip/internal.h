@@ -4,6 +4,7 @@
 #define TESSERA_CLIP_INTERNAL_H
 
 #include "clip/clip.h"
+#include "vit/vit.h"
 
 /* ---- tensors of a file (weights.c) ---- */
 
@@ -27,23 +28,13 @@ bool ts_clip_check(const ts_weights *w, const ts_clip_config *c, ts_error *err);
 /* A ts_init_fn, ctx the ts_weights: makes a tensor that the file has in another layout. */
 bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
 
-/* ---- the towers' blocks (block.c) ---- */
+/* ---- what both towers are built of (block.c) ---- */
 
-/* A transformer of residual attention blocks. */
-typedef struct {
-    ts_graph *g;
-    const ts_clip *clip;
-    const char *prefix; /* "visual.transformer.resblocks", "transformer.resblocks" */
-    int width, layers, heads, mlp;
-    bool causal;
-    ts_tensor *end; /* (B, 1) I32: the row that the tower goes on with after its last block; NULL: the first one */
-} clip_tower;
-
-/* x (B, N, width) -> the same, but of the last block only the row that the tower goes on with, (B, 1, width): nothing else of
- * its output is ever looked at. */
-ts_tensor *ts_clip_block(const clip_tower *t, int number, ts_tensor *x);
-/* x (B, N, W), prompts (p, W): places 1 to p of each B are overwritten. */
-ts_tensor *ts_clip_replace(ts_graph *g, ts_tensor *x, ts_tensor *prompts);
+/* The blocks of one of the towers. */
+ts_vit ts_clip_blocks_of(ts_graph *g, const ts_clip *c, bool text);
+/* x (B, N, W) through all blocks -> (B, 1, W), the row that the tower goes on with: the one that `end` (B, 1) I32 names, or the
+ * first where it is NULL. deep: as in ts_clip_vision. */
+ts_tensor *ts_clip_blocks(const ts_vit *v, ts_tensor *x, ts_tensor *const *deep, ts_tensor *end);
 ts_tensor *ts_clip_norm(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t width);
 /* x (B, 1, in) through a projection without bias -> unit rows (B, out). */
 ts_tensor *ts_clip_project(ts_graph *g, const ts_clip *c, const char *layer, ts_tensor *x, int64_t out);

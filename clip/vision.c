@@ -21,21 +21,9 @@ ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels)
 ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep)
 {
     const ts_clip_config *m = &c->config;
-    const clip_tower tower = {.g = g,
-                              .clip = c,
-                              .prefix = "visual.transformer.resblocks",
-                              .width = m->width,
-                              .layers = m->layers,
-                              .heads = m->heads,
-                              .mlp = m->mlp};
+    const ts_vit blocks = ts_clip_blocks_of(g, c, false);
     ts_tensor *x = ts_clip_norm(g, c, "visual.ln_pre", tokens, m->width); // (B, N, W)
-    for (int i = 0; i < m->layers; i++) {
-        if (i > 0 && deep && deep[i]) {
-            ts_scope(g, "visual.prompts.%d", i);
-            x = ts_clip_replace(g, x, deep[i]);
-        }
-        x = ts_clip_block(&tower, i, x);
-    }
-    x = ts_clip_norm(g, c, "visual.ln_post", x, m->width); // (B, 1, W): the class token
+    x = ts_clip_blocks(&blocks, x, deep, NULL);                           // (B, 1, W): the class token
+    x = ts_clip_norm(g, c, "visual.ln_post", x, m->width);
     return ts_clip_project(g, c, "visual.proj", x, m->embed);
 }

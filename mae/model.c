@@ -1,73 +1,11 @@
 /* model.c - the masked autoencoder, as in He et al. 2022 with codes to predict in place of pixels. Shapes: B canvases, L patches
  * of which V are visible, T predicted places, D and E the encoder's and the decoder's width, K codes. */
 #include "mae/mae.h"
+#include "vit/vit.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static const float EPS = 1e-6f;
-
-/* A transformer's blocks: the same in encoder and decoder but for their sizes. */
-typedef struct {
-    ts_graph *g;
-    ts_params *params;
-    const char *prefix; /* "blocks", "decoder_blocks" */
-    int width, depth, heads, mlp;
-    bool recompute;
-} blocks_desc;
-
-static ts_tensor *vector(ts_graph *g, ts_params *ps, const char *layer, const char *part, int64_t n)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s.%s", layer, part);
-    return ts_param(g, ps, name, TS_LAYOUT_PLAIN, 1, &n);
-}
-
-/* x (..., in) -> (..., out) */
-static ts_tensor *linear(ts_graph *g, ts_params *ps, const char *layer, ts_tensor *x, int64_t in, int64_t out)
-{
-    char name[64];
-    snprintf(name, sizeof name, "%s.weight", layer);
-    ts_scope(g, "%s", layer);
-    ts_tensor *w = ts_param(g, ps, name, TS_LAYOUT_LINEAR, 2, (int64_t[]){out, in});
-    return ts_linear(g, x, w, vector(g, ps, layer, "bias", out));
-}
-
-static ts_tensor *norm(ts_graph *g, ts_params *ps, const char *layer, ts_tensor *x, int64_t width)
-{
-    ts_scope(g, "%s", layer);
-    ts_tensor *gamma = vector(g, ps, layer, "weight", width);
-    return ts_layernorm(g, x, gamma, vector(g, ps, layer, "bias", width), EPS);
-}
-
-/* x (B, N, width) -> the same: x += proj(attention(norm1 x)); x += fc2(gelu(fc1(norm2 x))) */
-static ts_tensor *block(const blocks_desc *d, int number, ts_tensor *x)
-{
-    ts_graph *g = d->g;
-    char layer[6][48];
-    static const char *const parts[6] = {"norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"};
-    for (int i = 0; i < 6; i++) snprintf(layer[i], sizeof layer[i], "%s.%d.%s", d->prefix, number, parts[i]);
-
-    ts_tensor *h = norm(g, d->params, layer[0], x, d->width);
-    h = linear(g, d->params, layer[1], h, d->width, 3 * (int64_t)d->width); // (B, N, 3 width): q, k, v
-    h = ts_attention_qkv(g, h, d->heads, false);                            // (B, N, width)
-    h = linear(g, d->params, layer[2], h, d->width, d->width);
-    x = ts_add(g, h, x);
-    h = norm(g, d->params, layer[3], x, d->width);
-    h = ts_gelu(g, linear(g, d->params, layer[4], h, d->width, d->mlp)); // (B, N, mlp)
-    h = linear(g, d->params, layer[5], h, d->mlp, d->width);
-    return ts_add(g, h, x);
-}
-
-static ts_tensor *blocks(const blocks_desc *d, ts_tensor *x)
-{
-    for (int i = 0; i < d->depth; i++) {
-        if (d->recompute) ts_recompute_begin(d->g);
-        x = block(d, i, x);
-        if (d->recompute) ts_recompute_end(d->g);
-    }
-    return x;
-}
 
 /* Parameter `name` (1, rows, width) as (rows, width), or as (width) where it has one row. */
 static ts_tensor *rows_of(ts_graph *g, ts_params *ps, const char *name, int64_t rows, int64_t width)
@@ -85,7 +23,7 @@ ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const 
 
     ts_scope(g, "patch_embed.proj");
     ts_tensor *w = ts_param(g, ps, "patch_embed.proj.weight", TS_LAYOUT_CONV, 4, (int64_t[]){d, 3, p, p});
-    ts_tensor *b = vector(g, ps, "patch_embed.proj", "bias", d);
+    ts_tensor *b = ts_param(g, ps, "patch_embed.proj.bias", TS_LAYOUT_PLAIN, 1, &d);
     ts_tensor *x = ts_conv2d(g, pixels, w, b, &(ts_conv_desc){.stride = c->patch}); // (B, side, side, D)
     x = ts_reshape(g, x, 3, (int64_t[]){pixels->shape[0], patches, d});             // (B, L, D)
 
@@ -96,8 +34,17 @@ ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const 
     ts_tensor *place = ts_gather(g, rows_of(g, ps, "pos_embed", 1 + patches, d), index->place, NULL);
     x = ts_add(g, x, place); // (B, 1+V, D)
 
-    x = blocks(&(blocks_desc){g, ps, "blocks", c->dim, c->depth, c->heads, c->mlp, m->recompute}, x);
-    return norm(g, ps, "norm", x, d);
+    const ts_vit encoder = {.g = g,
+                            .params = ps,
+                            .prefix = "blocks",
+                            .width = c->dim,
+                            .depth = c->depth,
+                            .heads = c->heads,
+                            .mlp = c->mlp,
+                            .eps = EPS,
+                            .recompute = m->recompute};
+    x = ts_vit_blocks(&encoder, x);
+    return ts_vit_norm(g, ps, "norm", x, d, EPS);
 }
 
 ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const ts_mae_index *index)
@@ -106,16 +53,24 @@ ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const
     ts_params *ps = m->params;
     int64_t e = c->decoder_dim, patches = (int64_t)c->side * c->side;
 
-    ts_tensor *x = linear(g, ps, "decoder_embed", encoded, c->dim, e); // (B, 1+V, E)
+    ts_tensor *x = ts_vit_linear(g, ps, "decoder_embed", encoded, c->dim, e); // (B, 1+V, E)
     ts_scope(g, "decoder_tokens");
     x = ts_gather(g, x, index->slot, rows_of(g, ps, "mask_token", 1, e));  // (B, 1+L, E): each patch at its place again
     x = ts_add(g, x, rows_of(g, ps, "decoder_pos_embed", 1 + patches, e)); // the same positions for every canvas
 
-    blocks_desc d = {g, ps, "decoder_blocks", c->decoder_dim, c->decoder_depth, c->decoder_heads, c->decoder_mlp, m->recompute};
-    x = blocks(&d, x);
-    x = norm(g, ps, "decoder_norm", x, e);
-    x = ts_gather(g, x, index->row, NULL);                // (B, T, E): the class token, and what is not asked for, left out
-    return linear(g, ps, "decoder_pred", x, e, c->codes); // (B, T, K)
+    const ts_vit decoder = {.g = g,
+                            .params = ps,
+                            .prefix = "decoder_blocks",
+                            .width = c->decoder_dim,
+                            .depth = c->decoder_depth,
+                            .heads = c->decoder_heads,
+                            .mlp = c->decoder_mlp,
+                            .eps = EPS,
+                            .recompute = m->recompute};
+    x = ts_vit_blocks(&decoder, x);
+    x = ts_vit_norm(g, ps, "decoder_norm", x, e, EPS);
+    x = ts_gather(g, x, index->row, NULL); // (B, T, E): the class token, and what is not asked for, left out
+    return ts_vit_linear(g, ps, "decoder_pred", x, e, c->codes); // (B, T, K)
 }
 
 ts_mae_index ts_mae_index_new(ts_graph *g, const ts_mae *m, int64_t batch, int64_t visible, int64_t predicted)
