@@ -1,5 +1,6 @@
 /* cli.h - what the files of the program share: options, progress, reports, paths. A subcommand is one file with one function
- * ts_cmd_NAME(argc, argv), argv[0] being its name, that returns the exit status: 0 done, 1 failed, 2 wrong usage.
+ * ts_cmd_NAME(argc, argv), argv[0] being its name, that returns the exit status: 0 done, 1 failed, 2 wrong usage, 3 done, but
+ * some inputs were left out (with --strict those are a failure).
  *
  * Results go to standard output, everything else to standard error; a failure is one sentence there. */
 #ifndef TESSERA_CLI_H
@@ -8,8 +9,9 @@
 #include <cjson/cJSON.h>
 
 #include "engine/engine.h"
+#include "engine/folder.h"
 
-enum { TS_EXIT_DONE = 0, TS_EXIT_FAILED = 1, TS_EXIT_USAGE = 2 };
+enum { TS_EXIT_DONE = 0, TS_EXIT_FAILED = 1, TS_EXIT_USAGE = 2, TS_EXIT_LEFT_OUT = 3 };
 
 /* ---- options.c ---------------------------------------------------------------------------------------------- */
 
@@ -106,6 +108,30 @@ const char *ts_precision_name(ts_precision p);
 /* 1234567 as "1.23 M", with the unit's powers of 1000; `out` is returned. */
 const char *ts_count_text(double count, char out[32]);
 
+/* ---- left_out.c --------------------------------------------------------------------------------------------- */
+
+#define TS_STRICT_HELP "a picture that cannot be read is a failure, instead of left out (then the exit status is 3)"
+
+/* Inputs that were left out. */
+typedef struct {
+    bool strict, quiet;
+    int64_t count;
+    ts_error first;
+    uint64_t told[256]; /* hashes of the last sentences: what is met by two readers counts once */
+    char passed[512];   /* lines about files of other kinds, not said yet */
+} ts_left_out;
+
+/* Counts an input that cannot be read, and names it (unless quiet), once. Fails, with the same sentence, where that is `strict`ly
+ * a failure, and where it is memory that is missing. */
+bool ts_leave_out(ts_left_out *l, const ts_error *why, ts_error *err);
+/* Says what folders hold beside pictures (unless quiet): once nothing can be refused any more. */
+void ts_say_passed(ts_left_out *l);
+/* The exit status of a job that is done, saying how many were left out. */
+int ts_left_out_status(const char *command, ts_left_out *l);
+/* The pictures of a folder; those below that cannot be read are left out, and what it holds beside pictures is kept to be said.
+ * Fails where there are none. */
+bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l, ts_folder *out, ts_error *err);
+
 /* ---- paths.c ------------------------------------------------------------------------------------------------ */
 
 bool ts_is_folder(const char *path);
@@ -121,12 +147,8 @@ bool ts_make_folder(const char *path, ts_error *err);
 bool ts_same_file(const char *a, const char *b);
 /* Whether the name ends like a picture that can be written: .png, .jpg, .jpeg. */
 bool ts_is_output_picture(const char *path);
-/* Whether the name ends like a picture that can be read: .bmp too. */
-bool ts_is_picture(const char *path);
 /* "folder/STEM.ending" of a file's name; owned by the caller. */
 char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err);
-/* The pictures of a folder by name's ending (png, jpg, jpeg, bmp), sorted; owned by the caller: ts_paths_free. */
-char **ts_list_pictures(const char *folder, int *count, ts_error *err);
 void ts_paths_free(char **paths, int count);
 
 /* ---- plot.c ------------------------------------------------------------------------------------------------- */
@@ -155,7 +177,9 @@ typedef struct {
  * Fails where an input cannot be read, an output not be written, two would get the same name, or an output is one of the `inputs`
  * (the run's other files) or a query. Returns -1, or the exit status with the complaint said. */
 int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
-                 const ts_words *inputs, ts_jobs *jobs);
+                 const ts_words *inputs, ts_left_out *left_out, ts_jobs *jobs);
+/* Takes a query out of the list. */
+void ts_jobs_drop(ts_jobs *jobs, int at);
 void ts_jobs_free(ts_jobs *jobs);
 
 /* ---- subcommands -------------------------------------------------------------------------------------------- */

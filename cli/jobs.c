@@ -26,20 +26,30 @@ static bool append_query(ts_jobs *jobs, char *path, ts_error *err)
     return true;
 }
 
+void ts_jobs_drop(ts_jobs *jobs, int at)
+{
+    char **const lists[] = {jobs->query, jobs->answer, jobs->canvas};
+    jobs->count--;
+    for (int i = 0; i < 3; i++) {
+        if (!lists[i]) continue;
+        free(lists[i][at]);
+        memmove(lists[i] + at, lists[i] + at + 1, (size_t)(jobs->count - at) * sizeof *lists[i]);
+    }
+}
+
 /* A word of the command line: a picture, or a folder of them (then `*folder` is set). */
-static bool add_query(ts_jobs *jobs, const char *word, bool *folder, ts_error *err)
+static bool add_query(ts_jobs *jobs, const char *word, bool *folder, ts_left_out *left_out, ts_error *err)
 {
     if (!ts_is_folder(word)) return ts_check_readable(word, "query", err) && append_query(jobs, strdup(word), err);
-    int count = 0;
+    ts_folder list;
     *folder = true;
-    char **list = ts_list_pictures(word, &count, err);
-    if (!list) return false;
+    if (!ts_list_pictures(word, TS_FOLDER_ALONE, left_out, &list, err)) return false;
     bool ok = true;
-    for (int i = 0; i < count; i++) {
-        if (ok) ok = append_query(jobs, list[i], err);
-        else free(list[i]);
+    for (int64_t i = 0; ok && i < list.count; i++) {
+        ok = append_query(jobs, list.picture[i], err);
+        list.picture[i] = NULL;
     }
-    free(list);
+    ts_folder_clear(&list);
     return ok;
 }
 
@@ -121,14 +131,14 @@ static bool check_no_input(const ts_jobs *jobs, char *const *outputs, const ts_w
 }
 
 int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
-                 const ts_words *inputs, ts_jobs *jobs)
+                 const ts_words *inputs, ts_left_out *left_out, ts_jobs *jobs)
 {
     ts_error err = {0};
     bool from_folder = false, ok = true;
     *jobs = (ts_jobs){0};
     for (int i = 0; ok && i < inputs->count; i++) ok = ts_check_readable(inputs->items[i], "file", &err);
-    for (int i = 0; ok && i < queries->count; i++) ok = add_query(jobs, queries->items[i], &from_folder, &err);
-    for (int i = 0; ok && i < more->count; i++) ok = add_query(jobs, more->items[i], &from_folder, &err);
+    for (int i = 0; ok && i < queries->count; i++) ok = add_query(jobs, queries->items[i], &from_folder, left_out, &err);
+    for (int i = 0; ok && i < more->count; i++) ok = add_query(jobs, more->items[i], &from_folder, left_out, &err);
     if (!ok) return ts_report(command, &err);
     int status = plan_outputs(command, jobs, "--output", out, from_folder, ".png", &jobs->answer, &jobs->answer_folder, &err);
     if (status < 0 && canvas)

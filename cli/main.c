@@ -26,6 +26,8 @@ static void print_usage(void)
            "Usage: tessera COMMAND [options]\n\nCommands:\n");
     for (int i = 0; i < COMMAND_COUNT; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
     printf("\nOptions:\n  --help     this page; tessera COMMAND --help tells of a command\n  --version  the program's version\n"
+           "\nExit status:\n  0  done\n  1  failed\n  2  wrong usage\n"
+           "  3  done, but some inputs were left out, each named (with --strict they are a failure)\n"
            "\nExample:\n  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n");
 }
 

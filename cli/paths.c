@@ -2,7 +2,6 @@
  * wrong name is told in the first second and not after the last; the writing itself is checked again when it comes. */
 #include "cli/cli.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -20,10 +19,14 @@ bool ts_is_folder(const char *path)
 
 bool ts_check_readable(const char *path, const char *what, ts_error *err)
 {
+    struct stat s;
     if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "%s %s is a folder, a file was wanted", what, path);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return ts_fail(err, TS_ERR_IO, "%s %s cannot be read: %s", what, path, strerror(errno));
-    close(fd);
+    /* Opening a pipe would take it from whoever writes to it. */
+    const bool pipe = stat(path, &s) == 0 && S_ISFIFO(s.st_mode);
+    const int fd = pipe ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 && !(pipe && access(path, R_OK) == 0))
+        return ts_fail(err, TS_ERR_IO, "%s %s cannot be read: %s", what, path, strerror(errno));
+    if (fd >= 0) close(fd);
     return true;
 }
 
@@ -104,64 +107,17 @@ char *ts_path_in(const char *folder, const char *file, const char *ending, ts_er
     return out;
 }
 
-/* Whether the name ends in one of the first `count` endings: those that can be read, the last of which cannot be written. */
-static bool is_picture(const char *name, size_t count)
-{
-    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < count; i++)
-        if (strcasecmp(dot, endings[i]) == 0) return true;
-    return false;
-}
-
 bool ts_is_output_picture(const char *path)
 {
-    return is_picture(path, 3);
-}
-
-bool ts_is_picture(const char *path)
-{
-    return is_picture(path, 4);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    static const char *const endings[] = {".png", ".jpg", ".jpeg"};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return true;
+    return false;
 }
 
 void ts_paths_free(char **paths, int count)
 {
     for (int i = 0; i < count; i++) free(paths[i]);
     free(paths);
-}
-
-char **ts_list_pictures(const char *folder, int *count, ts_error *err)
-{
-    char **list = NULL;
-    *count = 0;
-    DIR *dir = opendir(folder);
-    if (!dir) {
-        ts_fail(err, TS_ERR_IO, "folder %s cannot be read: %s", folder, strerror(errno));
-        return NULL;
-    }
-    bool ok = true;
-    for (struct dirent *entry; ok && (entry = readdir(dir));) {
-        if (entry->d_name[0] == '.' || !is_picture(entry->d_name, 4)) continue;
-        char *path = NULL;
-        char **grown = realloc(list, (size_t)(*count + 1) * sizeof *list);
-        if (grown) list = grown;
-        ok = grown && asprintf(&path, "%s/%s", folder, entry->d_name) >= 0;
-        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
-        else if (ts_is_folder(path)) free(path);
-        else list[(*count)++] = path;
-    }
-    closedir(dir);
-    if (ok && *count == 0) ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (png, jpg, jpeg or bmp)", folder);
-    if (!ok || !list) {
-        ts_paths_free(list, *count);
-        *count = 0;
-        return NULL;
-    }
-    qsort(list, (size_t)*count, sizeof *list, by_name);
-    return list;
 }

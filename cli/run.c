@@ -17,6 +17,7 @@ typedef struct {
     const char *out, *canvas, *model, *vqgan, *background;
     int heads, decoder_heads, side, filter, batch, per_canvas, views;
     bool transposed, keep_codes, cell;
+    ts_left_out left_out;
     double temperature, blend; /* the latter below zero: what the model's file says */
 
     char default_model[4096];
@@ -34,8 +35,8 @@ typedef struct {
     ts_device *dev;
     ts_inpainter *inpainter;
     ts_inpaint_options options;
-    ts_inpaint_ms load; /* of the weights and the plan, once a run */
-    cJSON *report;
+    ts_inpaint_ms load;      /* of the weights and the plan, once a run */
+    cJSON *report, *skipped; /* of the queries that were left out */
 } run;
 
 static const char EXAMPLE[] =
@@ -69,6 +70,7 @@ static int parse(run *r, int argc, char **argv)
         {0, "keep-codes", NULL, TS_OPT_FLAG, &r->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "batch", "N", TS_OPT_INT, &r->batch, 1, 256, "canvases in one run of the model; 8 on a GPU, else 1"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
+        {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     return ts_options_parse(&(ts_command){.name = "run",
                                           .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
@@ -160,30 +162,54 @@ static bool load_example(const run *r, const char *path, const ts_cell *cell, ts
     return ok;
 }
 
-/* Every canvas, before the model is loaded: a picture that cannot be read stops the run before it has written anything. */
+static bool compose_query(run *r, const ts_example *examples, int pairs, int at, ts_error *err)
+{
+    ts_image query = {0};
+    const bool ok = ts_image_load(r->jobs.query[at], &query, err) &&
+                    ts_grid_compose_all(&r->grid, examples, pairs, &query, &r->canvases[(size_t)at * (size_t)r->fused], err);
+    r->sizes[at].width = query.width;
+    r->sizes[at].height = query.height;
+    ts_image_clear(&query);
+    return ok;
+}
+
+/* A query that cannot be read is left out, and the others go on; a report tells of it. */
+static bool skip_query(run *r, int at, const ts_error *why, ts_error *err)
+{
+    if (!ts_leave_out(&r->left_out, why, err)) return false;
+    cJSON *item = r->common.json ? cJSON_CreateObject() : NULL;
+    if (item && !r->skipped) r->skipped = cJSON_CreateArray();
+    bool ok =
+        !r->common.json || (cJSON_AddItemToArray(r->skipped, item) && cJSON_AddStringToObject(item, "query", r->jobs.query[at]) &&
+                            cJSON_AddStringToObject(item, "problem", why->text));
+    ts_jobs_drop(&r->jobs, at);
+    return ok || ts_fail(err, TS_ERR_MEMORY, "out of memory for the report");
+}
+
+/* Every canvas, before the model is loaded: what is wrong with a picture is told before anything is written. */
 static bool compose(run *r, ts_error *err)
 {
     ts_example examples[MAX_PAIRS];
-    const int pairs = r->examples.count / 2;
+    const int pairs = r->examples.count / 2, queries = r->jobs.count;
     for (int i = 0; i < 2 * pairs; i++)
         if (!load_example(r, r->examples.items[i], &r->grid.hole, &r->pictures[i], err)) return false;
     for (int i = 0; i < pairs; i++) examples[i] = (ts_example){&r->pictures[2 * i], &r->pictures[2 * i + 1]};
-    r->canvases = calloc((size_t)r->jobs.count * (size_t)r->fused, sizeof *r->canvases);
-    r->sizes = calloc((size_t)r->jobs.count, sizeof *r->sizes);
+    r->canvases = calloc((size_t)queries * (size_t)r->fused, sizeof *r->canvases);
+    r->sizes = calloc((size_t)queries, sizeof *r->sizes);
     if (!r->canvases || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_progress progress;
-    ts_progress_begin(&progress, "reading", r->jobs.count, r->common.quiet);
+    ts_progress_begin(&progress, "reading", queries, r->common.quiet);
     bool ok = true;
-    for (int i = 0; ok && i < r->jobs.count; i++) {
-        ts_image query = {0};
-        ok = ts_image_load(r->jobs.query[i], &query, err) &&
-             ts_grid_compose_all(&r->grid, examples, pairs, &query, &r->canvases[(size_t)i * (size_t)r->fused], err);
-        r->sizes[i].width = query.width;
-        r->sizes[i].height = query.height;
-        ts_image_clear(&query);
-        ts_progress_step(&progress, i + 1);
+    for (int i = 0, read = 1; ok && i < r->jobs.count; read++) {
+        ts_error why = {0};
+        if (compose_query(r, examples, pairs, i, &why)) i++;
+        else if (queries == 1) ok = ts_fail(err, why.code, "%s", why.text);
+        else ok = skip_query(r, i, &why, err);
+        ts_progress_step(&progress, read);
     }
     ts_progress_end(&progress);
+    if (ok && r->jobs.count == 0)
+        return ts_fail(err, TS_ERR_FORMAT, "none of the %d queries can be read; the first: %s", queries, r->left_out.first.text);
     return ok;
 }
 
@@ -289,6 +315,7 @@ static bool start(run *r, ts_error *err)
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
     if (r->common.json && !(r->report = cJSON_CreateArray())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_announce_device(&r->common, r->dev);
+    ts_say_passed(&r->left_out);
     return true;
 }
 
@@ -305,6 +332,7 @@ static bool run_all(run *r, ts_error *err)
     }
     ts_progress_end(&progress);
     if (!ok) return false;
+    while (r->skipped && r->skipped->child) cJSON_AddItemToArray(r->report, cJSON_DetachItemFromArray(r->skipped, 0));
     cJSON *report = r->report;
     r->report = NULL;
     return report ? ts_print_json(report, err) : ts_flush_output(err);
@@ -313,6 +341,7 @@ static bool run_all(run *r, ts_error *err)
 static void clear(run *r)
 {
     cJSON_Delete(r->report);
+    cJSON_Delete(r->skipped);
     ts_inpainter_free(r->inpainter);
     ts_device_free(r->dev);
     ts_weights_free(r->weights);
@@ -337,11 +366,12 @@ static int work(run *r, int argc, char **argv)
     if (status >= 0) return status;
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, &err)) return ts_report("run", &err);
     if (!r->model) r->model = r->default_model;
+    r->left_out.quiet = r->common.quiet;
     if (!list_inputs(r, &err)) return ts_report("run", &err);
-    status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->jobs);
+    status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->left_out, &r->jobs);
     if (status >= 0) return status;
     bool ok = open_model(r, background, &err) && compose(r, &err) && start(r, &err) && run_all(r, &err);
-    return ok ? TS_EXIT_DONE : ts_report("run", &err);
+    return ok ? ts_left_out_status("run", &r->left_out) : ts_report("run", &err);
 }
 
 int ts_cmd_run(int argc, char **argv)

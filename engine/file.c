@@ -35,13 +35,36 @@ static char *read_open(int fd, const char *path, const char *what, size_t limit,
     return bytes;
 }
 
-char *ts_file_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
+/* A pipe without a writer does not hold us up. */
+static int open_at_once(const char *path, const char *what, ts_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer does not hold us up */
-    if (fd < 0) {
-        ts_fail(err, TS_ERR_IO, "%s %s cannot be opened: %s", what, path, strerror(errno));
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        ts_fail(err, errno == ENOMEM ? TS_ERR_MEMORY : TS_ERR_IO, "%s %s cannot be opened: %s", what, path, strerror(errno));
+    return fd;
+}
+
+FILE *ts_file_open(const char *path, const char *what, ts_error *err)
+{
+    struct stat about;
+    const int fd = open_at_once(path, what, err);
+    if (fd < 0) return NULL;
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
+        ts_fail(err, TS_ERR_IO, "%s %s is no plain file", what, path);
+        close(fd);
         return NULL;
     }
+    FILE *f = fdopen(fd, "rb");
+    if (f) return f;
+    ts_fail(err, TS_ERR_MEMORY, "no memory to read %s %s", what, path);
+    close(fd);
+    return NULL;
+}
+
+char *ts_file_read(const char *path, const char *what, size_t limit, size_t *size, ts_error *err)
+{
+    const int fd = open_at_once(path, what, err);
+    if (fd < 0) return NULL;
     char *bytes = read_open(fd, path, what, limit, size, err);
     close(fd);
     return bytes;

@@ -232,6 +232,7 @@ typedef struct {
     bool validation;      /* canvases that training never sees: other pages, and one picture in 50, where there are as many */
     int threads, ahead;   /* zeros: 1 thread, 4 batches */
     uint64_t cache_bytes; /* of decoded pictures; zero: 256 MB */
+    bool strict;          /* a picture that cannot be read fails the batch, instead of being replaced */
 } ts_loader_desc;
 
 typedef struct {
@@ -245,11 +246,13 @@ typedef struct ts_loader ts_loader;
 /* Lists the folders and starts the threads. Batch N is the same whatever the number of threads and wherever a run began. */
 ts_loader *ts_loader_new(const ts_loader_desc *desc, ts_error *err);
 void ts_loader_free(ts_loader *l);
-/* The next batch, the loader's until the next call. A picture that cannot be read is replaced by another; fails where none can.
- */
+/* The next batch, the loader's until the next call. A picture that cannot be read is replaced by another (not with `strict`);
+ * fails where none can. */
 bool ts_loader_next(ts_loader *l, ts_batch *out, ts_error *err);
 /* Takes a complaint about a picture that was left out, each once; false: no more. */
 bool ts_loader_skipped(ts_loader *l, ts_error *complaint);
+/* What the folder of a source holds beside pictures: "passed over 3 files of other kinds (3 .txt)"; "": nothing. */
+const char *ts_loader_passed(const ts_loader *l, int source);
 int64_t ts_loader_pictures(const ts_loader *l); /* in all folders; 0 for figures alone */
 double ts_loader_waited_ms(const ts_loader *l); /* that ts_loader_next spent waiting, in all */
 

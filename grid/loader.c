@@ -234,7 +234,7 @@ static bool open_source(ts_loader *l, int at, ts_error *err)
         return read_tasks(path + sizeof FIGURES - 1, &s->figures, err);
     }
     uint64_t cache = d->cache_bytes ? d->cache_bytes : UINT64_C(256) << 20;
-    s->pictures = ts_pictures_open(path, d->validation, cache / (uint64_t)d->count, err);
+    s->pictures = ts_pictures_open(path, d->validation, d->strict, cache / (uint64_t)d->count, err);
     return s->pictures != NULL;
 }
 
@@ -344,6 +344,12 @@ bool ts_loader_skipped(ts_loader *l, ts_error *complaint)
     for (int i = 0; i < l->desc.count; i++)
         if (l->sources[i].pictures && ts_pictures_skipped(l->sources[i].pictures, complaint)) return true;
     return false;
+}
+
+const char *ts_loader_passed(const ts_loader *l, int number)
+{
+    const ts_pictures *p = number >= 0 && number < l->desc.count ? l->sources[number].pictures : NULL;
+    return p ? ts_pictures_passed(p) : "";
 }
 
 int64_t ts_loader_pictures(const ts_loader *l)

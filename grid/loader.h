@@ -9,10 +9,12 @@
 typedef struct ts_pictures ts_pictures;
 
 /* `validation` takes the pictures held out (one in 50, by a hash of their names below the folder), else the others; all of them
- * where there are fewer than 50. */
-ts_pictures *ts_pictures_open(const char *folder, bool validation, uint64_t cache_bytes, ts_error *err);
+ * where there are fewer than 50. `strict`: a picture that cannot be read is an error, and not replaced. */
+ts_pictures *ts_pictures_open(const char *folder, bool validation, bool strict, uint64_t cache_bytes, ts_error *err);
 void ts_pictures_free(ts_pictures *p);
 int64_t ts_pictures_count(const ts_pictures *p);
+/* What the folder holds beside pictures, or "". */
+const char *ts_pictures_passed(const ts_pictures *p);
 /* Draws a random resized crop (as torchvision: area least..1 of the picture's, aspect 3/4..4/3, bicubic), mirrored half the time,
  * into out (side, side, 3). `number` counts the crops: it takes every picture once before any comes again, in an order of `seed`.
  * A picture that cannot be read is replaced by one that `r` picks. */

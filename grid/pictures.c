@@ -1,19 +1,16 @@
 /* pictures.c - a folder tree of pictures to take random crops of. Listed once, sorted by name, so that a seed means the same
  * crops wherever the folder lies and whatever order its file system lists. Decoded pictures are kept up to a limit, the first
  * come: every picture is wanted equally often, so there is nothing to gain from evicting one for another. */
-#include <dirent.h>
-#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
+#include "engine/folder.h"
 #include "grid/loader.h"
 
-enum { MAX_FOLDERS_DEEP = 32, HELD_OUT_ONE_IN = 50, MAX_TRIES = 64 };
+enum { HELD_OUT_ONE_IN = 50, MAX_TRIES = 64 };
 
 typedef struct {
     char *path;
@@ -23,70 +20,46 @@ typedef struct {
 
 struct ts_pictures {
     picture *list;
-    int64_t count, capacity;
+    int64_t count;
     size_t root; /* length of the folder's own name */
     pthread_mutex_t lock;
     uint64_t room;       /* bytes left in the cache */
     ts_error *complaint; /* a queue: told up to `told` */
     int64_t complaints, told;
+    bool strict;
+    char passed[256]; /* what the folder holds beside pictures */
 };
 
 /* ---- listing ------------------------------------------------------------------------------------------------- */
 
-static bool is_picture(const char *name)
+/* What was left out, by sentence; told later. */
+static void complain(ts_pictures *p, const ts_error *why)
 {
-    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i]) == 0) return true;
-    return false;
+    ts_error *grown = realloc(p->complaint, (size_t)(p->complaints + 1) * sizeof *grown);
+    if (!grown) return; /* it is left out all the same */
+    p->complaint = grown;
+    p->complaint[p->complaints++] = *why;
 }
 
-/* Takes over `path`. */
-static bool push(ts_pictures *p, char *path, ts_error *err)
+static bool list_folder(ts_pictures *p, const char *folder, ts_error *err)
 {
-    if (p->count == p->capacity) {
-        int64_t capacity = p->capacity ? 2 * p->capacity : 256;
-        picture *grown = realloc(p->list, (size_t)capacity * sizeof *grown);
-        if (!grown) {
-            free(path);
-            return ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures' names", (long long)capacity);
-        }
-        p->list = grown;
-        p->capacity = capacity;
+    ts_folder list;
+    if (!ts_folder_list(folder, TS_FOLDER_BELOW, &list, err)) return false;
+    ts_folder_passed(&list, p->passed, sizeof p->passed);
+    for (int64_t i = 0; i < list.problems; i++) {
+        ts_error why = {0};
+        ts_fail(&why, TS_ERR_IO, "%s", list.problem[i]);
+        complain(p, &why);
     }
-    p->list[p->count++] = (picture){.path = path};
-    return true;
-}
-
-static bool walk(ts_pictures *p, const char *folder, int depth, ts_error *err)
-{
-    DIR *dir = opendir(folder);
-    if (!dir) return ts_fail(err, TS_ERR_IO, "folder %s cannot be read: %s", folder, strerror(errno));
-    bool ok = true;
-    for (struct dirent *entry; ok && (entry = readdir(dir));) {
-        char *path = NULL;
-        struct stat s;
-        if (entry->d_name[0] == '.') continue;
-        if (asprintf(&path, "%s/%s", folder, entry->d_name) < 0) {
-            ok = ts_fail(err, TS_ERR_MEMORY, "out of memory");
-            break;
-        }
-        bool is_folder = stat(path, &s) == 0 && S_ISDIR(s.st_mode);
-        if (!is_folder && is_picture(entry->d_name)) {
-            ok = push(p, path, err);
-            continue;
-        }
-        if (is_folder && depth < MAX_FOLDERS_DEEP) ok = walk(p, path, depth + 1, err); /* the limit ends a circle of links */
-        free(path);
+    bool ok = list.count > 0 || ts_fail(err, TS_ERR_IO, "folder %s holds no picture (%s)", folder, ts_picture_endings());
+    p->list = ok ? calloc((size_t)list.count, sizeof *p->list) : NULL;
+    if (ok && !p->list) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures' names", (long long)list.count);
+    for (int64_t i = 0; ok && i < list.count; i++) {
+        p->list[p->count++] = (picture){.path = list.picture[i]};
+        list.picture[i] = NULL;
     }
-    closedir(dir);
+    ts_folder_clear(&list);
     return ok;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(((const picture *)a)->path, ((const picture *)b)->path);
 }
 
 static bool held_out(const ts_pictures *p, const picture *one)
@@ -109,7 +82,7 @@ static void choose_part(ts_pictures *p, bool validation)
     p->count = kept;
 }
 
-ts_pictures *ts_pictures_open(const char *folder, bool validation, uint64_t cache_bytes, ts_error *err)
+ts_pictures *ts_pictures_open(const char *folder, bool validation, bool strict, uint64_t cache_bytes, ts_error *err)
 {
     ts_pictures *p = calloc(1, sizeof *p);
     if (!p) {
@@ -118,14 +91,12 @@ ts_pictures *ts_pictures_open(const char *folder, bool validation, uint64_t cach
     }
     pthread_mutex_init(&p->lock, NULL);
     p->room = cache_bytes;
+    p->strict = strict;
     p->root = strlen(folder);
-    bool ok = walk(p, folder, 0, err);
-    if (ok && p->count == 0) ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (png, jpg, jpeg or bmp)", folder);
-    if (!ok) {
+    if (!list_folder(p, folder, err) || (strict && p->complaints > 0 && !ts_fail(err, TS_ERR_IO, "%s", p->complaint[0].text))) {
         ts_pictures_free(p);
         return NULL;
     }
-    qsort(p->list, (size_t)p->count, sizeof *p->list, by_name);
     choose_part(p, validation);
     return p;
 }
@@ -148,15 +119,12 @@ int64_t ts_pictures_count(const ts_pictures *p)
     return p->count;
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------ */
-
-static void complain(ts_pictures *p, const ts_error *why)
+const char *ts_pictures_passed(const ts_pictures *p)
 {
-    ts_error *grown = realloc(p->complaint, (size_t)(p->complaints + 1) * sizeof *grown);
-    if (!grown) return; /* the picture is left out all the same */
-    p->complaint = grown;
-    p->complaint[p->complaints++] = *why;
+    return p->passed;
 }
+
+/* ---- decoding ------------------------------------------------------------------------------------------------ */
 
 bool ts_pictures_skipped(ts_pictures *p, ts_error *complaint)
 {
@@ -167,7 +135,8 @@ bool ts_pictures_skipped(ts_pictures *p, ts_error *complaint)
     return more;
 }
 
-/* Picture `at` in `out`; `owned` tells whether the caller must clear it. False: it is broken, or (in `err`) memory is out. */
+/* Picture `at` in `out`; `owned` tells whether the caller must clear it. False: it is broken, or (in `err`) that is strictly an
+ * error, or memory is out. */
 static bool decode(ts_pictures *p, int64_t at, ts_image *out, bool *owned, ts_error *err)
 {
     picture *one = &p->list[at];
@@ -180,7 +149,7 @@ static bool decode(ts_pictures *p, int64_t at, ts_image *out, bool *owned, ts_er
     if (out->data) return true;
     ts_error why = {0};
     bool ok = ts_image_load(one->path, out, &why);
-    if (!ok && why.code == TS_ERR_MEMORY) return ts_fail(err, why.code, "%s", why.text);
+    if (!ok && (why.code == TS_ERR_MEMORY || p->strict)) return ts_fail(err, why.code, "%s", why.text);
     pthread_mutex_lock(&p->lock);
     if (!ok) {
         if (!one->broken) complain(p, &why);

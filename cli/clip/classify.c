@@ -54,6 +54,7 @@ static int parse(classify *c, int argc, char **argv)
          "a prompt of tessera clip tune, in place of templates; its classes are those it was tuned with, unless you name others"},
         {'k', "top", "N", TS_OPT_INT, &c->top, 1, 1000000, "how many classes to show of each picture, the likeliest; 5"},
         {0, "cut", NULL, TS_OPT_FLAG, &c->use.cut, 0, 0, "cut a text that is too long for the model"},
+        {0, "strict", NULL, TS_OPT_FLAG, &c->use.left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     return ts_options_parse(
         &(ts_command){.name = name,
@@ -310,10 +311,10 @@ static bool print_report(const classify *c, ts_error *err)
 static int run(classify *c)
 {
     ts_error err = {0};
-    bool ok = list_classes(c, &err) && list_templates(c, &err) && ts_clip_pictures_list(&c->rest, &c->pictures, &err) &&
+    bool ok = list_classes(c, &err) && list_templates(c, &err) && ts_clip_pictures_list(&c->use, &c->rest, &c->pictures, &err) &&
               ts_clip_use_open(&c->use, true, &err) && ts_clip_use_start(&c->use, &err) && make_classes(c, &err) && look(c, &err);
     ok = ok && (c->use.common.json ? print_report(c, &err) : print_table(c, &err));
-    return ok ? TS_EXIT_DONE : ts_report(name, &err);
+    return ok ? ts_left_out_status(name, &c->use.left_out) : ts_report(name, &err);
 }
 
 static void classify_clear(classify *c)
@@ -338,6 +339,7 @@ int ts_clip_cmd_classify(int argc, char **argv)
     classify c = {.top = 5};
     int status = parse(&c, argc, argv);
     if (status < 0) status = check_usage(&c);
+    c.use.left_out.quiet = c.use.common.quiet;
     if (status < 0) status = run(&c);
     classify_clear(&c);
     return status;

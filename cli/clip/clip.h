@@ -22,11 +22,12 @@ int ts_clip_cmd_train(int argc, char **argv);
 #define TS_CLIP_MODEL_HELP "a CLIP with a ViT: the published .pt, a state dict, or Hugging Face's safetensors"
 #define TS_CLIP_VOCAB_HELP "bpe_simple_vocab_16e6.txt.gz, or vocab.json with merges.txt; else looked for beside the model"
 
-/* A model at work. `common`, `model`, `vocab` and `cut` come from the command line. */
+/* A model at work. `common`, `model`, `vocab`, `cut` and left_out.strict come from the command line. */
 typedef struct {
     ts_common common;
     const char *model, *vocab;
     bool cut; /* texts that are too long for the model are cut */
+    ts_left_out left_out;
 
     ts_weights *weights;
     ts_clip_config config;
@@ -64,14 +65,15 @@ typedef struct {
 } ts_clip_pictures;
 
 /* Files as they are named, and the pictures in folders and below, sorted by path. A name that is not there, or a folder without
- * pictures, is an error. */
-bool ts_clip_pictures_list(const ts_words *words, ts_clip_pictures *p, ts_error *err);
+ * pictures, is an error; a folder below that cannot be read is left out. */
+bool ts_clip_pictures_list(ts_clip_use *u, const ts_words *words, ts_clip_pictures *p, ts_error *err);
 void ts_clip_pictures_clear(ts_clip_pictures *p);
 /* Encodes the pictures `which` (indices, `count` of them; NULL: the first `count`) into their rows of `features` (p->count,
- * embed), each of length 1. A picture that cannot be read leaves its row as it is and its problem in `p`. */
+ * embed), each of length 1. A picture that cannot be read leaves its row as it is and its problem in `p`, or fails it all where
+ * that is strict. */
 bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *which, int count, float *features, ts_error *err);
-/* Names on standard error what could not be read, and why (unless quiet). Fails where nothing could. */
-bool ts_clip_pictures_tell(const ts_clip_use *u, const ts_clip_pictures *p, ts_error *err);
+/* Leaves out what could not be read. Fails where nothing could. */
+bool ts_clip_pictures_tell(ts_clip_use *u, const ts_clip_pictures *p, ts_error *err);
 /* "skipped": [{"file", "problem"}, ...] in a report. */
 bool ts_clip_pictures_report(const ts_clip_pictures *p, cJSON *to);
 

@@ -35,6 +35,7 @@ static int parse(embed *v, int argc, char **argv)
         {'t', "text", "TEXT", TS_OPT_WORDS, &v->text, 0, 0, "a text, instead of pictures; repeated"},
         {0, "texts", "FILE", TS_OPT_TEXT, &v->texts_file, 0, 0, "texts, one a line"},
         {0, "cut", NULL, TS_OPT_FLAG, &v->use.cut, 0, 0, "cut a text that is too long for the model"},
+        {0, "strict", NULL, TS_OPT_FLAG, &v->use.left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     return ts_options_parse(
         &(ts_command){.name = name,
@@ -91,7 +92,7 @@ static bool list_texts(embed *v, ts_error *err)
 
 static bool list_pictures(embed *v, ts_error *err)
 {
-    if (!ts_clip_pictures_list(&v->rest, &v->pictures, err)) return false;
+    if (!ts_clip_pictures_list(&v->use, &v->rest, &v->pictures, err)) return false;
     v->count = v->pictures.count;
     v->label = calloc((size_t)v->count + 1, sizeof *v->label);
     if (!v->label) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
@@ -209,7 +210,7 @@ static int run(embed *v)
     ok = ok && (v->features || ts_fail(&err, TS_ERR_MEMORY, "out of memory for the features"));
     ok = ok && (texts ? ts_clip_use_texts(&v->use, v->label, v->count, v->features, &err) : embed_pictures(v, &err)) &&
          (v->jsonl ? write_jsonl(v, &err) : write_safetensors(v, &err)) && print_report(v, &err);
-    return ok ? TS_EXIT_DONE : ts_report(name, &err);
+    return ok ? ts_left_out_status(name, &v->use.left_out) : ts_report(name, &err);
 }
 
 static void embed_clear(embed *v)
@@ -228,6 +229,7 @@ int ts_clip_cmd_embed(int argc, char **argv)
     embed v = {0};
     int status = parse(&v, argc, argv);
     if (status < 0) status = check_usage(&v);
+    v.use.left_out.quiet = v.use.common.quiet;
     if (status < 0) status = run(&v);
     embed_clear(&v);
     return status;

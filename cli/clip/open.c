@@ -41,7 +41,10 @@ void ts_clip_use_close(ts_clip_use *u)
 
 void ts_clip_use_announce(ts_clip_use *u)
 {
-    if (!u->announced) ts_announce_device(&u->common, u->dev);
+    if (!u->announced) {
+        ts_announce_device(&u->common, u->dev);
+        ts_say_passed(&u->left_out);
+    }
     u->announced = true;
 }
 

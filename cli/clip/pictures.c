@@ -2,94 +2,56 @@
  *
  * Decoding a photograph takes as long as a small vision tower takes for it on a processor, and far longer than a GPU does. So
  * threads read and preprocess ahead of the model, into a ring of two batches: one is filled while the other is encoded. */
-#include <dirent.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/clip/clip.h"
 
-enum { BATCH = 32, MAX_THREADS = 16, MAX_FOLDERS_DEEP = 32 };
+enum { BATCH = 32, MAX_THREADS = 16 };
 
 /* ---- listing ---------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    ts_clip_pictures *p;
-    int capacity;
-} list;
-
-/* Takes over `path`. */
-static bool push(list *l, char *path, ts_error *err)
+/* Takes over `path` (NULL: there was no memory for it). */
+static bool push(ts_clip_pictures *p, char *path, int *room, ts_error *err)
 {
-    ts_clip_pictures *p = l->p;
-    if (p->count == l->capacity) {
-        int capacity = l->capacity ? 2 * l->capacity : 256;
-        char **grown = capacity > 1 << 28 ? NULL : realloc(p->path, (size_t)capacity * sizeof *grown);
-        if (!grown) {
+    if (path && p->count == *room) {
+        *room = *room ? 2 * *room : 256;
+        char **grown = *room > 1 << 28 ? NULL : realloc(p->path, (size_t)*room * sizeof *grown);
+        if (grown) {
+            p->path = grown;
+        } else {
             free(path);
-            return ts_fail(err, TS_ERR_MEMORY, "out of memory for the names of %d pictures", capacity);
+            path = NULL;
         }
-        p->path = grown;
-        l->capacity = capacity;
     }
+    if (!path) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the names of %d pictures", p->count + 1);
     p->path[p->count++] = path;
     return true;
 }
 
-static bool walk(list *l, const char *folder, int depth, ts_error *err)
+static bool add_word(ts_clip_use *u, ts_clip_pictures *p, const char *word, int *room, ts_error *err)
 {
-    DIR *dir = opendir(folder);
-    if (!dir) return ts_fail(err, TS_ERR_IO, "folder %s cannot be read: %s", folder, strerror(errno));
-    const char *slash = folder[strlen(folder) - 1] == '/' ? "" : "/";
+    if (!ts_is_folder(word)) return ts_check_readable(word, "picture", err) && push(p, strdup(word), room, err);
+    ts_folder list;
+    if (!ts_list_pictures(word, TS_FOLDER_BELOW, &u->left_out, &list, err)) return false;
     bool ok = true;
-    for (struct dirent *entry; ok && (entry = readdir(dir));) {
-        char *path = NULL;
-        if (entry->d_name[0] == '.') continue;
-        if (asprintf(&path, "%s%s%s", folder, slash, entry->d_name) < 0) {
-            ok = ts_fail(err, TS_ERR_MEMORY, "out of memory");
-        } else if (ts_is_folder(path)) {
-            if (depth < MAX_FOLDERS_DEEP) ok = walk(l, path, depth + 1, err); /* the limit ends a circle of links */
-            free(path);
-        } else if (ts_is_picture(path)) {
-            ok = push(l, path, err);
-        } else {
-            free(path);
-        }
+    for (int64_t i = 0; ok && i < list.count; i++) {
+        ok = push(p, list.picture[i], room, err);
+        list.picture[i] = NULL;
     }
-    closedir(dir);
+    ts_folder_clear(&list);
     return ok;
 }
 
-static int by_name(const void *a, const void *b)
+bool ts_clip_pictures_list(ts_clip_use *u, const ts_words *words, ts_clip_pictures *p, ts_error *err)
 {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool add_word(list *l, const char *word, ts_error *err)
-{
-    const int before = l->p->count;
-    if (!ts_is_folder(word)) {
-        if (!ts_check_readable(word, "picture", err)) return false;
-        char *path = strdup(word);
-        return path ? push(l, path, err) : ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    }
-    if (!walk(l, word, 0, err)) return false;
-    if (l->p->count == before)
-        return ts_fail(err, TS_ERR_IO, "folder %s holds no picture (png, jpg, jpeg or bmp), nor does any below it", word);
-    qsort(l->p->path + before, (size_t)(l->p->count - before), sizeof *l->p->path, by_name);
-    return true;
-}
-
-bool ts_clip_pictures_list(const ts_words *words, ts_clip_pictures *p, ts_error *err)
-{
-    list l = {.p = p};
+    int room = 0;
     *p = (ts_clip_pictures){0};
     for (int i = 0; i < words->count; i++)
-        if (!add_word(&l, words->items[i], err)) return false;
+        if (!add_word(u, p, words->items[i], &room, err)) return false;
     p->problem = calloc((size_t)p->count + 1, sizeof *p->problem);
     return p->problem || ts_fail(err, TS_ERR_MEMORY, "out of memory");
 }
@@ -112,7 +74,7 @@ typedef struct {
     pthread_mutex_t lock;
     pthread_cond_t made, taken; /* a picture was read or found broken; places became free */
     int next, freed;            /* the picture to begin next; those before `freed` are encoded */
-    bool ready[2 * BATCH], stop;
+    bool ready[2 * BATCH], stop, strict;
     ts_error fatal;
 } reader;
 
@@ -146,13 +108,13 @@ static void *read_pictures(void *data)
         read_one(r, i, &why);
         pthread_mutex_lock(&r->lock);
         char **problem = &r->p->problem[picture_of(r, i)];
-        if (why.code && why.code != TS_ERR_MEMORY && !*problem) {
+        if (why.code && why.code != TS_ERR_MEMORY && !r->strict && !*problem) {
             *problem = strdup(why.text);
-            if (!*problem) why.code = TS_ERR_MEMORY;
             r->p->broken++;
+            if (!*problem) why = (ts_error){TS_ERR_MEMORY, "out of memory while pictures were read"};
         }
-        if (why.code == TS_ERR_MEMORY) {
-            r->fatal = why;
+        if (why.code == TS_ERR_MEMORY || (why.code && r->strict)) {
+            if (!r->stop) r->fatal = why;
             r->stop = true;
         }
         r->ready[i % (2 * BATCH)] = true;
@@ -236,8 +198,11 @@ bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *whi
 {
     if (count == 0) return true;
     pthread_t thread[MAX_THREADS];
-    reader r = {
-        .p = p, .which = which, .count = count, .side = p->prompt ? ts_clip_prompt_about(p->prompt).side : u->config.image};
+    reader r = {.p = p,
+                .which = which,
+                .count = count,
+                .side = p->prompt ? ts_clip_prompt_about(p->prompt).side : u->config.image,
+                .strict = u->left_out.strict};
     const int places = count < 2 * BATCH ? count : 2 * BATCH;
     r.pixels = malloc((size_t)places * (size_t)r.side * (size_t)r.side * 3 * sizeof *r.pixels);
     if (!r.pixels) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d pictures of %d pixels a side", places, r.side);
@@ -262,16 +227,20 @@ bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *whi
 
 /* ---- what could not be read ------------------------------------------------------------------------------------- */
 
-bool ts_clip_pictures_tell(const ts_clip_use *u, const ts_clip_pictures *p, ts_error *err)
+bool ts_clip_pictures_tell(ts_clip_use *u, const ts_clip_pictures *p, ts_error *err)
 {
     const char *first = NULL;
     for (int i = 0; i < p->count && !first; i++) first = p->problem[i];
-    if (p->broken == p->count) {
+    if (first && p->broken == p->count) {
         if (p->count == 1) return ts_fail(err, TS_ERR_FORMAT, "%s", first);
         return ts_fail(err, TS_ERR_FORMAT, "none of the %d pictures can be read; the first: %s", p->count, first);
     }
-    for (int i = 0; i < p->count && !u->common.quiet; i++)
-        if (p->problem[i]) fprintf(stderr, "left out: %s\n", p->problem[i]);
+    for (int i = 0; i < p->count; i++) {
+        ts_error why = {0};
+        if (!p->problem[i]) continue;
+        ts_fail(&why, TS_ERR_FORMAT, "%s", p->problem[i]);
+        if (!ts_leave_out(&u->left_out, &why, err)) return false;
+    }
     return true;
 }
 

@@ -54,6 +54,7 @@ static int parse(search *s, int argc, char **argv)
          "a contact sheet (.png, .jpg): the first 100 hits in rows, their scores below"},
         {0, "no-cache", NULL, TS_OPT_FLAG, &s->no_cache, 0, 0, "neither read nor write FOLDER/" CACHE_NAME},
         {0, "cut", NULL, TS_OPT_FLAG, &s->use.cut, 0, 0, "cut a text that is too long for the model"},
+        {0, "strict", NULL, TS_OPT_FLAG, &s->use.left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     return ts_options_parse(
         &(ts_command){.name = name,
@@ -96,7 +97,7 @@ static bool list_folder(search *s, ts_error *err)
 {
     const char *folder = s->rest.items[0];
     if (!ts_is_folder(folder)) return ts_fail(err, TS_ERR_IO, "%s is no folder: pictures are looked for in one", folder);
-    if (!ts_clip_pictures_list(&s->rest, &s->pictures, err)) return false;
+    if (!ts_clip_pictures_list(&s->use, &s->rest, &s->pictures, err)) return false;
     const size_t count = (size_t)s->pictures.count;
     s->size = calloc(count, sizeof *s->size);
     s->mtime = calloc(count, sizeof *s->mtime);
@@ -200,7 +201,7 @@ static bool make_query(search *s, ts_error *err)
     if (!s->query) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (s->text) return ts_clip_use_texts(&s->use, &s->text, 1, s->query, err);
     ts_clip_pictures one;
-    bool ok = ts_clip_pictures_list(&(ts_words){&s->like, 1}, &one, err) &&
+    bool ok = ts_clip_pictures_list(&s->use, &(ts_words){&s->like, 1}, &one, err) &&
               ts_clip_pictures_encode(&s->use, &one, NULL, 1, s->query, err) && ts_clip_pictures_tell(&s->use, &one, err);
     ts_clip_pictures_clear(&one);
     return ok;
@@ -301,7 +302,7 @@ static int run(search *s)
          (s->hit_count > 0 || ts_fail(&err, TS_ERR_IO, "folder %s holds no other picture than %s", s->rest.items[0], s->like));
     ok = ok && (!s->sheet || draw_sheet(s, &err));
     ok = ok && (s->use.common.json ? print_report(s, &err) : print_table(s, &err));
-    return ok ? TS_EXIT_DONE : ts_report(name, &err);
+    return ok ? ts_left_out_status(name, &s->use.left_out) : ts_report(name, &err);
 }
 
 static void search_clear(search *s)
@@ -324,6 +325,7 @@ int ts_clip_cmd_search(int argc, char **argv)
     search s = {.top = 10};
     int status = parse(&s, argc, argv);
     if (status < 0) status = check_usage(&s);
+    s.use.left_out.quiet = s.use.common.quiet;
     if (status < 0) status = run(&s);
     search_clear(&s);
     return status;

@@ -205,7 +205,7 @@ bool ts_train_model_save(ts_train_model *m, const char *path, bool checkpoint, t
 
 /* ---- validation ------------------------------------------------------------------------------------------------ */
 
-bool ts_train_model_prepare(ts_train_model *m, ts_error *err)
+bool ts_train_model_prepare(ts_train_model *m, ts_left_out *left_out, ts_error *err)
 {
     const ts_train_config *c = m->config;
     ts_loader_desc desc = {.sources = c->sources,
@@ -218,6 +218,7 @@ bool ts_train_model_prepare(ts_train_model *m, ts_error *err)
                            .least_scale = c->scale,
                            .seed = c->seed,
                            .validation = true,
+                           .strict = left_out->strict,
                            .ahead = 1};
     size_t batch = (size_t)c->batch, count = batch * (size_t)c->eval_batches, all_keep = count * (size_t)m->visible;
     ts_loader *l = ts_loader_new(&desc, err);
@@ -239,6 +240,8 @@ bool ts_train_model_prepare(ts_train_model *m, ts_error *err)
         memcpy(m->val_grids + i * batch, b.grids, batch * sizeof *b.grids);
         ok = ts_vqgan_coder_encode(m->coder, pixels, c->canvas, m->val_codes + i * batch * (size_t)m->places, err);
     }
+    ts_error why;
+    while (ok && ts_loader_skipped(l, &why)) ok = ts_leave_out(left_out, &why, err);
     ts_loader_free(l);
     return ok;
 }

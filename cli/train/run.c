@@ -26,6 +26,7 @@ typedef struct {
     int64_t done, first; /* steps: all, and those before this process */
     ts_training_console console;
     double step_ms, waited_ms;
+    ts_left_out left_out;
 } state;
 
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
@@ -49,7 +50,10 @@ static void show_progress(state *s, const ts_train_entry *e)
 static void say_skipped(state *s)
 {
     ts_error complaint;
-    while (ts_loader_skipped(s->loader, &complaint)) ts_training_say(&s->console, "left out: %s", complaint.text);
+    while (ts_loader_skipped(s->loader, &complaint)) {
+        ts_training_wipe(&s->console);
+        ts_leave_out(&s->left_out, &complaint, NULL);
+    }
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
@@ -203,15 +207,19 @@ static bool start(state *s, ts_error *err)
                            .least_scale = c->scale,
                            .seed = c->seed,
                            .first = s->done * c->accumulate,
-                           .threads = c->workers};
+                           .threads = c->workers,
+                           .strict = s->left_out.strict};
     char *config = NULL;
     if (!(s->loader = ts_loader_new(&desc, err)) || !resolve(s, err)) return false;
     if (asprintf(&config, "%s/config.json", r->folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = ts_train_config_write(c, config, err) && ts_train_log_open(&s->log, r->folder, s->done, err) &&
-              ts_train_model_prepare(s->model, err);
+              ts_train_model_prepare(s->model, &s->left_out, err);
     free(config);
     if (!ok) return false;
     ts_announce_device(r->common, s->dev);
+    for (int i = 0; i < c->source_count; i++)
+        if (*ts_loader_passed(s->loader, i))
+            ts_training_say(&s->console, "%s: %s", c->sources[i].path, ts_loader_passed(s->loader, i));
     if (s->done > 0) ts_training_say(&s->console, "going on after step %lld of %d", (long long)s->done, c->steps);
     return true;
 }
@@ -230,7 +238,10 @@ static bool report(state *s, ts_error *err)
 
 int ts_train_go(ts_train_run *run)
 {
-    state s = {.run = run, .config = &run->config, .name = run->config.kind == TS_TRAIN_MAE ? "train mae" : "train vqgan"};
+    state s = {.run = run,
+               .config = &run->config,
+               .name = run->config.kind == TS_TRAIN_MAE ? "train mae" : "train vqgan",
+               .left_out = {.strict = run->strict, .quiet = run->common->quiet}};
     ts_error err = {0};
     ts_training_watch();
     ts_training_console_begin(&s.console, run->common->quiet);
@@ -243,5 +254,5 @@ int ts_train_go(ts_train_run *run)
     ts_train_log_close(&s.log);
     ts_weights_free(s.checkpoint);
     ts_device_free(s.dev);
-    return ok ? TS_EXIT_DONE : ts_report(s.name, &err);
+    return ok ? ts_left_out_status(s.name, &s.left_out) : ts_report(s.name, &err);
 }

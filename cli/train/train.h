@@ -98,7 +98,7 @@ bool ts_train_model_step(ts_train_model *m, const ts_batch *batch, double lr, ts
 /* With the optimizer as a checkpoint, else as a model that `tessera run` takes. Refuses what is not finite. */
 bool ts_train_model_save(ts_train_model *m, const char *path, bool checkpoint, ts_error *err);
 /* Draws the validation's canvases: before the first of the next two. */
-bool ts_train_model_prepare(ts_train_model *m, ts_error *err);
+bool ts_train_model_prepare(ts_train_model *m, ts_left_out *left_out, ts_error *err);
 /* `checkpoint` is the model's file of this moment. */
 bool ts_train_model_validate(ts_train_model *m, const char *checkpoint, ts_train_entry *entry, ts_error *err);
 bool ts_train_model_picture(ts_train_model *m, const char *checkpoint, const char *path, ts_error *err);
@@ -109,8 +109,8 @@ typedef struct {
     ts_train_config config;
     const ts_common *common;
     const char *folder;
-    double epochs; /* where config.steps is 0 */
-    bool resume;
+    double epochs;       /* where config.steps is 0 */
+    bool resume, strict; /* strict: a picture that cannot be read ends the run */
 } ts_train_run;
 
 int ts_train_go(ts_train_run *run);

@@ -113,7 +113,7 @@ static void many_pictures(void **state)
     cJSON *o[2];
     static const char *const threads[] = {"1", "3"};
     for (int k = 0; k < 2; k++)
-        o[k] = report(
+        o[k] = partial_report(
             program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--json", "--threads", threads[k], NULL));
     const cJSON *many = cJSON_GetObjectItem(o[0], "pictures");
     assert_int_equal(cJSON_GetArraySize(many), 72);
@@ -142,10 +142,18 @@ static void broken_pictures(void **state)
     const char *folder = make_folder("broken");
     truncate_picture(temp_path("broken/b.jpg"));
     program_result r = program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", NULL);
-    if (r.status != 0 || strstr(r.out, "b.jpg")) fail_msg("status %d: %s", r.status, r.out);
+    if (r.status != 3 || strstr(r.out, "b.jpg")) fail_msg("status %d: %s", r.status, r.out);
     assert_non_null(strstr(r.err, "left out: "));
     assert_non_null(strstr(r.err, "b.jpg"));
+    assert_non_null(strstr(r.err, "passed over 1 file of other kinds (1 .txt)"));
     program_free(&r);
+    r = program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--quiet", NULL);
+    assert_int_equal(r.status, 3);
+    assert_int_equal(strncmp(r.err, "tessera clip classify: done, but 1 input was left out: ", 55), 0);
+    assert_non_null(strstr(r.err, "b.jpg"));
+    assert_string_equal(strchr(r.err, '\n'), "\n");
+    program_free(&r);
+    assert_refused(program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--strict", NULL), 1, "b.jpg");
     assert_refused(program_run("clip", "classify", temp_path("broken/b.jpg"), WITH_MODEL, "--classes", "cat,dog", NULL), 1,
                    "b.jpg");
     truncate_picture(temp_path("broken/a.png"));
@@ -167,7 +175,7 @@ static void embed_pictures(void **state)
     const char *folder = make_folder("embed"), *out = kept_path("pictures.safetensors");
     truncate_picture(temp_path("embed/b.jpg"));
     program_result r = program_run("clip", "embed", folder, WITH_MODEL, "--out", out, NULL);
-    if (r.status != 0) fail_msg("%s", r.err);
+    if (r.status != 3) fail_msg("%s", r.err);
     assert_ptr_equal(strstr(r.out, out), r.out);
     program_free(&r);
     ts_error err = {0};

@@ -175,12 +175,19 @@ static void broken_pictures(void **state)
         refuse(NULL, NULL, broken[i], NULL, NULL, broken[i]);
         refuse(NULL, broken[i], NULL, NULL, NULL, broken[i]);
     }
-    /* A bad one among good ones: nothing at all is written. */
+    /* A bad one among good ones is left out, but not strictly; and where none is good nothing is written. */
     const char *folder = temp_path("answers");
-    assert_refused(program_run("run", "--device", "cpu", "--model", random_model(), "-e", picture, picture, "-q", picture, text,
-                               "-o", folder, NULL),
-                   1, text);
+#define RUN_MANY "run", "--device", "cpu", "--model", random_model(), "-e", picture, picture, "-o", folder, "-Q", "-q"
+    assert_refused(program_run(RUN_MANY, picture, text, "--strict", NULL), 1, text);
+    assert_refused(program_run(RUN_MANY, text, half, NULL), 1, "none of the 2 queries can be read; the first: ");
     assert_false(file_exists(folder));
+    program_result r = program_run(RUN_MANY, picture, text, NULL);
+    assert_int_equal(r.status, 3);
+    assert_non_null(strstr(r.err, "tessera run: done, but 1 input was left out: "));
+    assert_non_null(strstr(r.err, text));
+    assert_true(file_exists(temp_path("answers/picture.png")));
+    assert_false(file_exists(temp_path("answers/text.png")));
+    program_free(&r);
 }
 
 static void empty_folder(void **state)

@@ -1,13 +1,23 @@
 /* report.c - see report.h. */
 #include "report.h"
 
-cJSON *report(program_result r)
+static cJSON *report_of(program_result r, int status)
 {
-    if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
+    if (r.status != status) fail_msg("status %d: %s", r.status, r.err);
     cJSON *o = cJSON_Parse(r.out);
     if (!o) fail_msg("no JSON: %s", r.out);
     program_free(&r);
     return o;
+}
+
+cJSON *report(program_result r)
+{
+    return report_of(r, 0);
+}
+
+cJSON *partial_report(program_result r)
+{
+    return report_of(r, 3);
 }
 
 double number(const cJSON *o, const char *key)

@@ -8,6 +8,8 @@
 
 /* The report of a run that must have succeeded; frees `r`. */
 cJSON *report(program_result r);
+/* The same of a run that left inputs out. */
+cJSON *partial_report(program_result r);
 /* A member that must be there and of this kind. */
 double number(const cJSON *o, const char *key);
 const char *text(const cJSON *o, const char *key);
