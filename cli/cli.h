@@ -54,6 +54,7 @@ typedef struct {
     const char *usage;   /* after the name */
     const char *summary; /* one sentence */
     const char *example; /* lines, each a command or what to know of it */
+    const char *note;    /* lines before the example: what is otherwise than one may expect; NULL: none */
     const ts_option *options;
     int count;
     ts_words *rest; /* words that belong to no option; NULL: none are taken */

@@ -37,6 +37,11 @@ typedef struct {
     ts_image contact;
 } eval;
 
+static const char NOTE[] =
+    "The six tasks of figures and their metrics are the published ones, but for this: shape is the share of answers whose blob "
+    "the published\n"
+    "test takes for the shape that the task asks for, where the published code prints the share that it takes for squares.\n";
+
 static int parse(eval *v, int argc, char **argv)
 {
     const ts_option options[] = {
@@ -62,6 +67,7 @@ static int parse(eval *v, int argc, char **argv)
     return ts_options_parse(&(ts_command){.name = name,
                                           .usage = "synthetic [--model FILE] [options]",
                                           .summary = "measures a model on tasks with known answers",
+                                          .note = NOTE,
                                           .example = "  tessera eval synthetic --model model.safetensors --sheet sheet.png\n"
                                                      "  tessera eval synthetic --model model.safetensors --trials 20 --json\n",
                                           .options = options,

@@ -57,6 +57,7 @@ static void print_help(const ts_command *cmd, const ts_option *list, int count)
         snprintf(left + used, sizeof left - (size_t)used, "--%s %s", list[i].name, list[i].values ? list[i].values : "");
         printf("  %-30s %s\n", left, list[i].help);
     }
+    if (cmd->note) printf("\n%s", cmd->note);
     printf("\nExample:\n%s", cmd->example);
 }
 

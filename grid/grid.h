@@ -167,7 +167,8 @@ int ts_nearest_colour(const uint8_t rgb[3], const uint8_t (*palette)[3], int cou
  * palette, whose colour 0 is the background and colour 1 the foreground. Where neither picture has foreground, the IoU is 1. */
 bool ts_score_palette(const ts_image *truth, const ts_image *answer, const uint8_t (*palette)[3], int count, ts_score *score,
                       ts_error *err);
-/* Whether the largest blob of what is not palette colour 0 fills its box more like a square (1) or a circle (0); -1: no blob. */
+/* Whether what is not palette colour 0 is more like a square (1) or a circle (0) in the box of one blob; -1: there is none. The
+ * published test to the letter, which takes the blob (or hole) that begins lowest in the picture. */
 int ts_blob_is_square(const ts_image *answer, const uint8_t (*palette)[3], int count, ts_error *err);
 /* Mean squared error of normalised values, over the pixels where `mask` is not 0 (NULL: all). */
 bool ts_score_mse(const ts_image *truth, const ts_image *answer, const uint8_t *mask, double *mse, ts_error *err);

@@ -71,46 +71,71 @@ bool ts_score_mse(const ts_image *truth, const ts_image *answer, const uint8_t *
 /* ---- the blob ------------------------------------------------------------------------------------------------ */
 
 typedef struct {
-    int x0, y0, x1, y1, pixels;
-} blob;
+    int x0, y0, x1, y1;
+    bool outside; /* touches the picture's edge */
+} region;
 
-/* Takes the blob at `start` off the mask (1: there, 0: not, 2: taken) by flooding; `stack` has room for every pixel. */
-static blob flood(uint8_t *mask, int width, int height, int start, int *stack)
+/* Takes the region at `start` off the mask (0, 1: not looked at; + 2: taken) by flooding; a blob's pixels also meet at corners,
+ * those of a hole do not. `stack` has room for every pixel. */
+static region flood(uint8_t *mask, int width, int height, int start, int *stack)
 {
-    blob b = {width, height, -1, -1, 0};
+    static const int step[8][2] = {{-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, -1}, {-1, 1}, {1, 1}};
+    const uint8_t value = mask[start];
+    region b = {width, height, -1, -1, false};
     int top = 0;
     stack[top++] = start;
-    mask[start] = 2;
+    mask[start] |= 2;
     while (top > 0) {
         int at = stack[--top], x = at % width, y = at / width;
-        b.pixels++;
         if (x < b.x0) b.x0 = x;
         if (x > b.x1) b.x1 = x;
         if (y < b.y0) b.y0 = y;
         if (y > b.y1) b.y1 = y;
-        const int next[4] = {x > 0 ? at - 1 : at, x < width - 1 ? at + 1 : at, y > 0 ? at - width : at,
-                             y < height - 1 ? at + width : at};
-        for (int i = 0; i < 4; i++) {
-            if (mask[next[i]] != 1) continue;
-            mask[next[i]] = 2;
-            stack[top++] = next[i];
+        for (int i = 0; i < (value ? 8 : 4); i++) {
+            int nx = x + step[i][0], ny = y + step[i][1];
+            if (nx < 0 || nx >= width || ny < 0 || ny >= height) {
+                b.outside = true;
+                continue;
+            }
+            if (mask[ny * width + nx] != value) continue;
+            mask[ny * width + nx] |= 2;
+            stack[top++] = ny * width + nx;
         }
     }
     return b;
 }
 
-/* The published test: the disc and the square around the middle of the blob's box, as wide as its longer side; which of them
- * overlaps the mask more. */
-static int closer_to_square(const uint8_t *mask, int width, int height, const blob *b)
+/* The box of the contour that the published code takes, the first of OpenCV's list: the one found last by rows from the top, be
+ * it a blob's outline or a hole's, whose pixels are the blob's around it. False: there is no blob. */
+static bool last_contour(uint8_t *mask, int width, int height, int *stack, region *out)
 {
-    int w = b->x1 - b->x0 + 1, h = b->y1 - b->y0 + 1, side = w > h ? w : h;
-    int cx = b->x0 + b->x1, cy = b->y0 + b->y1; /* twice the middle */
+    bool found = false;
+    for (int i = 0; i < width * height; i++) {
+        if (mask[i] > 1) continue;
+        const bool hole = mask[i] == 0;
+        region b = flood(mask, width, height, i, stack);
+        if (hole && b.outside) continue;
+        *out = hole ? (region){b.x0 - 1, b.y0 - 1, b.x1 + 1, b.y1 + 1, false} : b;
+        found = true;
+    }
+    return found;
+}
+
+/* The published test: a disc and a square about the middle of the contour's box, half as wide as its longer side; which of them
+ * overlaps the mask more. The square's last row and column are left out there, and one that would begin outside the picture is
+ * none. */
+static int closer_to_square(const uint8_t *mask, int width, int height, const region *b)
+{
+    int w = b->x1 - b->x0 + 1, h = b->y1 - b->y0 + 1, radius = (w > h ? w : h) / 2;
+    int cx = b->x0 + w / 2, cy = b->y0 + h / 2;
+    bool drawn = cx >= radius && cy >= radius;
     int64_t square_both = 0, square_either = 0, disc_both = 0, disc_either = 0;
     for (int y = 0; y < height; y++) {
         for (int x = 0; x < width; x++) {
-            int dx = 2 * x - cx, dy = 2 * y - cy;
-            bool there = mask[y * width + x] != 0, in_square = abs(dx) < side && abs(dy) < side;
-            bool in_disc = (int64_t)dx * dx + (int64_t)dy * dy <= (int64_t)side * side;
+            int dx = x - cx, dy = y - cy;
+            bool there = mask[y * width + x] & 1;
+            bool in_square = drawn && dx >= -radius && dx < radius && dy >= -radius && dy < radius;
+            bool in_disc = (int64_t)dx * dx + (int64_t)dy * dy <= (int64_t)radius * radius;
             square_both += there && in_square;
             square_either += there || in_square;
             disc_both += there && in_disc;
@@ -126,18 +151,13 @@ int ts_blob_is_square(const ts_image *answer, const uint8_t (*palette)[3], int c
     size_t pixels = (size_t)width * (size_t)height;
     uint8_t *mask = calloc(pixels + 1, 1);
     int *stack = malloc((pixels + 1) * sizeof *stack);
-    blob best = {0};
     int result = -1;
     if (!mask || !stack) {
         ts_fail(err, TS_ERR_MEMORY, "out of memory");
     } else {
+        region box;
         for (size_t i = 0; i < pixels; i++) mask[i] = ts_nearest_colour(answer->data + i * 3, palette, count) != 0;
-        for (size_t i = 0; i < pixels; i++) {
-            if (mask[i] != 1) continue;
-            blob b = flood(mask, width, height, (int)i, stack);
-            if (b.pixels > best.pixels) best = b;
-        }
-        if (best.pixels > 0) result = closer_to_square(mask, width, height, &best);
+        if (last_contour(mask, width, height, stack, &box)) result = closer_to_square(mask, width, height, &box);
     }
     free(mask);
     free(stack);

@@ -35,13 +35,13 @@ static bool synthetic(ts_trial_kind kind)
     return kind < TS_TRIAL_SEGMENT;
 }
 
-/* A disc of radius n covers n pixels to each side of its centre's, and so does a square. */
+/* A disc of radius r is x^2 + y^2 <= r^2 about its centre's pixel; a square reaches as far to each side. */
 static void draw_shape(ts_image *img, bool square, int cx, int cy, int radius, const uint8_t colour[3])
 {
     for (int y = 0; y < SIDE; y++) {
         for (int x = 0; x < SIDE; x++) {
             int dx = x - cx, dy = y - cy;
-            bool inside = square ? abs(dx) <= radius && abs(dy) <= radius : dx * dx + dy * dy <= radius * (radius + 1);
+            bool inside = square ? abs(dx) <= radius && abs(dy) <= radius : dx * dx + dy * dy <= radius * radius;
             memcpy(img->data + ((size_t)y * SIDE + (size_t)x) * 3, inside ? colour : WHITE, 3);
         }
     }

@@ -63,7 +63,7 @@ static void test_same_bytes(void **state)
         sum = checksum(&trial.answer, checksum(&trial.query, sum));
         ts_trial_clear(&trial);
     }
-    assert_int_equal(sum, 0xa259e478u);
+    assert_int_equal(sum, 0x70763760u);
 }
 
 static void test_pages_differ(void **state)
@@ -319,18 +319,40 @@ static void test_mse(void **state)
     ts_image_clear(&answer);
 }
 
+/* Paints a disc of palette colour 1 as the published code draws one. */
+static void paint_disc(ts_image *img, int cx, int cy, int radius)
+{
+    for (int y = 0; y < img->height; y++)
+        for (int x = 0; x < img->width; x++)
+            if ((x - cx) * (x - cx) + (y - cy) * (y - cy) <= radius * radius)
+                memcpy(img->data + (y * img->width + x) * 3, PALETTE[1], 3);
+}
+
+/* The published test, its ways included: values by hand from its code. */
 static void test_blob(void **state)
 {
     (void)state;
     ts_image img = picture(74, 74, PALETTE[0]);
     assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), -1);
     paint(&img, (ts_cell){20, 10, 15, 15}, PALETTE[2]);
-    paint(&img, (ts_cell){60, 60, 1, 1}, PALETTE[3]); /* a stray pixel decides nothing */
     assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 1);
-    for (int y = 0; y < 74; y++)
-        for (int x = 0; x < 74; x++)
-            memcpy(img.data + (y * 74 + x) * 3, PALETTE[(x - 30) * (x - 30) + (y - 40) * (y - 40) <= 110 ? 1 : 0], 3);
+    paint(&img, (ts_cell){23, 16, 1, 1}, PALETTE[0]); /* a hole's outline is a contour too, and the last: 3 x 3, radius 1 */
+    assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 0); /* 3 of 225 in the square of 4, 4 of 225 in the disc of 5 */
+    paint(&img, (ts_cell){23, 16, 1, 1}, PALETTE[2]);
+    paint(&img, (ts_cell){60, 60, 1, 1}, PALETTE[3]); /* a stray pixel further down decides: its square is empty */
     assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 0);
+    paint(&img, (ts_cell){60, 60, 1, 1}, PALETTE[0]);
+    paint(&img, (ts_cell){60, 5, 1, 1}, PALETTE[3]); /* one further up does not */
+    assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 1);
+    paint(&img, (ts_cell){0, 0, 74, 74}, PALETTE[0]);
+    paint_disc(&img, 30, 40, 10);
+    assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 0);
+    paint(&img, (ts_cell){0, 0, 74, 74}, PALETTE[0]);
+    paint(&img, (ts_cell){0, 20, 16, 21}, PALETTE[1]); /* cut off by the left edge: the square would begin outside */
+    assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 0);
+    paint(&img, (ts_cell){0, 0, 74, 74}, PALETTE[0]);
+    paint(&img, (ts_cell){58, 20, 16, 21}, PALETTE[1]); /* by the right edge: it is drawn as far as it goes */
+    assert_int_equal(ts_blob_is_square(&img, PALETTE, 4, NULL), 1);
     ts_image_clear(&img);
 }
 
@@ -385,6 +407,7 @@ static void test_baselines(void **state)
 static void test_synthetic(void **state)
 {
     (void)state;
+    int whole = 0;
     for (int i = 0; i < 50; i++) {
         ts_trial t;
         assert_true(ts_trial_draw(TS_TRIAL_SIZE_SHAPE, 11, i, 0, &t, NULL));
@@ -397,10 +420,23 @@ static void test_synthetic(void **state)
             disc += p[0] == 0;
             square += q[0] == 0;
         }
-        assert_true(disc <= 2935 && disc >= 900);     /* about pi 30.5^2, or cut off by an edge */
+        assert_true(disc <= 2821 && disc >= 900); /* x^2 + y^2 <= 30^2, or cut off by an edge */
+        whole += disc == 2821;
         assert_true(square <= 1681 && square >= 961); /* 41^2, at a centre at least 10 from the edges */
         ts_trial_clear(&t);
     }
+    assert_true(whole > 10);
+    int smaller = 0; /* the answers of the size task: radius 20 */
+    for (int i = 0; i < 20; i++) {
+        ts_trial t;
+        assert_true(ts_trial_draw(TS_TRIAL_SIZE, 11, i, 0, &t, NULL));
+        int disc = 0;
+        for (int k = 0; k < 224 * 224; k++) disc += t.answer.data[3 * k] == 0;
+        assert_true(disc <= 1257);
+        smaller += disc == 1257;
+        ts_trial_clear(&t);
+    }
+    assert_true(smaller > 5);
     ts_trial a, b;
     assert_true(ts_trial_draw(TS_TRIAL_COLOUR, 1, 0, 1, &a, NULL) && ts_trial_draw(TS_TRIAL_COLOUR, 2, 0, 1, &b, NULL));
     assert_true(differing(&a.query, &b.query) > 0);
