@@ -169,9 +169,13 @@ typedef struct {
     const char *name, *about; /* "coop"; one line with its source */
     const char *settings;     /* keys that it takes, a space between */
     const char *optimizer;    /* "sgd", "adam" */
+    const char *note;         /* lines that tell what is kept otherwise than its authors have it; NULL: nothing */
     double lr;                /* highest rate, for its own batch */
+    bool lr_of_256;           /* or for a batch of 256, and scaled to the batch */
     double momentum, weight_decay;
     int batch, epochs; /* epochs: with 16 pictures a class */
+    int warmup;        /* epochs, or steps with by_step */
+    bool by_step;      /* the rate changes each step, not each epoch */
     bool crop;         /* trained on random crops and flips */
 } ts_clip_method;
 bool ts_clip_method_at(int i, ts_clip_method *out);
@@ -271,6 +275,7 @@ ts_clip_tuner_info ts_clip_tuner_about(const ts_clip_tuner *t);
 
 typedef struct {
     int64_t step; /* its number, from 1 */
+    int pictures; /* the recipe's batch, or what an epoch had left */
     double loss, accuracy, lr;
     double waited_ms; /* for pictures */
 } ts_clip_tuned;

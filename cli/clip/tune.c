@@ -72,7 +72,9 @@ static int add_settings(tune *t, ts_option *list, int n)
         {"context", {0, "ctx", "M", TS_OPT_INT, &c->context, 1, 70, "context vectors beside the class name"}},
         {"per-class", {0, "csc", NULL, TS_OPT_FLAG, &c->per_class, 0, 0, "context of its own for each class"}},
         {"position", {0, "position", "end|middle|front", TS_OPT_CHOICE, &t->position, 0, 0, "of the class name"}},
-        {"words", {0, "init", "TEXT", TS_OPT_TEXT, &c->words, 0, 0, "words that the context starts as, a vector for each token"}},
+        {"words",
+         {0, "init", "TEXT", TS_OPT_TEXT, &c->words, 0, 0,
+          "words that the context starts as, a vector for each; what they have of further tokens stands fixed before the name"}},
         {"tokens", {0, "tokens", "P", TS_OPT_INT, &c->tokens, 1, 1000, "prompt tokens among the picture's"}},
         {"pixels",
          {0, "pixels", "N", TS_OPT_INT, &c->pixels, 1, 8192, "of the frame's width, the patch's or the picture's side"}},
@@ -89,9 +91,15 @@ static int add_settings(tune *t, ts_option *list, int n)
 static int parse(tune *t, int argc, char **argv)
 {
     ts_tune_config *c = &t->config;
-    char summary[256], lr[96], batch[64], epochs[64];
+    char summary[256], lr[128], batch[64], epochs[64], warmup[160];
     snprintf(summary, sizeof summary, "tunes a prompt for a frozen CLIP: %s", t->method.about);
-    snprintf(lr, sizeof lr, "highest learning rate (%s); %g", t->method.optimizer, t->method.lr);
+    snprintf(lr, sizeof lr, "highest learning rate (%s); %g%s", t->method.optimizer, t->method.lr,
+             t->method.lr_of_256 ? " times batch / 256" : "");
+    if (t->method.warmup == 0) snprintf(warmup, sizeof warmup, "epochs of the warm-up; none");
+    else if (t->method.by_step) snprintf(warmup, sizeof warmup, "steps of the warm-up; %d", t->method.warmup);
+    else
+        snprintf(warmup, sizeof warmup, "epochs of the warm-up; %d%s", t->method.warmup,
+                 t->method.warmup > 1 ? ", a tenth of the epochs at most" : "");
     snprintf(batch, sizeof batch, "pictures in a step; %d", t->method.batch);
     snprintf(epochs, sizeof epochs, "passes over the pictures; %d with 16 a class", t->method.epochs);
     const ts_option first[] = {
@@ -110,7 +118,7 @@ static int parse(tune *t, int argc, char **argv)
         {0, "lr", "X", TS_OPT_REAL, &c->lr, 1e-12, 1e5, lr},
         {0, "momentum", "X", TS_OPT_REAL, &c->momentum, 0, 0.9999, "of SGD, or Adam's first beta"},
         {0, "weight-decay", "X", TS_OPT_REAL, &c->weight_decay, 0, 1e3, "added to the gradient"},
-        {0, "warmup", "N", TS_OPT_INT, &c->warmup, 0, 1e9, "epochs (of vp: steps) of the warm-up; the method's, a tenth at most"},
+        {0, "warmup", "N", TS_OPT_INT, &c->warmup, 0, 1e9, warmup},
         {0, "no-augment", NULL, TS_OPT_FLAG, &c->no_augment, 0, 0,
          "no random crops and flips: pictures as at test, and what is frozen computed once (much faster for coop and cocoop)"},
         {0, "cut", NULL, TS_OPT_FLAG, &c->cut, 0, 0, "cut class names that are too long for the model"},
@@ -132,6 +140,7 @@ static int parse(tune *t, int argc, char **argv)
     int status = ts_options_parse(&(ts_command){.name = t->command,
                                                 .usage = "--model FILE --data PATH --out DIR [options]",
                                                 .summary = summary,
+                                                .note = t->method.note,
                                                 .example = EXAMPLE,
                                                 .options = list,
                                                 .count = n,

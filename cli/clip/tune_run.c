@@ -20,8 +20,8 @@ typedef struct {
     ts_train_log log;
     ts_training_console console;
     ts_progress bar;
-    float *val; /* features of the validation's pictures, where they are plain */
-    int64_t first;
+    float *val;              /* features of the validation's pictures, where they are plain */
+    int64_t first, pictures; /* step that it began after; pictures seen since */
     double step_ms, waited_ms;
 } state;
 
@@ -140,7 +140,8 @@ static bool step(state *s, ts_error *err)
     entry.loss = done.loss;
     entry.accuracy = done.accuracy;
     entry.lr = done.lr;
-    entry.images_per_s = s->info.recipe.batch * 1e3 / ms;
+    entry.images_per_s = done.pictures * 1e3 / ms;
+    s->pictures += done.pictures;
     entry.waiting = done.waited_ms / ms;
     s->run->loss = done.loss;
     show_progress(s, &entry);
@@ -155,7 +156,7 @@ static bool train(state *s, ts_error *err)
         if (!step(s, err) || !save(s, err)) return false;
     ts_training_wipe(&s->console);
     s->run->seconds = (ts_now_ms() - s->console.start_ms) * 1e-3;
-    s->run->images_per_s = (double)(s->info.step - s->first) * s->info.recipe.batch / s->run->seconds;
+    s->run->images_per_s = (double)s->pictures / s->run->seconds;
     return true;
 }
 
@@ -216,6 +217,11 @@ static void tell(state *s)
                     : r->crop        ? " (random crops)"
                                      : "",
                     s->info.optimizer, r->lr, r->batch, r->epochs, (long long)s->info.steps);
+    if (r->warmup >= s->info.steps && s->info.by_step)
+        ts_training_say(
+            &s->console,
+            "the warm-up of %d steps is not over when the run ends: --warmup N makes it shorter, --epochs N the run longer",
+            r->warmup);
     if (s->info.chunks > 1 || s->info.micro_batches > 1)
         ts_training_say(&s->console, "to fit in memory a step goes in %d chunks of classes and %d of pictures", s->info.chunks,
                         s->info.micro_batches);

@@ -38,14 +38,21 @@ static names names_of(int i)
 /* The first words as context, the others before the class name. */
 static bool declare_context(ts_prompt *p, ts_error *err)
 {
-    static const char *const first[] = {"a", "a photo", "a photo of", "a photo of a"};
-    static const char *const others[] = {"photo of a", "of a", "a", NULL};
-    const int m = p->settings.context;
-    if (m <= 4) {
-        snprintf(p->settings.words, sizeof p->settings.words, "%s", first[m - 1]);
-        p->text_prefix = others[m - 1];
-    }
+    if (p->settings.context <= 4) snprintf(p->settings.words, sizeof p->settings.words, "a photo of a");
     return ts_prompt_declare_context(p, err);
+}
+
+/* The layer of block i; those of the deeper blocks all start as copies of one. */
+static bool declare_layer(ts_prompt *p, const names *n, int i, int64_t w, int64_t t, ts_error *err)
+{
+    const double bound = 1 / sqrt((double)t);
+    const names one = names_of(1);
+    struct ts_prompt_declared *d =
+        ts_prompt_declare(p, n->weight, TS_LAYOUT_LINEAR, 2, (int64_t[]){w, t}, TS_START_UNIFORM, bound, err);
+    if (d && i > 1) snprintf(d->like, sizeof d->like, "%s", one.weight);
+    if (d) d = ts_prompt_declare(p, n->bias, TS_LAYOUT_PLAIN, 1, &w, TS_START_UNIFORM, bound, err);
+    if (d && i > 1) snprintf(d->like, sizeof d->like, "%s", one.bias);
+    return d != NULL;
 }
 
 static bool declare(ts_prompt *p, ts_error *err)
@@ -59,15 +66,12 @@ static bool declare(ts_prompt *p, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "maple: depth is %d, and this model's towers have room for %d", p->settings.depth,
                        most);
     const int64_t context = p->settings.context, t = c->text_width, w = c->width;
-    const double bound = 1 / sqrt((double)t);
     for (int i = 0; i < p->settings.depth; i++) {
         const names n = names_of(i);
         const bool made = i == 0 ? declare_context(p, err)
                                  : ts_prompt_declare(p, n.text, TS_LAYOUT_PLAIN, 2, (int64_t[]){context, t}, TS_START_NORMAL,
                                                      0.02, err) != NULL;
-        if (!made || !ts_prompt_declare(p, n.weight, TS_LAYOUT_LINEAR, 2, (int64_t[]){w, t}, TS_START_UNIFORM, bound, err) ||
-            !ts_prompt_declare(p, n.bias, TS_LAYOUT_PLAIN, 1, &w, TS_START_UNIFORM, bound, err))
-            return false;
+        if (!made || !declare_layer(p, &n, i, w, t, err)) return false;
     }
     return true;
 }

@@ -50,7 +50,7 @@ static const ts_method_setting settings[] = {
     {"context", "number of context vectors before the class name"},
     {"per-class", "yes: each class learns context of its own; no: shared"},
     {"position", "of the class name in the context: end, middle or front"},
-    {"words", "the context starts as these words"},
+    {"words", "the context starts as these words, a vector for each"},
     {"pixels", "width of the frame, side of the patch, or side of the picture in a program's middle"},
     {"tokens", "number of prompt tokens"},
     {"depth", "vision blocks with tokens of their own"},

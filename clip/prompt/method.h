@@ -40,7 +40,7 @@ typedef struct {
     int context;     /* vectors before the class name, M */
     int per_class;   /* 1: each class has context of its own (CSC); 2: said to be shared */
     int position;    /* of the class name among the context: ts_class_position */
-    char words[256]; /* the context starts as these words ("a photo of a"); it has one vector for each of their tokens */
+    char words[256]; /* the context starts as these words ("a photo of a"); it has one vector for each of them */
     int pixels;      /* of a frame's width or a patch's side; of the picture's side (reprogram) */
     int tokens;      /* prompt tokens, P */
     int depth;       /* vision blocks that get tokens of their own */
@@ -62,8 +62,9 @@ bool ts_method_setting_text(const ts_method_settings *s, const char *key, char *
 
 typedef enum { TS_OPTIMIZE_SGD, TS_OPTIMIZE_ADAM } ts_optimize;
 typedef enum {
-    TS_WARM_CONSTANT, /* at warm_rate */
-    TS_WARM_LINEAR,   /* from 0 up to the rate: (n + 1) / warm of it */
+    TS_WARM_CONSTANT,  /* at warm_rate */
+    TS_WARM_LINEAR,    /* up to the rate: (n + 1) / warm of it */
+    TS_WARM_FROM_ZERO, /* n / warm of it: the first has none */
 } ts_warm;
 typedef enum {
     TS_FALL_COSINE, /* lr (1 + cos(pi n / N)) / 2 */
@@ -76,6 +77,7 @@ typedef struct {
     double lr, momentum, weight_decay; /* of SGD (added to the gradient) */
     int batch;
     bool lr_of_256;           /* lr is for a batch of 256, and is scaled to the batch */
+    bool keep_last;           /* what does not fill a batch is an epoch's last, shorter one; else it is not seen in it */
     int (*epochs)(int shots); /* shots 0: all pictures */
     bool by_step;             /* the rate changes each step, not each epoch */
     ts_warm warm_kind;
@@ -118,14 +120,15 @@ struct ts_method {
     const char *name;     /* "vpt-deep" */
     const char *about;    /* one line, with its source */
     const char *settings; /* the keys it takes, a space between */
+    const char *note;     /* lines that tell what is kept otherwise than its authors have it; NULL: nothing */
     ts_method_settings standard;
     ts_recipe recipe;
     bool per_image;
     /* Where `classes` is NULL: the class prompt. Its names are as given but with '-' as ' ' too where plain_names. */
     const char *text;
     bool plain_names;
-    /* Checks and completes p->settings, calls ts_prompt_declare for each parameter; sets p->side, p->text_prefix where they
-     * differ from the usual. */
+    /* Checks and completes p->settings, calls ts_prompt_declare for each parameter; sets p->side where it differs from the
+     * usual. */
     bool (*declare)(ts_prompt *p, ts_error *err);
     /* pixels (B, side, side, 3) -> (B, E) unit. */
     ts_tensor *(*images)(ts_prompt_graph *pg, ts_tensor *pixels);
@@ -161,7 +164,8 @@ typedef struct {
     int context;
     bool per_class;
     ts_class_position position;
-    const char *prefix; /* frozen words before each name; NULL: none */
+    const char *prefix; /* words before each name; NULL: none */
+    int replaced;       /* tokens of `prefix` that the context stands for; what is left of it is frozen before the name */
     bool cut;           /* too long a name loses its end; else it is an error that names it */
 } ts_prompt_text_desc;
 
@@ -180,10 +184,10 @@ struct ts_prompt {
     ts_method_settings settings; /* complete */
     int classes;
     const char *const *names;
-    int side;                /* of the pictures that `images` takes */
-    const char *text_prefix; /* see ts_prompt_text_desc */
-    ts_prompt_text text;     /* where the method has `classes` */
-    ts_params *params;       /* all made; under the published names, no prefix */
+    int side;            /* of the pictures that `images` takes */
+    bool text_words;     /* the context stands for the first tokens of settings.words; see ts_prompt_text_desc */
+    ts_prompt_text text; /* where the method has `classes` */
+    ts_params *params;   /* all made; under the published names, no prefix */
     struct ts_prompt_declared {
         char name[64];
         ts_layout layout;
@@ -191,6 +195,7 @@ struct ts_prompt {
         int64_t shape[TS_MAX_DIMS];
         ts_start start;
         double scale;  /* normal(0, scale), uniform(-scale, scale), or the value */
+        char like[64]; /* starts as a copy of this one; empty: of none */
         float *values; /* instead, where not NULL */
     } declared[TS_PROMPT_MAX_PARAMS];
     int declared_count;
@@ -239,7 +244,8 @@ ts_tensor *ts_prompt_param(ts_prompt_graph *pg, const char *name);
 /* An input that the method writes. */
 ts_tensor *ts_prompt_input(ts_prompt_graph *pg, const char *name, ts_type type, int ndim, const int64_t *shape,
                            ts_prompt_fill fill, bool each_step);
-/* Declares "ctx" for settings.context, per_class and words, and completes those. */
+/* Declares "ctx" for settings.context, per_class and words, and completes those: words without a number of vectors get one for
+ * each, and the vectors start as the words' first tokens. */
 bool ts_prompt_declare_context(ts_prompt *p, ts_error *err);
 /* ctx (M, T) or (K, M, T) put into the chunk's prompts -> (N, L, T), without positions. */
 ts_tensor *ts_prompt_embedded(ts_prompt_graph *pg, const ts_prompt_chunk *chunk, ts_tensor *ctx);

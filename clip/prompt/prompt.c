@@ -96,7 +96,7 @@ static bool make_param(void *ctx, const char *name, int ndim, const int64_t *sha
     for (int i = 0; i < ndim; i++) count *= shape[i];
     if (p->weights) return from_file(p, name, ndim, shape, out, err) && check_finite(p, name, count, out, err);
     const struct ts_prompt_declared *d = declared(p, name);
-    uint64_t state = ts_prompt_seed(p->seed, name);
+    uint64_t state = ts_prompt_seed(p->seed, *d->like ? d->like : name);
     for (int64_t i = 0; i < count; i++) {
         double v = d->scale;
         if (d->values) v = (double)d->values[i];
@@ -144,7 +144,8 @@ static bool make(ts_prompt *p, ts_error *err)
         const ts_prompt_text_desc desc = {.context = p->settings.context,
                                           .per_class = p->settings.per_class == 1,
                                           .position = (ts_class_position)p->settings.position,
-                                          .prefix = p->text_prefix,
+                                          .prefix = p->text_words ? p->settings.words : NULL,
+                                          .replaced = p->settings.context,
                                           .cut = p->cut};
         if (!ts_prompt_text_new(p->clip, p->tokenizer, p->names, p->classes, &desc, &p->text, err)) return false;
     }
@@ -259,19 +260,31 @@ static float *word_vectors(const ts_prompt *p, const int32_t *ids, int count, in
     return out;
 }
 
+/* Words with a space between them; an underscore is one too, as in the published configurations. */
+static int count_words(char *text)
+{
+    int count = 0;
+    for (char *c = text; *c; c++) {
+        if (*c == '_') *c = ' ';
+        count += !isspace((unsigned char)*c) && (c == text || isspace((unsigned char)c[-1]));
+    }
+    return count;
+}
+
 bool ts_prompt_declare_context(ts_prompt *p, ts_error *err)
 {
     ts_method_settings *s = &p->settings;
     int32_t *ids = NULL;
     if (*s->words) {
-        const int count = ts_tokenizer_encode(p->tokenizer, s->words, &ids, err);
+        const int words = count_words(s->words), count = ts_tokenizer_encode(p->tokenizer, s->words, &ids, err);
         if (count < 0) return false;
-        if (count == 0 || (s->context && s->context != count)) {
+        if (!s->context) s->context = words;
+        if (s->context < 1 || s->context > count) {
             free(ids);
             return ts_fail(err, TS_ERR_ARGUMENT, "the words \"%s\" are %d tokens, and so cannot start %d context vectors",
                            s->words, count, s->context);
         }
-        s->context = count;
+        p->text_words = true;
     }
     const bool own = s->per_class == 1;
     const int64_t shape[] = {p->classes, s->context, ts_clip_about(p->clip)->text_width};

@@ -100,6 +100,7 @@ const ts_method ts_method_reprogram = {
                .lr = 0.05,
                .batch = 100,
                .epochs = epochs,
+               .warm_kind = TS_WARM_LINEAR,
                .fall = TS_FALL_DECAY,
                .decay = 0.96,
                .decay_every = 2},

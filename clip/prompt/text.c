@@ -24,18 +24,21 @@ static void push_context(sequence *s, int from, int to)
     for (int m = from; m < to; m++) push(s, -1 - m);
 }
 
-/* "prefix name.": its tokens, and how many of them are the name's. Owned by the caller; NULL and an error on failure. */
-static int32_t *name_tokens(const ts_tokenizer *t, const char *prefix, const char *name, int *named, int *count, ts_error *err)
+/* "prefix name." without the tokens that the context stands for, and how many are moved as the name's: as many as the name has by
+ * itself, as published, also where words left of the prefix stand before it. Owned by the caller; NULL and an error on failure.
+ */
+static int32_t *name_tokens(const ts_tokenizer *t, const ts_prompt_text_desc *d, const char *name, int *named, int *count,
+                            ts_error *err)
 {
+    const char *prefix = d->prefix ? d->prefix : "";
     const size_t room = strlen(prefix) + strlen(name) + 3;
     char *text = malloc(room);
     int32_t *ids = NULL, *all = NULL;
     *count = *named = -1;
     if (text) {
-        const int length = snprintf(text, room, "%s%s%s.", prefix, *prefix ? " " : "", name);
+        snprintf(text, room, "%s%s%s.", prefix, *prefix ? " " : "", name);
         *count = ts_tokenizer_encode(t, text, &all, err);
-        text[length - 1] = 0;
-        *named = *count >= 0 ? ts_tokenizer_encode(t, text, &ids, err) : -1;
+        *named = *count >= 0 ? ts_tokenizer_encode(t, name, &ids, err) : -1;
         free(ids);
     } else {
         ts_fail(err, TS_ERR_MEMORY, "out of memory");
@@ -45,6 +48,9 @@ static int32_t *name_tokens(const ts_tokenizer *t, const char *prefix, const cha
         free(all);
         return NULL;
     }
+    const int replaced = d->prefix ? d->replaced < *count ? d->replaced : *count : 0;
+    *count -= replaced;
+    memmove(all, all + replaced, (size_t)*count * sizeof *all);
     if (*named > *count) *named = *count; /* a name that ends in a full stop may join with ours */
     return all;
 }
@@ -52,7 +58,7 @@ static int32_t *name_tokens(const ts_tokenizer *t, const char *prefix, const cha
 static bool build(const ts_tokenizer *t, const char *name, const ts_prompt_text_desc *d, int places, sequence *s, ts_error *err)
 {
     int named, count;
-    int32_t *ids = name_tokens(t, d->prefix ? d->prefix : "", name, &named, &count, err);
+    int32_t *ids = name_tokens(t, d, name, &named, &count, err);
     if (!ids) return false;
     const int room = places - 2 - d->context;
     if (count > room && !d->cut) {

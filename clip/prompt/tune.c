@@ -125,12 +125,12 @@ static bool choose_recipe(ts_clip_tuner *t, const ts_clip_tuner_desc *d, const t
         return ts_fail(err, TS_ERR_ARGUMENT,
                        "a recipe of batch %d, %d epochs, learning rate %g, momentum %g, weight decay %g is not possible",
                        r->batch, r->epochs, r->lr, r->momentum, r->weight_decay);
-    t->epoch_steps = t->train->count / r->batch;
+    t->epoch_steps = (t->train->count + (m->recipe.keep_last ? r->batch - 1 : 0)) / r->batch;
     t->total = t->epoch_steps * r->epochs;
     t->method = m->recipe;
     const int64_t counted = m->recipe.by_step ? t->total : r->epochs;
     r->warmup = said->warmup ? (said->warmup > 0 ? said->warmup : 0) : ts_clip_warm(&m->recipe, counted);
-    if (r->warmup > counted) r->warmup = (int)counted;
+    if (r->warmup > counted && !m->recipe.by_step) r->warmup = (int)counted; /* steps may end in the midst of it, as published */
     t->method.warm = r->warmup;
     return true;
 }
@@ -298,13 +298,20 @@ ts_clip_prompt *ts_clip_tuner_prompt(ts_clip_tuner *t)
 
 /* ---- a step ------------------------------------------------------------------------------------------------------ */
 
-/* The batch's labels, and its features where they are frozen; else `pixels` points to its pictures. */
-static bool take_batch(ts_clip_tuner *t, const float **pixels, ts_error *err)
+/* Pictures of the step to come: an epoch's last may be fewer. */
+static int64_t pictures_left(const ts_clip_tuner *t)
 {
-    const int64_t embed = ts_clip_about(t->clip)->embed, batch = t->recipe.batch;
+    const int64_t left = t->train->count - t->steps % t->epoch_steps * t->recipe.batch;
+    return left < t->recipe.batch ? left : t->recipe.batch;
+}
+
+/* The labels of `batch` pictures, and their features where they are frozen; else `pixels` points to the pictures. */
+static bool take_batch(ts_clip_tuner *t, int64_t batch, const float **pixels, ts_error *err)
+{
+    const int64_t embed = ts_clip_about(t->clip)->embed;
     *pixels = NULL;
     if (t->all_features) {
-        const int64_t epoch = t->steps / t->epoch_steps, first = t->steps % t->epoch_steps * batch;
+        const int64_t epoch = t->steps / t->epoch_steps, first = t->steps % t->epoch_steps * t->recipe.batch;
         if (epoch != t->epoch) ts_clip_shuffle(t->seed, t->epoch = epoch, t->train->count, t->order);
         for (int64_t i = 0; i < batch; i++) {
             const int64_t item = t->order[first + i];
@@ -335,9 +342,9 @@ static bool take_batch(ts_clip_tuner *t, const float **pixels, ts_error *err)
 
 /* Pictures `first` ... of the batch, `count` of them, through the head (or joint) pass: its loss and gradients, and what it got
  * right, added with their share of the batch. */
-static bool run_head(ts_clip_tuner *t, const float *pixels, int64_t first, int64_t count, double share, ts_clip_tuned *out,
-                     ts_error *err)
+static bool run_head(ts_clip_tuner *t, const float *pixels, int64_t first, int64_t count, ts_clip_tuned *out, ts_error *err)
 {
+    const double share = (double)count / out->pictures;
     const int64_t embed = ts_clip_about(t->clip)->embed, picture = (int64_t)t->prompt->side * t->prompt->side * 3;
     const ts_clip_pass *p = &t->head;
     int32_t *target = t->best; /* room for a micro-batch; read into afterwards */
@@ -354,7 +361,7 @@ static bool run_head(ts_clip_tuner *t, const float *pixels, int64_t first, int64
         !ts_clip_pass_add_grads(p, share, t->grad, t->scratch, err))
         return false;
     out->loss += share * (double)loss;
-    for (int64_t i = 0; i < count; i++) out->accuracy += t->best[i] == t->target[first + i] ? 1.0 / t->recipe.batch : 0;
+    for (int64_t i = 0; i < count; i++) out->accuracy += t->best[i] == t->target[first + i] ? 1.0 / out->pictures : 0;
     if (!p->weights_grad) return true;
     if (!ts_read(p->e, p->weights_grad, t->rows, err)) return false;
     const int64_t all = t->prompt->classes * embed;
@@ -389,7 +396,7 @@ static bool run_pictures(ts_clip_tuner *t, const float *pixels, int64_t first, i
     if (t->head.weights && !ts_write(t->head.e, t->head.weights, t->classes, err)) return false;
     for (int64_t at = 0; at < count; at += t->micro) {
         const int64_t n = count - at < t->micro ? count - at : t->micro;
-        if (!run_head(t, pixels, first + at, n, (double)n / t->recipe.batch, out, err)) return false;
+        if (!run_head(t, pixels, first + at, n, out, err)) return false;
     }
     return !t->back.e || run_back(t, image, err);
 }
@@ -405,16 +412,16 @@ static bool write_random(ts_clip_tuner *t, ts_error *err)
 
 bool ts_clip_tuner_step(ts_clip_tuner *t, ts_clip_tuned *out, ts_error *err)
 {
-    *out = (ts_clip_tuned){.step = t->steps + 1, .lr = rate(t, t->steps)};
+    *out = (ts_clip_tuned){.step = t->steps + 1, .pictures = (int)pictures_left(t), .lr = rate(t, t->steps)};
     if (t->steps >= t->total) return ts_fail(err, TS_ERR_ARGUMENT, "all %lld steps are done", (long long)t->total);
     const float *pixels;
     const double waited = t->reader ? ts_clip_reader_waited_ms(t->reader) : 0;
-    if (!take_batch(t, &pixels, err) || !write_random(t, err)) return false;
+    if (!take_batch(t, out->pictures, &pixels, err) || !write_random(t, err)) return false;
     if (t->reader) out->waited_ms = ts_clip_reader_waited_ms(t->reader) - waited;
     for (int i = 0; i < t->prompt->declared_count; i++)
         memset(t->grad[i], 0, (size_t)ts_count(t->updates[i].grad) * sizeof(float));
-    const int64_t at_once = t->prompt->method->per_image ? 1 : t->recipe.batch;
-    for (int64_t first = 0; first < t->recipe.batch; first += at_once)
+    const int64_t at_once = t->prompt->method->per_image ? 1 : out->pictures;
+    for (int64_t first = 0; first < out->pictures; first += at_once)
         if (!run_pictures(t, pixels, first, at_once, out, err)) return false;
     if (!isfinite(out->loss)) return true; /* told in `out` */
     if (!apply(t, out->lr, err)) return false;
@@ -507,12 +514,16 @@ bool ts_clip_method_at(int i, ts_clip_method *out)
     *out = (ts_clip_method){.name = m->name,
                             .about = m->about,
                             .settings = m->settings,
+                            .note = m->note,
                             .optimizer = m->recipe.optimizer == TS_OPTIMIZE_SGD ? "sgd" : "adam",
                             .lr = m->recipe.lr,
                             .momentum = m->recipe.momentum,
                             .weight_decay = m->recipe.weight_decay,
+                            .lr_of_256 = m->recipe.lr_of_256,
                             .batch = m->recipe.batch,
                             .epochs = m->recipe.epochs(16),
+                            .warmup = m->recipe.warm,
+                            .by_step = m->recipe.by_step,
                             .crop = m->recipe.crop};
     return true;
 }

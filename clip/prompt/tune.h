@@ -9,7 +9,8 @@
 
 /* The learning rate of epoch or step `n` of `total` (as the recipe counts), `lr` being the highest. */
 double ts_clip_rate(const ts_recipe *r, double lr, int64_t n, int64_t total);
-/* The recipe's warm-up, no longer than a tenth of a run of `total`: a run that was made short still trains. */
+/* The recipe's warm-up. Epochs are no more than a tenth of a run of `total`, and of a rate that begins at zero none where that is
+ * no whole one: a run that was made short still trains. Steps are as published, however short the run. */
 int ts_clip_warm(const ts_recipe *r, int64_t total);
 
 /* ---- tune_data.c ----------------------------------------------------------------------------------------------- */
@@ -27,7 +28,8 @@ typedef struct {
     int64_t count;
     int side, batch;
     bool shuffle;          /* endless, each epoch in an order of its own; else once, in order, the last batch being smaller */
-    int64_t epoch_batches; /* with `shuffle`: batches of an epoch; what is left over is not seen in it */
+    int64_t epoch_batches; /* with `shuffle`: batches of an epoch, the last one smaller where the items end; what is left over is
+                              not seen in it */
     bool crop;             /* random crops and flips, else as at test */
     uint64_t seed;
     int64_t first;        /* the batch to begin with */

@@ -67,16 +67,17 @@ void ts_clip_shuffle(uint64_t seed, int64_t epoch, int64_t count, int64_t *order
     }
 }
 
-/* The item of picture `number`; its epoch in `epoch`. Called in rising order, so an epoch is shuffled once. */
+/* The item of picture `number`, -1 where an epoch's last batch is not full; its epoch in `epoch`. Called in rising order, so an
+ * epoch is shuffled once. */
 static int64_t item_of(ts_clip_reader *r, int64_t number, int64_t *epoch)
 {
     const ts_clip_reader_desc *d = &r->desc;
     *epoch = 0;
     if (!d->shuffle) return number;
-    const int64_t in_epoch = d->epoch_batches * d->batch;
+    const int64_t in_epoch = d->epoch_batches * d->batch, place = number % in_epoch;
     *epoch = number / in_epoch;
     if (*epoch != r->epoch) ts_clip_shuffle(d->seed, r->epoch = *epoch, d->count, r->order);
-    return r->order[number % in_epoch];
+    return place < d->count ? r->order[place] : -1;
 }
 
 /* ---- one picture ------------------------------------------------------------------------------------------------- */
@@ -127,6 +128,7 @@ static void *work(void *arg)
         const int64_t number = r->next++;
         int64_t epoch;
         const int64_t item = item_of(r, number, &epoch);
+        if (item < 0) continue;
         slot *s = &r->ring[number / batch % (AHEAD + 1)];
         pthread_mutex_unlock(&r->lock);
         ts_error err = {0};
@@ -149,8 +151,9 @@ static void *work(void *arg)
 static void offer(ts_clip_reader *r, int64_t number)
 {
     slot *s = &r->ring[number % (AHEAD + 1)];
-    const int64_t left = r->end == INT64_MAX ? r->desc.batch : r->end - number * r->desc.batch;
-    s->count = left < r->desc.batch ? (int)(left > 0 ? left : 0) : r->desc.batch;
+    const ts_clip_reader_desc *d = &r->desc;
+    const int64_t left = d->count - (d->shuffle ? number % d->epoch_batches : number) * d->batch;
+    s->count = left < d->batch ? (int)(left > 0 ? left : 0) : d->batch;
     s->left = s->count;
 }
 
@@ -199,7 +202,7 @@ static bool make(ts_clip_reader *r, ts_error *err)
 ts_clip_reader *ts_clip_reader_new(const ts_clip_reader_desc *desc, ts_error *err)
 {
     if (desc->count < 1 || desc->batch < 1 || desc->side < 1 ||
-        (desc->shuffle && (desc->epoch_batches < 1 || desc->epoch_batches > desc->count / desc->batch))) {
+        (desc->shuffle && (desc->epoch_batches < 1 || (desc->epoch_batches - 1) * desc->batch >= desc->count))) {
         ts_fail(err, TS_ERR_ARGUMENT, "%lld pictures cannot be read in batches of %d", (long long)desc->count, desc->batch);
         return NULL;
     }

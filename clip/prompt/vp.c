@@ -192,10 +192,20 @@ static int epochs(int shots)
     return 1000;
 }
 
+static const char NOTE[] = "As published, the warm-up takes 1000 steps however short the run: a run of few steps wants --warmup. "
+                           "Kept otherwise: the prompt is\n"
+                           "the last one, where the authors keep the one that is best on the test pictures.\n";
+
 #define VP_COMMON                                                                                                                \
-    .settings = "pixels", .standard = {.pixels = 30}, .text = "This is a photo of a {}", .plain_names = true,                    \
-    .recipe = {                                                                                                                  \
-        .lr = 40, .momentum = 0.9, .batch = 256, .epochs = epochs, .by_step = true, .warm_kind = TS_WARM_LINEAR, .warm = 1000}
+    .settings = "pixels", .standard = {.pixels = 30}, .text = "This is a photo of a {}", .plain_names = true, .note = NOTE,      \
+    .recipe = {.lr = 40,                                                                                                         \
+               .momentum = 0.9,                                                                                                  \
+               .batch = 256,                                                                                                     \
+               .keep_last = true,                                                                                                \
+               .epochs = epochs,                                                                                                 \
+               .by_step = true,                                                                                                  \
+               .warm_kind = TS_WARM_LINEAR,                                                                                      \
+               .warm = 1000}
 
 const ts_method ts_method_vp_padding = {.name = "vp-padding",
                                         .about = "a frame of pixels added to the picture (Bahng et al. 2022)",

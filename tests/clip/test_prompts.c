@@ -3,6 +3,7 @@
 #include "../support/small_tuner.h"
 #include "../support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,37 +136,146 @@ static void random_places(void **state)
     ts_device_free(dev);
 }
 
-/* Dropout is there in training only, and both sides of UPT see the same masks at a step. */
+/* Dropout is there in training only: on the attention's weights, after it, within and after the feed-forward part, and each side
+ * of UPT draws masks of its own. */
 static void masks(void **state)
 {
     (void)state;
     ts_device *dev = host();
     bench b = bench_new(dev);
-    ts_prompt *p = prompt(&b, "upt", (ts_method_settings){0});
-    for (int training = 0; training < 2; training++) {
-        ts_prompt_graph images = {.prompt = p, .g = ts_graph_new(), .training = training},
-                        classes = {.prompt = p, .g = ts_graph_new(), .training = training};
-        ts_prompt_images(&images, ts_input(images.g, "pixels", TS_REAL, 4, (int64_t[]){1, SIDE, SIDE, 3}));
-        const ts_prompt_chunk chunk = ts_prompt_chunk_new(&classes, 2);
-        ts_prompt_classes(&classes, &chunk, NULL);
-        assert_int_equal(images.inputs, training ? 3 : 0);
-        assert_int_equal(classes.inputs, images.inputs);
-        for (int i = 0; i < images.inputs; i++) {
-            float one[8 * 64], other[8 * 64];
-            assert_int_equal(ts_count(images.input[i].t), 8 * 64);
-            images.input[i].fill(p, images.input[i].t, 5, one);
-            classes.input[i].fill(p, classes.input[i].t, 5, other);
-            assert_memory_equal(one, other, sizeof one);
-            int dropped = 0;
-            for (int k = 0; k < 8 * 64; k++) dropped += one[k] == 0;
-            assert_in_range(dropped, 25, 80);
-            classes.input[i].fill(p, classes.input[i].t, 6, other);
-            assert_memory_not_equal(one, other, sizeof one);
+    for (int attention = 1; attention <= 2; attention++) {
+        ts_prompt *p = prompt(&b, "upt", (ts_method_settings){.attention = attention});
+        for (int training = 0; training < 2; training++) {
+            ts_prompt_graph images = {.prompt = p, .g = ts_graph_new(), .training = training},
+                            classes = {.prompt = p, .g = ts_graph_new(), .training = training};
+            ts_prompt_images(&images, ts_input(images.g, "pixels", TS_REAL, 4, (int64_t[]){1, SIDE, SIDE, 3}));
+            const ts_prompt_chunk chunk = ts_prompt_chunk_new(&classes, 2);
+            ts_prompt_classes(&classes, &chunk, NULL);
+            assert_int_equal(classes.inputs, images.inputs);
+            int drawn = 0;
+            for (int i = 0; i < images.inputs; i++) {
+                float one[8 * 64], other[8 * 64];
+                if (!images.input[i].each_step) continue;
+                drawn++;
+                const bool weights = strstr(images.input[i].t->name, "weights") != NULL;
+                const int64_t count = ts_count(images.input[i].t);
+                const size_t bytes = (size_t)count * sizeof(float);
+                assert_int_equal(count, weights && attention == 1 ? 8 * 8 : 8 * 64);
+                images.input[i].fill(p, images.input[i].t, 5, one);
+                classes.input[i].fill(p, classes.input[i].t, 5, other);
+                assert_memory_not_equal(one, other, bytes);
+                images.input[i].fill(p, images.input[i].t, 5, other); /* a chunk that is computed again */
+                assert_memory_equal(one, other, bytes);
+                double kept = 0;
+                for (int seed = 0; seed < 40; seed++) {
+                    images.input[i].fill(p, images.input[i].t, (uint64_t)seed, other);
+                    for (int k = 0; k < count; k++) {
+                        assert_true(other[k] == 0 || fabsf(other[k] - 1 / 0.9F) < 1e-6F);
+                        if (weights && attention == 2) assert_true(other[k] == other[k / 64 * 64]); /* one for each row */
+                        kept += other[k] > 0;
+                    }
+                }
+                assert_true(fabs(kept / (40.0 * (double)count) - 0.9) < 0.06);
+            }
+            assert_int_equal(drawn, training ? 4 : 0);
+            ts_graph_free(images.g);
+            ts_graph_free(classes.g);
         }
-        ts_graph_free(images.g);
-        ts_graph_free(classes.g);
+        ts_prompt_free(p);
     }
+    bench_free(&b);
+    ts_device_free(dev);
+}
+
+/* Class features in training, the masks on the attention's weights being `weights` and all others 1. */
+static void features_with(ts_prompt *p, ts_device *dev, float weights, float *out)
+{
+    ts_error err = {0};
+    ts_prompt_graph pg = {.prompt = p, .g = ts_graph_new(), .training = true};
+    const ts_prompt_chunk chunk = ts_prompt_chunk_new(&pg, CLASSES);
+    ts_tensor *features = ts_output(pg.g, ts_prompt_classes(&pg, &chunk, NULL));
+    ts_exec *e = ts_exec_new(pg.g, dev, &err);
+    if (!e || !ts_prompt_write(&pg, e, true, 1, &err)) fail_msg("%s", err.text);
+    for (int i = 0; i < pg.inputs; i++) {
+        float mask[8 * 64];
+        if (!pg.input[i].each_step) continue;
+        for (int k = 0; k < 8 * 64; k++) mask[k] = strstr(pg.input[i].t->name, "weights") ? weights : 1;
+        assert_true(ts_write(e, pg.input[i].t, mask, &err));
+    }
+    if (!ts_prompt_chunk_write(&pg, e, &chunk, 0, &err) || !ts_run(e, &err) || !ts_read(e, features, out, &err))
+        fail_msg("%s", err.text);
+    ts_exec_free(e);
+    ts_graph_free(pg.g);
+}
+
+/* UPT's attention with its weights in memory is the attention without: masks of 1 change nothing; those of 0 leave no values, and
+ * those of 2 twice the values, which is what the values' share of the layer in front says. */
+static void dropped_weights(void **state)
+{
+    (void)state;
+    enum { T = 64, VALUES = 2 * T * T };
+    ts_error err = {0};
+    ts_device *dev = host();
+    bench b = bench_new(dev);
+    for (int attention = 1; attention <= 2; attention++) {
+        ts_prompt *p = prompt(&b, "upt", (ts_method_settings){.attention = attention});
+        float plain[CLASSES * EMBED], got[CLASSES * EMBED], kept[3 * T * T], changed[3 * T * T];
+        int64_t at = -1;
+        for (int64_t i = 0; i < ts_params_count(p->params); i++)
+            if (strcmp(ts_params_name(p->params, i), "self_attn.in_proj_weight") == 0) at = i;
+        assert_true(ts_params_read(p->params, at, kept, &err));
+        for (int k = 0; k < VALUES; k++) kept[k] *= 20; /* attention that prefers some */
+        for (int factor = 0; factor < 3; factor++) {
+            memcpy(changed, kept, sizeof kept);
+            for (int k = VALUES; k < 3 * T * T; k++) changed[k] *= (float)factor;
+            assert_true(ts_params_write(p->params, at, changed, &err));
+            piece s = chunk_piece(p, dev, CLASSES, false);
+            if (!ts_prompt_chunk_write(&s.pg, s.e, &s.chunk, 0, &err) || !ts_run(s.e, &err) || !ts_read(s.e, s.out, plain, &err))
+                fail_msg("%s", err.text);
+            piece_free(&s);
+            assert_true(ts_params_write(p->params, at, kept, &err));
+            features_with(p, dev, (float)factor, got);
+            const double error = relative_error(got, plain, CLASSES * EMBED);
+            if (error > 1e-5) fail_msg("attention %d, masks of %d: relative error %g", attention, factor, error);
+        }
+        ts_prompt_free(p);
+    }
+    bench_free(&b);
+    ts_device_free(dev);
+}
+
+/* "an xylophone" is two words of more than two tokens: two vectors start as the first two, the others stand before the name. */
+static void long_words(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_device *dev = host();
+    bench b = bench_new(dev);
+    int32_t *ids;
+    const int count = ts_tokenizer_encode(b.tokenizer, "photographing xylophonists", &ids, &err);
+    assert_true(count > 2);
+    ts_prompt *p = prompt(&b, "coop", (ts_method_settings){.words = "photographing_xylophonists"});
+    assert_int_equal(p->settings.context, 2);
+    const ts_prompt_text *text = &p->text;
+    const int width = text->width;
+    float *ctx = malloc((size_t)(2 * width) * sizeof *ctx), *want = malloc((size_t)(count * width) * sizeof *want);
+    if (!ts_prompt_read(p, "ctx", ctx, &err) || !ts_clip_embedding(b.clip, ids, count, want, &err)) fail_msg("%s", err.text);
+    assert_memory_equal(ctx, want, (size_t)(2 * width) * sizeof *ctx);
+    assert_true(text->slot[0] == -1 && text->slot[1] == 0 && text->slot[2] == 1 && text->slot[3] == -1);
+    assert_memory_equal(text->fixed + 3 * width, want + 2 * width, (size_t)((count - 2) * width) * sizeof *want);
+    /* So the prompts are the plain texts. */
+    piece s = chunk_piece(p, dev, CLASSES, false);
+    float got[CLASSES * EMBED], plain[CLASSES * EMBED];
+    const char *const template = "photographing xylophonists {}.";
+    if (!ts_prompt_chunk_write(&s.pg, s.e, &s.chunk, 0, &err) || !ts_run(s.e, &err) || !ts_read(s.e, s.out, got, &err) ||
+        !ts_clip_classifier(b.clip, b.tokenizer, class_names, CLASSES, &template, 1, false, plain, &err))
+        fail_msg("%s", err.text);
+    assert_true(relative_error(got, plain, CLASSES * EMBED) < 1e-4);
+    piece_free(&s);
     ts_prompt_free(p);
+    free(ctx);
+    free(want);
+    free(ids);
     bench_free(&b);
     ts_device_free(dev);
 }
@@ -173,7 +283,8 @@ static void masks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(class_positions), cmocka_unit_test(long_names),
-                                       cmocka_unit_test(words_are_text), cmocka_unit_test(random_places),
-                                       cmocka_unit_test(masks)};
+                                       cmocka_unit_test(words_are_text),  cmocka_unit_test(random_places),
+                                       cmocka_unit_test(masks),           cmocka_unit_test(dropped_weights),
+                                       cmocka_unit_test(long_words)};
     return cmocka_run_group_tests_name("prompts", tests, NULL, NULL);
 }

@@ -170,15 +170,23 @@ static void schedules(void **state)
     assert_true(ts_clip_rate(vp, 40, 5000, 5000) == 0);
     const ts_recipe *vpt = recipe_of("vpt-deep");
     assert_false(vpt->by_step);
-    near(ts_clip_rate(vpt, 1, 4, 100), 0.5);
+    assert_true(ts_clip_rate(vpt, 1, 0, 100) == 0); /* epoch e of ten has e/10 */
+    near(ts_clip_rate(vpt, 1, 1, 100), 0.1);
+    near(ts_clip_rate(vpt, 1, 9, 100), 0.9);
+    near(ts_clip_rate(vpt, 1, 10, 100), 1);
     near(ts_clip_rate(vpt, 1, 55, 100), 0.5);
+    assert_int_equal(vpt->batch, 128);
     const ts_recipe *reprogram = recipe_of("reprogram");
     near(ts_clip_rate(reprogram, 0.05, 5, 100), 0.05 * 0.96 * 0.96);
-    /* Published runs are long enough to leave the warm-up as it is; a short one is no warm-up from end to end. */
+    /* Published runs are long enough to leave the epochs of a warm-up as they are; a short one is no warm-up from end to end. */
     assert_int_equal(ts_clip_warm(coop, 50), 1);
     assert_int_equal(ts_clip_warm(coop, 3), 1);
     assert_int_equal(ts_clip_warm(vp, 100000), 1000);
-    assert_int_equal(ts_clip_warm(vp, 200), 20);
+    assert_int_equal(ts_clip_warm(vp, 200), 1000); /* steps are as published */
+    near(ts_clip_rate(vp, 40, 199, 200), 8);
+    assert_int_equal(ts_clip_warm(vpt, 100), 10);
+    assert_int_equal(ts_clip_warm(vpt, 30), 3);
+    assert_int_equal(ts_clip_warm(vpt, 9), 0);
 }
 
 /* ---- pictures ---- */
@@ -249,6 +257,36 @@ static void pictures(void **state)
     while (ts_clip_reader_next(r, &read, &err)) assert_true(read.count > 0); /* told with the first batch, or with its own */
     assert_non_null(strstr(err.text, "broken.png"));
     ts_clip_reader_free(r);
+}
+
+/* Batches of 6 of 20 pictures with what is left over: 6, 6, 6, 2, all of them in every epoch, from any batch on. */
+static void last_batches(void **state)
+{
+    (void)state;
+    const ts_clip_data data = make_data();
+    ts_error err = {0};
+    for (int first = 0; first < 8; first += 3) {
+        ts_clip_reader *r = ts_clip_reader_new(&(ts_clip_reader_desc){.item = data.train.item,
+                                                                      .count = PICTURES,
+                                                                      .side = 16,
+                                                                      .batch = 6,
+                                                                      .shuffle = true,
+                                                                      .epoch_batches = 4,
+                                                                      .seed = 5,
+                                                                      .first = first,
+                                                                      .threads = 3},
+                                               &err);
+        if (!r) fail_msg("%s", err.text);
+        int seen[PICTURES] = {0};
+        for (int b = first; b < 12; b++) {
+            ts_clip_pictures_read read;
+            if (!ts_clip_reader_next(r, &read, &err)) fail_msg("%s", err.text);
+            assert_int_equal(read.count, b % 4 == 3 ? 2 : 6);
+            for (int i = 0; i < read.count; i++) seen[read.item[i]] += b >= 8;
+        }
+        for (int i = 0; i < PICTURES; i++) assert_int_equal(seen[i], 1);
+        ts_clip_reader_free(r);
+    }
 }
 
 /* ---- learning ---- */
@@ -358,6 +396,80 @@ static void assert_same_files(const char *a, const char *b)
     if (size[0] != size[1] || memcmp(x, y, size[0]) != 0) fail_msg("%s and %s differ", a, b);
     free(x);
     free(y);
+}
+
+/* VP's epoch ends with a smaller batch, whose loss is the mean over its own pictures; the others leave that out. */
+static void short_batches(void **state)
+{
+    (void)state;
+    bench b = bench_on(host);
+    ts_clip_tuner_desc desc = desc_of(&b, "vpt-shallow");
+    desc.recipe.batch = 12;
+    ts_clip_tuner *t = tuner(&desc);
+    assert_int_equal(ts_clip_tuner_about(t).epoch_steps, 1);
+    ts_clip_tuner_free(t);
+    double loss[3][2];
+    float *out[2];
+    int64_t count = 0;
+    for (int k = 0; k < 2; k++) {
+        desc = desc_of(&b, "vp-padding");
+        desc.recipe.batch = 12;
+        desc.recipe.lr = 1;
+        desc.recipe.crop = -1;
+        if (k) desc.memory = 3 << 20; /* in micro-batches, of which the last is filled up */
+        t = tuner(&desc);
+        assert_int_equal(ts_clip_tuner_about(t).epoch_steps, 2);
+        for (int s = 0; s < 3; s++) {
+            const ts_clip_tuned done = step(t);
+            assert_int_equal(done.pictures, s == 1 ? 8 : 12);
+            assert_true(done.accuracy >= 0 && done.accuracy <= 1);
+            loss[s][k] = done.loss;
+        }
+        out[k] = parameters(t, &count);
+        ts_clip_tuner_free(t);
+    }
+    for (int s = 0; s < 3; s++) assert_true(fabs(loss[s][0] - loss[s][1]) < 1e-4 * loss[s][0]);
+    assert_true(relative_error(out[1], out[0], count) < 1e-4);
+    free(out[0]);
+    free(out[1]);
+    bench_free(&b);
+}
+
+/* MaPLe's layers beyond the first start as copies of one, which the first is not. */
+static void copies(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    bench b = bench_on(host);
+    ts_clip_tuner_desc desc = desc_of(&b, "maple");
+    desc.settings = &(ts_clip_setting){"depth", "3"};
+    desc.setting_count = 1;
+    ts_clip_tuner *t = tuner(&desc);
+    ts_prompt *p = ts_clip_prompt_inner(ts_clip_tuner_prompt(t));
+    static const char *const ends[] = {"weight", "bias"};
+    for (int e = 0; e < 2; e++) {
+        float *values[3];
+        int64_t count = 0;
+        for (int i = 0; i < 3; i++) {
+            char name[64];
+            if (i) snprintf(name, sizeof name, "compound_prompt_projections.%d.%s", i - 1, ends[e]);
+            else snprintf(name, sizeof name, "proj.%s", ends[e]);
+            for (int64_t k = 0; k < ts_params_count(p->params); k++) {
+                int64_t shape[TS_MAX_DIMS];
+                if (strcmp(ts_params_name(p->params, k), name) != 0) continue;
+                count = 1;
+                const int ndim = ts_params_shape(p->params, k, shape);
+                for (int d = 0; d < ndim; d++) count *= shape[d];
+            }
+            values[i] = malloc((size_t)count * sizeof *values[i]);
+            if (!ts_prompt_read(p, name, values[i], &err)) fail_msg("%s", err.text);
+        }
+        assert_memory_equal(values[1], values[2], (size_t)count * sizeof(float));
+        assert_memory_not_equal(values[0], values[1], (size_t)count * sizeof(float));
+        for (int i = 0; i < 3; i++) free(values[i]);
+    }
+    ts_clip_tuner_free(t);
+    bench_free(&b);
 }
 
 /* Stopped within an epoch and resumed by another tuner: the same bits, with and without random crops. */
@@ -656,9 +768,12 @@ int main(void)
     host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
     const struct CMUnitTest tests[] = {cmocka_unit_test(schedules),
                                        cmocka_unit_test(pictures),
+                                       cmocka_unit_test(last_batches),
                                        cmocka_unit_test(learns_on_the_host),
                                        cmocka_unit_test(learns_on_vulkan),
                                        cmocka_unit_test(chunks),
+                                       cmocka_unit_test(short_batches),
+                                       cmocka_unit_test(copies),
                                        cmocka_unit_test(resumed),
                                        cmocka_unit_test(recipes),
                                        cmocka_unit_test(words),
