@@ -63,7 +63,7 @@ static bool read_about(const ts_weights *w, about *a, ts_error *err)
 {
     *a = (about){0};
     if (!ts_model_about(w, &a->model, err)) return false;
-    if (a->model.kind != TS_MODEL_CLIP) return true;
+    if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &a->clip, &a->problem);
     if (!a->has_clip) return true;
@@ -90,7 +90,7 @@ static void print_info(const ts_weights *w, const about *a, bool tensors)
     }
     if (a->problem.code) printf("problem       %s\n", a->problem.text);
     printf("parameters    %s in %" PRId64 " tensors", ts_count_text((double)info->parameters, count), info->tensors);
-    if (info->kind != TS_MODEL_UNKNOWN && info->ours != info->tensors)
+    if (info->ours != info->tensors)
         printf(", of which the model uses %s in %" PRId64, ts_count_text((double)info->our_parameters, count), info->ours);
     printf("\ndtypes       ");
     for (int d = 0; d <= TS_DT_BOOL; d++)

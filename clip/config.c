@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/kinds.h"
+
 enum { MAX_WIDTH = 1 << 14, MAX_LAYERS = 256, MAX_SIDE = 512, MAX_IMAGE = 8192, MAX_CONTEXT = 4096, MAX_VOCABULARY = 1 << 22 };
 enum { HEAD_WIDTH = 64 };
 
@@ -133,14 +135,11 @@ static bool read_activation(const reader *r, const cJSON *json, bool *erf_gelu)
 /* Whether it is a CLIP at all, and of a kind that we have. */
 static bool check_kind(const reader *r)
 {
-    const char *path = ts_weights_path(r->w);
-    if (ts_weights_find(r->w, "visual.attnpool.positional_embedding") || ts_weights_find(r->w, "visual.layer1.0.conv1.weight"))
-        return ts_fail(r->err, TS_ERR_UNSUPPORTED,
-                       "%s: this CLIP's image tower is a ResNet, wanted one with a vision transformer (ViT-...)", path);
-    if (r->layout == CLIP_HUGGING_FACE) return true;
-    for (int64_t i = 0; i < ts_weights_count(r->w); i++)
-        if (strncmp(ts_weights_at(r->w, i)->name, "visual.", 7) == 0) return true;
-    return ts_fail(r->err, TS_ERR_FORMAT, "%s holds no CLIP: it has no tensor visual.* or vision_model.*", path);
+    if (!ts_kind_expect(r->w, TS_KIND_CLIP, r->err)) return false;
+    return ts_kind_of(r->w) == TS_KIND_CLIP || ts_fail(r->err, TS_ERR_FORMAT,
+                                                       "%s holds no CLIP: it has no towers visual.* and transformer.*, nor "
+                                                       "vision_model.* and text_model.*",
+                                                       ts_weights_path(r->w));
 }
 
 bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err)

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/kinds.h"
+
 enum { MAX_WIDTH = 1 << 16, MAX_SIDE = 1024 };
 
 static const ts_weight *telling(const ts_weights *w, const char *name, int ndim, ts_error *err)
@@ -124,7 +126,7 @@ bool ts_mae_config_read(const ts_weights *w, int heads, int decoder_heads, bool 
 {
     *out = (ts_mae_config){0};
     int patch_rows = 0;
-    if (!read_dim(w, "patch_embed.proj.weight", 4, 0, &out->dim, err) ||
+    if (!ts_kind_expect(w, TS_KIND_MAE_VQGAN, err) || !read_dim(w, "patch_embed.proj.weight", 4, 0, &out->dim, err) ||
         !read_dim(w, "patch_embed.proj.weight", 4, 2, &patch_rows, err) ||
         !read_dim(w, "patch_embed.proj.weight", 4, 3, &out->patch, err) || !read_side(w, &out->side, err) ||
         !read_depth(w, "blocks.", &out->depth, err) || !read_dim(w, "blocks.0.mlp.fc1.weight", 2, 0, &out->mlp, err) ||

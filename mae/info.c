@@ -63,62 +63,28 @@ static void say_vqgan(ts_model_info *info)
     say(info, ", %d blocks a level, %d codes of %d", c->blocks, c->codes, c->embed);
 }
 
-/* Dimension `dim` of a tensor, 0 where there is none. */
-static int64_t dim_of(const ts_weights *w, const char *name, int dim)
-{
-    const ts_weight *t = ts_weights_find(w, name);
-    return t && dim < t->ndim ? t->shape[dim] : 0;
-}
-
-/* CLIP in its two layouts, the published one and that of Hugging Face. */
-static bool recognise_clip(const ts_weights *w, ts_model_info *info)
-{
-    const char *patch = "visual.conv1.weight", *vision = "visual.transformer.resblocks.", *text = "transformer.resblocks.",
-               *tokens = "token_embedding.weight";
-    if (!ts_weights_find(w, patch)) {
-        patch = "vision_model.embeddings.patch_embedding.weight";
-        vision = "vision_model.encoder.layers.";
-        text = "text_model.encoder.layers.";
-        tokens = "text_model.embeddings.token_embedding.weight";
-    }
-    if (!ts_weights_find(w, patch) || ts_weights_numbered(w, vision) == 0) return false;
-    info->kind = TS_MODEL_CLIP;
-    snprintf(info->title, sizeof info->title, "CLIP ViT");
-    say(info, "vision: %" PRId64 " wide, %" PRId64 " blocks, patch %" PRId64 "\ntext: %" PRId64 " wide, %" PRId64 " blocks",
-        dim_of(w, patch, 0), ts_weights_numbered(w, vision), dim_of(w, patch, 2), dim_of(w, tokens, 1),
-        ts_weights_numbered(w, text));
-    return true;
-}
-
 /* Whether running the model needs this tensor. */
 static bool is_ours(const ts_model_info *info, const char *prefix, const char *name)
 {
-    if (info->kind == TS_MODEL_CLIP) return true;
+    if (!info->has_mae && !info->has_vqgan) return true;
     if (info->has_mae && mae_uses(name)) return true;
     return info->has_vqgan && begins(name, prefix) && vqgan_uses(name + strlen(prefix));
 }
 
 bool ts_model_about(const ts_weights *w, ts_model_info *out, ts_error *err)
 {
-    *out = (ts_model_info){.title = "unknown"};
+    *out = (ts_model_info){.kind = ts_kind_of(w)};
     const char *prefix = ts_vqgan_prefix(w);
-    out->has_mae = ts_weights_find(w, "decoder_pred.weight") || ts_weights_find(w, "mask_token");
-    out->has_vqgan = prefix != NULL;
+    out->has_mae = out->kind == TS_KIND_MAE_VQGAN || out->kind == TS_KIND_MAE;
+    out->has_vqgan = out->kind == TS_KIND_MAE_VQGAN || out->kind == TS_KIND_VQGAN;
     if (out->has_mae && !ts_mae_config_read(w, 0, 0, true, &out->mae, err)) return false;
     if (out->has_vqgan && !ts_vqgan_config_read(w, prefix, &out->vqgan, err)) return false;
-    if (out->has_mae) {
-        out->kind = TS_MODEL_MAE_VQGAN;
-        snprintf(out->title, sizeof out->title, "%s", out->has_vqgan ? "MAE-VQGAN" : "MAE-VQGAN without its VQGAN");
-        say_mae(out);
-    }
-    if (out->has_vqgan) {
-        if (!out->has_mae) {
-            out->kind = TS_MODEL_VQGAN;
-            snprintf(out->title, sizeof out->title, "VQGAN");
-        }
-        say_vqgan(out);
-    }
-    if (out->kind == TS_MODEL_UNKNOWN) recognise_clip(w, out);
+    if (out->kind == TS_KIND_UNKNOWN) snprintf(out->title, sizeof out->title, "unknown");
+    else
+        snprintf(out->title, sizeof out->title, "%s%s", strchr(ts_kind_name(out->kind), ' ') + 1,
+                 ts_kind_is_checkpoint(w) ? ", a training's checkpoint" : "");
+    if (out->has_mae) say_mae(out);
+    if (out->has_vqgan) say_vqgan(out);
     out->tensors = ts_weights_count(w);
     for (int64_t i = 0; i < out->tensors; i++) {
         const ts_weight *t = ts_weights_at(w, i);
@@ -176,8 +142,8 @@ bool ts_model_check(const ts_weights *w, ts_error *err)
     ts_model_info info;
     if (!ts_model_about(w, &info, err)) return false;
     if (!info.has_mae && !info.has_vqgan)
-        return ts_fail(err, TS_ERR_UNSUPPORTED, "%s is neither an MAE-VQGAN nor a VQGAN (%s), and only those can be checked",
-                       ts_weights_path(w), info.title);
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "%s is %s, and only an MAE-VQGAN, a VQGAN and a CLIP can be checked",
+                       ts_weights_path(w), ts_kind_name(info.kind));
     ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu"}, err); /* takes plain tensors where they lie in the file */
     bool ok =
         dev && (!info.has_mae || check_mae(dev, w, &info.mae, err)) && (!info.has_vqgan || check_vqgan(dev, w, &info.vqgan, err));

@@ -68,8 +68,10 @@ static bool open_vqgan(ts_inpainter *ip, const ts_inpainter_desc *desc, ts_error
     const ts_weights *w = desc->vqgan_weights ? desc->vqgan_weights : desc->weights;
     const char *prefix = ts_vqgan_prefix(w);
     if (!prefix && !desc->vqgan_weights)
-        return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN (no tensor vae.*): give the VQGAN's own file with --vqgan FILE",
-                       ts_weights_path(w));
+        return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN (no tensor vae.*): give %sthe VQGAN's own file with --vqgan FILE",
+                       ts_weights_path(w),
+                       ts_kind_is_checkpoint(w) ? "the training's model.safetensors or best.safetensors, which have it, or "
+                                                : "");
     if (!ts_vqgan_config_read(w, prefix, &ip->vqgan.config, err)) return false;
     if (!ts_mae_check_codes(desc->weights, &ip->mae.config, w, &ip->vqgan.config, err)) return false;
     char name[64];

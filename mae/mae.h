@@ -14,6 +14,7 @@
 
 #include "engine/engine.h"
 #include "grid/grid.h"
+#include "kinds/kinds.h"
 #include "vqgan/vqgan.h"
 
 #ifdef __cplusplus
@@ -203,12 +204,10 @@ void ts_blend_codes(const float *logits, int64_t places, int64_t codes, double t
 
 /* ---- what a weights file is ----------------------------------------------------------------------------------- */
 
-typedef enum { TS_MODEL_UNKNOWN = 0, TS_MODEL_MAE_VQGAN, TS_MODEL_VQGAN, TS_MODEL_CLIP } ts_model_kind;
-
 typedef struct {
-    ts_model_kind kind;
-    char title[64];         /* "MAE-VQGAN", "VQGAN", "CLIP ViT", "unknown" */
-    char architecture[512]; /* in words, one line a part: "encoder: 1024 wide, 24 blocks, 16 heads, patch 16, canvas 224" */
+    ts_kind kind;
+    char title[96];         /* "MAE-VQGAN", "VQGAN", "SAM", "unknown" */
+    char architecture[512]; /* of an MAE-VQGAN or VQGAN, one line a part: "encoder: 1024 wide, 24 blocks, 16 heads, ..." */
     bool has_mae, has_vqgan;
     ts_mae_config mae;            /* where has_mae; heads 0: nothing tells them */
     ts_vqgan_config vqgan;        /* where has_vqgan */
@@ -217,7 +216,7 @@ typedef struct {
     int64_t of_dtype[16];         /* parameters by ts_dtype */
 } ts_model_info;
 
-/* Says what a file holds. A file of another kind is no error (TS_MODEL_UNKNOWN); a broken MAE or VQGAN is. */
+/* Says what a file holds. A file of another kind is no error; a broken MAE or VQGAN is. */
 bool ts_model_about(const ts_weights *w, ts_model_info *out, ts_error *err);
 /* Whether every tensor that the model needs is there and has its shape (MAE-VQGAN and VQGAN). */
 bool ts_model_check(const ts_weights *w, ts_error *err);

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/kinds.h"
+
 enum { MAX_WIDTH = 1 << 16 };
 
 static bool has_some(const ts_weights *w, const char *prefix)
@@ -83,6 +85,7 @@ bool ts_vqgan_config_read(const ts_weights *w, const char *prefix, ts_vqgan_conf
 {
     const char *path = ts_weights_path(w);
     *out = (ts_vqgan_config){0};
+    if (!ts_kind_expect(w, TS_KIND_VQGAN, err)) return false;
     if (!prefix)
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN: there is neither vae.quantize.* nor quantize.embedding.weight",
                        path);

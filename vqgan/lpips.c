@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/kinds.h"
+
 enum { SLICES = 5, MOST_CONVS = 3, MAX_WIDTH = 1 << 13 };
 /* Places of the convolutions in torchvision's list of modules, and so in both files' names; a ReLU follows each. */
 static const int PLACE[SLICES][MOST_CONVS] = {{0, 2, -1}, {5, 7, -1}, {10, 12, 14}, {17, 19, 21}, {24, 26, 28}};
@@ -59,7 +61,8 @@ static bool read_widths(ts_lpips *l, ts_error *err)
                     "file of it too",
                     ts_weights_path(l->weights), l->prefix, s + 1, PLACE[s][c]);
             if (!w)
-                return ts_fail(err, TS_ERR_FORMAT,
+                return ts_kind_expect(l->vgg, TS_KIND_VGG, err) &&
+                       ts_fail(err, TS_ERR_FORMAT,
                                "%s is no VGG-16 as torchvision keeps it: tensor features.%d.weight is missing",
                                ts_weights_path(l->vgg), PLACE[s][c]);
             if (w->ndim != 4 || w->shape[0] < 1 || w->shape[0] > MAX_WIDTH)
@@ -104,11 +107,14 @@ ts_lpips *ts_lpips_new(ts_device *dev, const ts_weights *weights, const ts_weigh
         return NULL;
     }
     *l = (ts_lpips){.weights = weights, .vgg = vgg, .prefix = prefix_of(weights)};
-    if (!l->prefix)
-        ts_fail(err, TS_ERR_FORMAT,
+    if (!l->prefix) {
+        const bool own = ts_kind_of(weights) == TS_KIND_VQGAN || ts_kind_expect(weights, TS_KIND_LPIPS, err);
+        if (own)
+            ts_fail(
+                err, TS_ERR_FORMAT,
                 "%s holds no LPIPS (lin0.model.1.weight): wanted a VQGAN's checkpoint with its loss, or the published vgg.pth",
                 ts_weights_path(weights));
-    else if (read_widths(l, err)) l->params = ts_params_new_converted(dev, weights, l->prefix, make_missing, l, err);
+    } else if (read_widths(l, err)) l->params = ts_params_new_converted(dev, weights, l->prefix, make_missing, l, err);
     if (l->params) return l;
     ts_lpips_free(l);
     return NULL;

@@ -41,9 +41,9 @@ static bool open_vqgan(ts_train_model *m, ts_train_config *c, ts_error *err)
     const char *path = c->vqgan ? c->vqgan : c->init;
     if (!path) return ts_fail(err, TS_ERR_ARGUMENT, "a VQGAN for the labels is missing: --vqgan FILE (tessera train vqgan)");
     if (!(m->vqgan_file = ts_weights_open(path, err))) return false;
-    const char *prefix = ts_vqgan_prefix(m->vqgan_file);
-    if (!prefix) return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN: name one with --vqgan FILE", path);
-    return ts_vqgan_config_read(m->vqgan_file, prefix, &c->vq, err);
+    if (!c->vqgan && !ts_vqgan_prefix(m->vqgan_file) && ts_kind_expect(m->vqgan_file, TS_KIND_MAE_VQGAN, err))
+        return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN: name one with --vqgan FILE", path);
+    return ts_vqgan_find(m->vqgan_file, &c->vq, err) != NULL;
 }
 
 static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *checkpoint, ts_error *err)

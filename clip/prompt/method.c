@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kinds/kinds.h"
+
 static const ts_method *const methods[] = {
     &ts_method_coop,      &ts_method_cocoop,      &ts_method_vp_padding, &ts_method_vp_fixed, &ts_method_vp_random,
     &ts_method_reprogram, &ts_method_vpt_shallow, &ts_method_vpt_deep,   &ts_method_upt,      &ts_method_maple,
@@ -38,7 +40,8 @@ const ts_method *ts_method_of_weights(const ts_weights *w, ts_method_settings *s
         if (methods[i]->recognise(w, s)) return methods[i];
     }
     *s = (ts_method_settings){0};
-    ts_fail(err, TS_ERR_FORMAT, "%s: holds no tensors of a prompt method that is known here", ts_weights_path(w));
+    if (ts_kind_expect(w, TS_KIND_PROMPT, err))
+        ts_fail(err, TS_ERR_FORMAT, "%s: holds no tensors of a prompt method that is known here", ts_weights_path(w));
     return NULL;
 }
 

@@ -447,7 +447,8 @@ static void test_refused(void **state)
         ts_weights_free(w);
     }
     ts_weights *other = open_golden("vqgan_tiny.ckpt");
-    expect_refused(other, TS_ERR_FORMAT, (const char *[]){"holds no CLIP"}, 1);
+    expect_refused(other, TS_ERR_FORMAT,
+                   (const char *[]){"vqgan_tiny.ckpt is a VQGAN; a CLIP with a vision transformer is wanted"}, 1);
     ts_weights_free(other);
 }
 

@@ -195,9 +195,9 @@ static void refused(void **state)
     ts_weights *wide = altered_copy(w, "wide", NULL, "loss.perceptual_loss.lin3.model.1.weight");
     ts_weights *no_weight = part(w, true, "features.21.weight", "no_weight"),
                *no_bias = part(w, true, "features.7.bias", "no_bias");
-    check_refused(dev, vgg, NULL, "holds no LPIPS");
+    check_refused(dev, vgg, NULL, "is a VGG; an LPIPS is wanted");
     check_refused(dev, vectors, NULL, "not the VGG-16");
-    check_refused(dev, vectors, vectors, "features.0.weight is missing");
+    check_refused(dev, vectors, vectors, "is an LPIPS; a VGG is wanted");
     check_refused(dev, vectors, no_weight, "features.21.weight is missing");
     check_refused(dev, vectors, no_bias, "features.7.bias");
     check_refused(dev, no_vector, NULL, "loss.perceptual_loss.lin3.model.1.weight is missing");
