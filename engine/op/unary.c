@@ -224,8 +224,14 @@ static void unary_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted,
     dx[0] = ts_unary_grad(n->graph, n->attr, n->in[0], dy[0]);
 }
 
+static void scale_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted;
+    dx[0] = ts_scale(n->graph, dy[0], ((const ts_unary_attr *)n->attr)->a, 0);
+}
+
 static const ts_op scale_op = {
-    .name = "scale", .grad = unary_backward, .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64, .vulkan = unary_vulkan};
+    .name = "scale", .grad = scale_backward, .host = ts_host_scale_f32, .host_f64 = ts_host_scale_f64, .vulkan = unary_vulkan};
 static const ts_op clamp_op = {
     .name = "clamp", .grad = unary_backward, .host = ts_host_clamp_f32, .host_f64 = ts_host_clamp_f64, .vulkan = unary_vulkan};
 static const ts_op gelu_op = {

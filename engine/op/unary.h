@@ -23,7 +23,7 @@ typedef struct {
     float a, b; /* scale and shift, low and high, or the slope */
 } ts_unary_attr;
 
-/* f'(x) dy, elementwise. */
+/* f'(x) dy, elementwise; not of TS_SCALE, whose gradient is another one. */
 ts_tensor *ts_unary_grad(ts_graph *g, const ts_unary_attr *attr, ts_tensor *x, ts_tensor *dy);
 
 #endif

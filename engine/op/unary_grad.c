@@ -161,7 +161,6 @@ static const ts_op unary_grad_op = {
 
 ts_tensor *ts_unary_grad(ts_graph *g, const ts_unary_attr *attr, ts_tensor *x, ts_tensor *dy)
 {
-    if (attr->function == TS_SCALE) return ts_scale(g, dy, attr->a, 0);
     ts_node *n = ts_node_new(g, &unary_grad_op, 2, (ts_tensor *[]){x, dy}, attr, sizeof *attr);
     ts_tensor *dx = ts_node_output(n, TS_REAL, x->ndim, x->shape);
     if (dx) dx->layout = x->layout;

@@ -401,6 +401,7 @@ ts_device *ts_vk_device_open(const ts_device_desc *desc, int index, ts_error *er
     free(physical);
     if (ok) return dev;
     ts_fail(err, TS_ERR_DEVICE, "vulkan:%d is gone", index);
-    ts_device_free(dev);
+    device_free(dev);
+    free(dev);
     return NULL;
 }
