@@ -13,8 +13,8 @@ typedef struct {
     int runs;
 } ts_bench_row;
 
-/* Calls `once`, which says how long it took, until `budget` milliseconds are spent (3 to 100 times) after two calls that do not
- * count; the median goes into the row. */
+/* timing.c: calls `once`, which says how long it took, until `budget` milliseconds are spent (3 to 100 times) after two calls
+ * that do not count; the median goes into the row. */
 typedef bool (*ts_bench_once)(void *ctx, double *ms, ts_error *err);
 bool ts_bench_repeat(ts_bench_once once, void *ctx, double budget, ts_bench_row *row, ts_error *err);
 /* The same for runs of a plan, with its flops. On a device that profiles, a run's time is the sum of its nodes' own times. */
