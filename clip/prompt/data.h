@@ -15,6 +15,10 @@ int ts_data_is_file(const char *path);
 /* Fails, naming it, where a class has no picture in train or in test, or two have one name. */
 bool ts_data_check(const ts_clip_data *d, const char *path, ts_error *err);
 
+void ts_data_clear_split(ts_clip_split *s);
+/* Brings a random choice of `count` of `n` items to the front, the chosen and the others each in the order of their paths. */
+void ts_data_choose(ts_clip_item *item, int64_t n, int64_t count, uint64_t *state);
+
 /* data_json.c: fills `out`, which is empty; what is in it on failure is the caller's to clear. */
 bool ts_data_open_json(const char *path, const char *root, ts_clip_data *out, ts_error *err);
 
