@@ -7,12 +7,6 @@
 
 enum { NARROW = 16 }; /* the net's middle is this many times narrower than the feature */
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 10;
-}
-
 /* A layer as PyTorch starts it. */
 static bool declare_linear(ts_prompt *p, const char *weight, const char *bias, int64_t out, int64_t in, ts_error *err)
 {
@@ -53,16 +47,7 @@ const ts_method ts_method_cocoop = {
     .about = "context shifted by what the picture shows (Zhou et al. 2022)",
     .settings = "context position words",
     .standard = {.per_class = 2, .position = TS_CLASS_END, .words = "a photo of a"},
-    .recipe = {.lr = 0.002,
-               .momentum = 0.9,
-               .weight_decay = 5e-4,
-               .batch = 1,
-               .epochs = epochs,
-               .warm_kind = TS_WARM_CONSTANT,
-               .warm_rate = 1e-5,
-               .warm = 1,
-               .whole_period = true,
-               .crop = true},
+    .recipe = {TS_RECIPE_DASSL, .lr = 0.002, .batch = 1, .epochs = 10},
     .per_image = true,
     .declare = declare,
     .classes = classes,

@@ -13,12 +13,6 @@
 
 enum { USUAL_DEPTH = 9, MAX_DEPTH = 20, MAX_LAYERS = 256 };
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 5;
-}
-
 typedef struct {
     char text[64], weight[64], bias[64];
 } names;
@@ -115,16 +109,7 @@ const ts_method ts_method_maple = {
     .about = "deep context, and vision tokens made from it (Khattak et al. 2023)",
     .settings = "context depth",
     .standard = {.context = 2, .per_class = 2, .position = TS_CLASS_END},
-    .recipe = {.lr = 0.0035,
-               .momentum = 0.9,
-               .weight_decay = 5e-4,
-               .batch = 4,
-               .epochs = epochs,
-               .warm_kind = TS_WARM_CONSTANT,
-               .warm_rate = 1e-5,
-               .warm = 1,
-               .whole_period = true,
-               .crop = true},
+    .recipe = {TS_RECIPE_DASSL, .lr = 0.0035, .batch = 4, .epochs = 5},
     .declare = declare,
     .images = images,
     .classes = classes,

@@ -76,10 +76,11 @@ typedef struct {
     ts_optimize optimizer;
     double lr, momentum, weight_decay; /* of SGD (added to the gradient) */
     int batch;
-    bool lr_of_256;           /* lr is for a batch of 256, and is scaled to the batch */
-    bool keep_last;           /* what does not fill a batch is an epoch's last, shorter one; else it is not seen in it */
-    int (*epochs)(int shots); /* shots 0: all pictures */
-    bool by_step;             /* the rate changes each step, not each epoch */
+    bool lr_of_256; /* lr is for a batch of 256, and is scaled to the batch */
+    bool keep_last; /* what does not fill a batch is an epoch's last, shorter one; else it is not seen in it */
+    int epochs;
+    int (*epochs_of)(int shots); /* where their number depends on it; shots 0: all pictures */
+    bool by_step;                /* the rate changes each step, not each epoch */
     ts_warm warm_kind;
     double warm_rate;
     int warm;
@@ -90,6 +91,13 @@ typedef struct {
     int decay_every;
     bool crop; /* random crops and flips; false: the test pictures, so where `images` is NULL features are computed once */
 } ts_recipe;
+
+/* How CoOp trains, and what was built on its code: by the trainer of Dassl (Zhou et al. 2021). */
+#define TS_RECIPE_DASSL                                                                                                          \
+    .momentum = 0.9, .weight_decay = 5e-4, .warm_kind = TS_WARM_CONSTANT, .warm_rate = 1e-5, .warm = 1, .whole_period = true,    \
+    .crop = true
+
+int ts_recipe_epochs(const ts_recipe *r, int shots);
 
 /* A graph of a prompt, and the inputs in it that the method writes. */
 typedef struct ts_prompt_graph ts_prompt_graph;

@@ -85,12 +85,6 @@ static bool picture(ts_prompt *p, uint8_t *rgb, ts_error *err)
     return ok;
 }
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 100;
-}
-
 const ts_method ts_method_reprogram = {
     .name = "reprogram",
     .about = "the small picture within a learned program (Elsayed et al. 2018)",
@@ -99,7 +93,7 @@ const ts_method ts_method_reprogram = {
     .recipe = {.optimizer = TS_OPTIMIZE_ADAM,
                .lr = 0.05,
                .batch = 100,
-               .epochs = epochs,
+               .epochs = 100,
                .warm_kind = TS_WARM_LINEAR,
                .fall = TS_FALL_DECAY,
                .decay = 0.96,

@@ -4,6 +4,11 @@
 
 #include <math.h>
 
+int ts_recipe_epochs(const ts_recipe *r, int shots)
+{
+    return r->epochs_of ? r->epochs_of(shots) : r->epochs;
+}
+
 int ts_clip_warm(const ts_recipe *r, int64_t total)
 {
     if (r->by_step) return r->warm;

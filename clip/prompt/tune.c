@@ -115,7 +115,7 @@ static bool choose_recipe(ts_clip_tuner *t, const ts_clip_tuner_desc *d, const t
     ts_clip_recipe *r = &t->recipe;
     r->batch = said->batch ? said->batch : m->recipe.batch;
     if (r->batch > t->train->count) r->batch = (int)t->train->count;
-    r->epochs = said->epochs ? said->epochs : m->recipe.epochs(d->shots);
+    r->epochs = said->epochs ? said->epochs : ts_recipe_epochs(&m->recipe, d->shots);
     r->momentum = chosen(said->momentum, m->recipe.momentum);
     if (m->recipe.optimizer == TS_OPTIMIZE_ADAM && r->momentum == 0) r->momentum = 0.9;
     r->weight_decay = chosen(said->weight_decay, m->recipe.weight_decay);
@@ -521,7 +521,7 @@ bool ts_clip_method_at(int i, ts_clip_method *out)
                             .weight_decay = m->recipe.weight_decay,
                             .lr_of_256 = m->recipe.lr_of_256,
                             .batch = m->recipe.batch,
-                            .epochs = m->recipe.epochs(16),
+                            .epochs = ts_recipe_epochs(&m->recipe, 16),
                             .warmup = m->recipe.warm,
                             .by_step = m->recipe.by_step,
                             .crop = m->recipe.crop};

@@ -15,12 +15,6 @@
 
 static const float drop = 0.1F;
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 200;
-}
-
 static bool declare(ts_prompt *p, ts_error *err)
 {
     const ts_clip_config *c = ts_clip_about(p->clip);
@@ -206,16 +200,7 @@ const ts_method ts_method_upt = {
             "--attention\n"
             "degenerate is the released one, in which each attends to itself alone.\n",
     .standard = {.per_class = 2, .position = TS_CLASS_END, .tokens = 4, .attention = 1},
-    .recipe = {.lr = 0.002,
-               .momentum = 0.9,
-               .weight_decay = 5e-4,
-               .batch = 32,
-               .epochs = epochs,
-               .warm_kind = TS_WARM_CONSTANT,
-               .warm_rate = 1e-5,
-               .warm = 1,
-               .whole_period = true,
-               .crop = true},
+    .recipe = {TS_RECIPE_DASSL, .lr = 0.002, .batch = 32, .epochs = 200},
     .declare = declare,
     .images = images,
     .classes = classes,

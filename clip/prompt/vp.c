@@ -186,12 +186,6 @@ static bool recognise_none(const ts_weights *w, ts_method_settings *s)
     return false;
 }
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 1000;
-}
-
 static const char NOTE[] = "As published, the warm-up takes 1000 steps however short the run: a run of few steps wants --warmup. "
                            "Kept otherwise: the prompt is\n"
                            "the last one, where the authors keep the one that is best on the test pictures.\n";
@@ -202,7 +196,7 @@ static const char NOTE[] = "As published, the warm-up takes 1000 steps however s
                .momentum = 0.9,                                                                                                  \
                .batch = 256,                                                                                                     \
                .keep_last = true,                                                                                                \
-               .epochs = epochs,                                                                                                 \
+               .epochs = 1000,                                                                                                   \
                .by_step = true,                                                                                                  \
                .warm_kind = TS_WARM_LINEAR,                                                                                      \
                .warm = 1000}

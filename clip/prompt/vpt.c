@@ -7,12 +7,6 @@
 
 enum { MAX_LAYERS = 256 };
 
-static int epochs(int shots)
-{
-    (void)shots;
-    return 100;
-}
-
 static bool declare(ts_prompt *p, ts_error *err)
 {
     const ts_clip_config *c = ts_clip_about(p->clip);
@@ -80,7 +74,7 @@ static const char NOTE[] = "Kept otherwise than its authors have it: CLIP's clas
                .momentum = 0.9,                                                                                                  \
                .weight_decay = 1e-4,                                                                                             \
                .batch = 128,                                                                                                     \
-               .epochs = epochs,                                                                                                 \
+               .epochs = 100,                                                                                                    \
                .warm_kind = TS_WARM_FROM_ZERO,                                                                                   \
                .warm = 10,                                                                                                       \
                .crop = true}

@@ -148,7 +148,7 @@ static void every_method(void **state)
     uint8_t *rgb = malloc((size_t)SIDE * SIDE * 3);
     for (int i = 0; ts_method_at(i); i++) {
         const ts_method *m = ts_method_at(i);
-        assert_true(m->about && m->settings && m->recipe.lr > 0 && m->recipe.batch > 0 && m->recipe.epochs(16) > 0);
+        assert_true(m->about && m->settings && m->recipe.lr > 0 && m->recipe.batch > 0 && ts_recipe_epochs(&m->recipe, 16) > 0);
         assert_true(m->images || m->classes);
         assert_true(!m->classes == (m->text != NULL));
         ts_prompt *p = prompt(&b, m->name, (ts_method_settings){0});

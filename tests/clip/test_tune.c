@@ -155,9 +155,9 @@ static void schedules(void **state)
     (void)state;
     const double pi = acos(-1);
     const ts_recipe *coop = recipe_of("coop"); /* as traced through Dassl: one epoch at 1e-5, then a cosine over all of them */
-    assert_int_equal(coop->epochs(1), 50);
-    assert_int_equal(coop->epochs(4), 100);
-    assert_int_equal(coop->epochs(16), 200);
+    assert_int_equal(ts_recipe_epochs(coop, 1), 50);
+    assert_int_equal(ts_recipe_epochs(coop, 4), 100);
+    assert_int_equal(ts_recipe_epochs(coop, 16), 200);
     near(ts_clip_rate(coop, 0.002, 0, 200), 1e-5);
     near(ts_clip_rate(coop, 0.002, 1, 200), 0.002);
     near(ts_clip_rate(coop, 0.002, 101, 200), 0.001);
