@@ -25,6 +25,12 @@ static const entity *find(const char *name)
     return NULL;
 }
 
+const char *ts_entity_text(const char *name)
+{
+    const entity *e = find(name);
+    return e ? e->text : NULL;
+}
+
 /* What a number stands for; -1: nothing. Numbers 128 to 159 mean what Windows put there. */
 static int64_t numbered(uint32_t n)
 {

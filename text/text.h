@@ -13,9 +13,8 @@ extern "C" {
 
 /* ---- tokenizer ------------------------------------------------------------------------------------------------- */
 
-/* Byte-pair encoding as published with CLIP, HTML's references and Unicode included; the repair of wrongly decoded text that the
- * published code leaves to the package ftfy is left out, but for Unicode's normal form C. Immutable once open: threads may share
- * it. */
+/* Byte-pair encoding as published with CLIP, the repair of broken texts by the package ftfy, HTML's references and Unicode
+ * included. Immutable once open: threads may share it. */
 typedef struct ts_tokenizer ts_tokenizer;
 
 /* `path`: bpe_simple_vocab_16e6.txt.gz (or unpacked), of which the first 48894 merges count, or any shorter list of its form (512

@@ -18,16 +18,27 @@ static bool is_blank(uint32_t c)
     return ts_rune_space(c) || (c >= 0x1c && c <= 0x1f);
 }
 
+/* Whether repair and references leave the text as it is, as they do with most. */
+static bool is_plain(const ts_runes *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->at[i] >= 0x7f || r->at[i] == '&' || (r->at[i] < ' ' && r->at[i] != '\n' && r->at[i] != '\t')) return false;
+    return true;
+}
+
 bool ts_text_clean(const char *text, ts_runes *out, ts_error *err)
 {
     ts_runes r = {0};
     *out = (ts_runes){0};
     if (strlen(text) > LONGEST)
         return ts_fail(err, TS_ERR_ARGUMENT, "a text of %zu bytes is too long: %d is the most", strlen(text), LONGEST);
-    bool ok = ts_runes_decode(&r, text, err) && ts_runes_compose(&r, err);
+    bool ok = ts_runes_decode(&r, text, err);
+    if (ok && !is_plain(&r)) {
+        ok = ts_runes_repair(&r, err);
+        ts_runes_unescape(&r);
+        ts_runes_unescape(&r);
+    }
     if (ok && r.count > 0) {
-        ts_runes_unescape(&r);
-        ts_runes_unescape(&r);
         size_t from = 0;
         while (r.count > 0 && is_blank(r.at[r.count - 1])) r.count--;
         while (from < r.count && is_blank(r.at[from])) from++;

@@ -39,9 +39,8 @@ void ts_runes_clear(ts_runes *r)
     *r = (ts_runes){0};
 }
 
-/* One code point from its bytes, of which the last is followed by a 0 sooner or later. 0: not UTF-8 (over-long forms, surrogates
- * and what lies beyond U+10FFFF are not). */
-static int decode_one(const uint8_t *s, uint32_t *c)
+/* Over-long forms, surrogates and what lies beyond U+10FFFF are not UTF-8. */
+int ts_rune_decode(const uint8_t *s, size_t left, uint32_t *c)
 {
     static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
     if (s[0] < 0x80) {
@@ -49,7 +48,7 @@ static int decode_one(const uint8_t *s, uint32_t *c)
         return 1;
     }
     int length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc0 || s[0] > 0xf7) return 0;
+    if (s[0] < 0xc0 || s[0] > 0xf7 || (size_t)length > left) return 0;
     *c = s[0] & (0x7fu >> length);
     for (int i = 1; i < length; i++) {
         if ((s[i] & 0xc0) != 0x80) return 0;
@@ -60,10 +59,10 @@ static int decode_one(const uint8_t *s, uint32_t *c)
 
 bool ts_runes_decode(ts_runes *r, const char *text, ts_error *err)
 {
-    const uint8_t *s = (const uint8_t *)text;
+    const uint8_t *s = (const uint8_t *)text, *end = s + strlen(text);
     for (const uint8_t *at = s; *at;) {
         uint32_t c;
-        int length = decode_one(at, &c);
+        int length = ts_rune_decode(at, (size_t)(end - at), &c);
         if (length == 0)
             return ts_fail(err, TS_ERR_FORMAT, "the text is not UTF-8: byte %zu is 0x%02x and does not fit there",
                            (size_t)(at - s), *at);
@@ -108,6 +107,12 @@ bool ts_rune_number(uint32_t c)
 {
     if (c < 0x80) return c >= '0' && c <= '9';
     return holds(NUMBERS, COUNT(NUMBERS), c);
+}
+
+bool ts_rune_decimal(uint32_t c)
+{
+    if (c < 0x80) return c >= '0' && c <= '9';
+    return holds(DECIMALS, COUNT(DECIMALS), c);
 }
 
 bool ts_rune_space(uint32_t c)

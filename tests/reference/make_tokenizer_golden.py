@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/golden/clip/text.json: texts, the words that CLIP's published tokenizer cuts them into, and their ids by the published
-vocabulary. The steps are those of its simple_tokenizer.py, with Unicode's normal form C in place of ftfy. Needs the `regex`
-package and, as its argument, bpe_simple_vocab_16e6.txt.gz.
+vocabulary. The steps are those of its simple_tokenizer.py. Needs the packages ftfy (6.3) and `regex` (of Unicode 15) and, as its
+argument, bpe_simple_vocab_16e6.txt.gz.
 """
 import gzip
 import html
@@ -11,6 +11,7 @@ import random
 import sys
 import unicodedata
 
+import ftfy
 import regex
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "clip", "text.json")
@@ -25,7 +26,7 @@ def byte_symbols():
 
 
 def words(text):
-    text = html.unescape(html.unescape(unicodedata.normalize("NFC", text))).strip()
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     text = regex.sub(r"\s+", " ", text).strip().lower()
     return PATTERN.findall(text)
 
@@ -65,6 +66,8 @@ class Tokenizer:
 
 
 FIXED = [
+    "a dog\u2019s bone", "\u201cquoted\u201d \u2018it\u2019s\u2019 \ufb01ne", "the caf\u00c3\u00a9\u00e2\u20ac\u2122s door", "\uff26\uff35\uff2c\uff2c \u3000 width", "\x1b[31mred\x1b[0m \x07bell",
+    "Unicode 15: \U00011f04\U00011f05 \U0001e4d0 \U00031350 \U00011f50",
     "a centered satellite photo of Annual Crop Land.", "X X X X dog.", "Hello, world! It's 2023", "DON'T 'S 'RE ''ll !!'d o'clock",
     "<|STARTOFTEXT|> <|endoftext|>x!!<|startoftext|>", "&eacute;&amp;eacute;&amp;amp;eacute; &notit; &notin; &am &ampamp &Eacute",
     "&#233;&#xe9;&#XE9 &#0; &#128; &#x81; &#xD800; &#1114112; &#99999999999999; &#1; &#x; &#; &#xfdd0; &#11; &#13;x",

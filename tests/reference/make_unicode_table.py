@@ -1,15 +1,29 @@
 #!/usr/bin/python3
 """Writes text/unicode_table.h, text/normal_table.h and text/entity_table.h: what Python knows of Unicode and of HTML, as tables
-that text/unicode.c, normal.c and entity.c search. Needs nothing beside Python; the tables say which Unicode it was. Run from
-anywhere; files are replaced.
+that text/unicode.c, normal.c and entity.c search. Letters and numbers are those of UnicodeData.txt (Debian's package unicode-data:
+Unicode 15), as the package `regex` of the published tokenizer has them; all else is Python's. The tables say which Unicode it was.
+Run from anywhere; files are replaced.
 """
 import os
 import sys
 import unicodedata
 from html.entities import html5
 
-CLIP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "clip")
+TEXT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "text")
+DATA, VERSION = "/usr/share/unicode/UnicodeData.txt", "15.0.0"
 POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
+
+
+def categories():
+    """The category of each code point that has one; a range is given by its first and last."""
+    out, first = {}, None
+    for line in open(DATA, encoding="ascii"):
+        fields = line.split(";")
+        c = int(fields[0], 16)
+        for k in range(first if fields[1].endswith(", Last>") else c, c + 1):
+            out[k] = fields[2]
+        first = c
+    return out
 
 
 def ranges(holds):
@@ -92,21 +106,24 @@ def cased(c):
     return (chr(c) + "\u03a3").lower()[-1] == "\u03c2"
 
 
-def head(name, about):
-    return f"/* {name} - {about} Written by\n * tests/reference/make_unicode_table.py. */\n/* clang-format off */\n"
+def head(name, about, script):
+    return f"/* {name} - {about} Written by\n * tests/reference/{os.path.basename(script)}. */\n/* clang-format off */\n"
 
 
 def unicode_header():
-    return (head("unicode_table.h", f"classes and lower case of Unicode {unicodedata.unidata_version}, for text/unicode.c alone.")
-            + range_table("LETTERS", "Categories L*.", lambda c: unicodedata.category(chr(c))[0] == "L")
-            + range_table("NUMBERS", "Categories N*.", lambda c: unicodedata.category(chr(c))[0] == "N")
+    category = categories()
+    return (head("unicode_table.h", f"classes of Unicode {VERSION} and lower case of {unicodedata.unidata_version}, for text/unicode.c "
+                 "alone.", __file__)
+            + range_table("LETTERS", "Categories L*.", lambda c: category.get(c, "Cn")[0] == "L")
+            + range_table("NUMBERS", "Categories N*.", lambda c: category.get(c, "Cn")[0] == "N")
+            + range_table("DECIMALS", "Category Nd.", lambda c: category.get(c, "Cn") == "Nd")
             + range_table("CASED", "Has a case, and is not passed over when a word's end is looked for.", cased)
             + range_table("IGNORABLE", "Passed over when a word's end is looked for.", ignorable)
             + lower_table() + "/* clang-format on */\n")
 
 
 def normal_header():
-    return (head("normal_table.h", f"canonical equivalence in Unicode {unicodedata.unidata_version}, for text/normal.c alone.")
+    return (head("normal_table.h", f"canonical equivalence in Unicode {unicodedata.unidata_version}, for text/normal.c alone.", __file__)
             + normal_tables() + "/* clang-format on */\n")
 
 
@@ -118,7 +135,7 @@ def c_string(text):
 
 def entity_header():
     names = sorted(html5, key=lambda n: n.encode())
-    return (head("entity_table.h", "the named character references of HTML5, sorted by bytes, for text/entity.c alone.")
+    return (head("entity_table.h", "the named character references of HTML5, sorted by bytes, for text/entity.c alone.", __file__)
             + "/* Those that may stand without a semicolon stand here twice, as in the standard. */\nstatic const entity ENTITIES[] = {\n"
             + flow(f"{{{c_string(n)}, {c_string(html5[n])}}}" for n in names) + "};\n/* clang-format on */\n")
 
@@ -126,6 +143,6 @@ def entity_header():
 if __name__ == "__main__":
     for name, text in (("unicode_table.h", unicode_header()), ("normal_table.h", normal_header()),
                        ("entity_table.h", entity_header())):
-        with open(os.path.join(CLIP, name), "w", encoding="ascii") as f:
+        with open(os.path.join(TEXT, name), "w", encoding="ascii") as f:
             f.write(text)
     print(f"Unicode {unicodedata.unidata_version}, Python {sys.version.split()[0]}")

@@ -60,6 +60,14 @@ static const char *text_of(const cJSON *one)
     return cJSON_GetObjectItem(one, "text")->valuestring;
 }
 
+/* Of the processor: a busy machine does not count. */
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
 /* ---- against the published one --------------------------------------------------------------------------------- */
 
 static void words(void **state)
@@ -85,6 +93,68 @@ static void words(void **state)
     cJSON_Delete(all);
 }
 
+/* Broken texts, and what the package that the published tokenizer repairs them with makes of them. */
+static void repaired(void **state)
+{
+    (void)state;
+    cJSON *all = read_json(TS_TESTS_DIR "/golden/text/repair.json");
+    for (const cJSON *one = all->child; one; one = one->next) {
+        const char *wanted = cJSON_GetObjectItem(one, "repaired")->valuestring;
+        ts_error err = {0};
+        ts_runes got = {0}, want = {0};
+        if (!ts_runes_decode(&got, text_of(one), &err) || !ts_runes_repair(&got, &err) || !ts_runes_decode(&want, wanted, &err))
+            fail_msg("%s: %s", text_of(one), err.text);
+        if (got.count != want.count || (got.count > 0 && memcmp(got.at, want.at, got.count * sizeof *got.at) != 0))
+            fail_msg("%s: not repaired to %s", text_of(one), wanted);
+        ts_runes_clear(&got);
+        ts_runes_clear(&want);
+    }
+    cJSON_Delete(all);
+}
+
+/* A line of a million characters is as much work as lines of a hundred: mojibake from end to end, mojibake within another text,
+ * and what only looks like it. */
+static void long_lines(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"\u00c3\u00a9", "\u65e5 \u00c3\u00a9", "\u00c3\u00c3", "&amp;&eacute;",
+                                        "\u00c3\u0192\u00c2\u00a9 \r"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        enum { TIMES = 200000 };
+        const size_t length = strlen(parts[i]);
+        char *text = malloc(TIMES * length + 1);
+        assert_non_null(text);
+        for (int k = 0; k < TIMES; k++) memcpy(text + (size_t)k * length, parts[i], length);
+        text[TIMES * length] = '\0';
+        ts_error err = {0};
+        ts_runes r = {0};
+        const double start = now_ms();
+        if (!ts_runes_decode(&r, text, &err) || !ts_runes_repair(&r, &err)) fail_msg("%s", err.text);
+        print_message("  part %zu, %d times: %.0f ms\n", i, TIMES, now_ms() - start);
+        assert_true(now_ms() - start < 20000); /* the sanitizers' time too */
+        ts_runes_clear(&r);
+        free(text);
+    }
+}
+
+/* Whether the repair is for nothing but references and normal form C: that golden file was made without it. */
+static bool is_whole(const char *text)
+{
+    ts_error err = {0};
+    ts_runes r[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        if (!ts_runes_decode(&r[i], text, &err) || !(i ? ts_runes_repair(&r[i], &err) : ts_runes_compose(&r[i], &err)))
+            fail_msg("%s", err.text);
+        ts_runes_unescape(&r[i]);
+        ts_runes_unescape(&r[i]);
+    }
+    const bool same =
+        r[0].count == r[1].count && (r[0].count == 0 || memcmp(r[0].at, r[1].at, r[0].count * sizeof *r[0].at) == 0);
+    ts_runes_clear(&r[0]);
+    ts_runes_clear(&r[1]);
+    return same;
+}
+
 static void ids(void **state)
 {
     (void)state;
@@ -94,7 +164,8 @@ static void ids(void **state)
     cJSON_Delete(all);
     if (file_exists(TS_GOLDEN_DIR "/tokenizer.json")) {
         all = read_json(TS_GOLDEN_DIR "/tokenizer.json");
-        for (const cJSON *one = all->child; one; one = one->next) same_ids(t, text_of(one), cJSON_GetObjectItem(one, "ids"));
+        for (const cJSON *one = all->child; one; one = one->next)
+            if (is_whole(text_of(one))) same_ids(t, text_of(one), cJSON_GetObjectItem(one, "ids"));
         cJSON_Delete(all);
     }
     assert_int_equal(ts_tokenizer_count(t), 49408);
@@ -117,14 +188,6 @@ static void ids(void **state)
     assert_null(ts_tokenizer_symbol(t, -1));
     assert_null(ts_tokenizer_symbol(t, 49408));
     ts_tokenizer_free(t);
-}
-
-/* Of the processor: a busy machine does not count. */
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
 static void quick(void **state)
@@ -435,9 +498,9 @@ static void bad_json(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(words),      cmocka_unit_test(ids),     cmocka_unit_test(quick),
-                                       cmocka_unit_test(contexts),   cmocka_unit_test(threads), cmocka_unit_test(small),
-                                       cmocka_unit_test(odd_orders), cmocka_unit_test(found),   cmocka_unit_test(bad_lists),
-                                       cmocka_unit_test(bad_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(repaired), cmocka_unit_test(long_lines), cmocka_unit_test(words),
+                                       cmocka_unit_test(ids),      cmocka_unit_test(quick),      cmocka_unit_test(contexts),
+                                       cmocka_unit_test(threads),  cmocka_unit_test(small),      cmocka_unit_test(odd_orders),
+                                       cmocka_unit_test(found),    cmocka_unit_test(bad_lists),  cmocka_unit_test(bad_json)};
     return cmocka_run_group_tests_name("tokenizer", tests, NULL, NULL);
 }
