@@ -1,5 +1,6 @@
 /* config.c - see config.h. */
 #include "cli/config.h"
+#include "engine/file.h"
 #include "engine/number.h"
 
 #include <inttypes.h>
@@ -86,35 +87,11 @@ bool ts_config_save(cJSON *o, const char *path, ts_error *err)
     return ok;
 }
 
-/* A whole text file, of up to 32 MiB; owned by the caller. */
-static char *read_text(const char *path, ts_error *err)
-{
-    FILE *f = fopen(path, "rbe");
-    char *text = NULL;
-    size_t size = 0, room = 0;
-    bool ok = f != NULL;
-    while (ok && !feof(f)) {
-        if (size + 1 >= room) {
-            char *grown = room < 1 << 24 ? realloc(text, room = 2 * room + 4096) : NULL;
-            ok = grown != NULL;
-            if (grown) text = grown;
-        }
-        if (ok) size += fread(text + size, 1, room - size - 1, f);
-        if (ok && ferror(f)) ok = false;
-    }
-    if (f) fclose(f);
-    if (ok && text) {
-        text[size] = '\0';
-        return text;
-    }
-    free(text);
-    ts_fail(err, TS_ERR_IO, "%s cannot be read", path);
-    return NULL;
-}
-
 cJSON *ts_config_load(const char *path, ts_error *err)
 {
-    char *text = read_text(path, err);
+    enum { LIMIT = 32 << 20 };
+    size_t size;
+    char *text = ts_file_read(path, "configuration", LIMIT, &size, err);
     cJSON *o = text ? cJSON_Parse(text) : NULL;
     if (text && !o) ts_fail(err, TS_ERR_FORMAT, "%s is not JSON", path);
     free(text);

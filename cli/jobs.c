@@ -1,6 +1,7 @@
 /* jobs.c - which queries a run has and where each result goes. All of it is settled before anything is computed. */
 #include "cli/cli.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +69,9 @@ static bool name_outputs(const ts_jobs *jobs, const char *out, bool folder, cons
     for (int i = 0; i < jobs->count; i++) {
         (*list)[i] = folder ? ts_path_in(out, jobs->query[i], ending, err) : strdup(out);
         if (!(*list)[i]) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        const char *slash = strrchr((*list)[i], '/');
+        if (strlen(slash ? slash + 1 : (*list)[i]) > NAME_MAX)
+            return ts_fail(err, TS_ERR_IO, "the name of the answer to %.300s would be too long", jobs->query[i]);
     }
     return folder ? ts_check_folder(out, err) : ts_check_writable(out, err);
 }

@@ -61,9 +61,9 @@ bool ts_check_writable(const char *path, ts_error *err)
     if (!probe_folder(folder))
         return ts_fail(err, TS_ERR_IO, "output %s cannot be written: folder %s: %s", path, folder, strerror(errno));
     struct stat s;
-    if (stat(path, &s) == 0 && !S_ISREG(s.st_mode))
-        return ts_fail(err, TS_ERR_IO, "output %s is there and is no plain file", path);
-    return true;
+    const bool there = stat(path, &s) == 0;
+    if (there && !S_ISREG(s.st_mode)) return ts_fail(err, TS_ERR_IO, "output %s is there and is no plain file", path);
+    return there || errno != ENAMETOOLONG || ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s...", path);
 }
 
 bool ts_check_folder(const char *path, ts_error *err)

@@ -2,6 +2,7 @@
  * tensor gives an error with its name and not a smaller model. What stands in no shape, the heads and the activation, is taken as
  * the published models have it unless the metadata, or the config.json beside a file of Hugging Face's, says otherwise. */
 #include "clip/internal.h"
+#include "engine/file.h"
 #include "engine/number.h"
 
 #include <cjson/cJSON.h>
@@ -81,7 +82,7 @@ static cJSON *config_beside(const ts_weights *w)
     const char *model = ts_weights_path(w), *slash = strrchr(model, '/');
     const int folder = slash ? (int)(slash - model + 1) : 0;
     if (snprintf(path, sizeof path, "%.*sconfig.json", folder, model) >= (int)sizeof path) return NULL;
-    FILE *f = fopen(path, "rb");
+    FILE *f = ts_file_open(path, "configuration", NULL);
     if (!f) return NULL;
     enum { MOST = 1 << 18 };
     char *text = malloc(MOST);

@@ -169,6 +169,8 @@ bool ts_weights_writer_add_weight(ts_weights_writer *w, const ts_weight *t, ts_d
 bool ts_weights_writer_add_weight_as(ts_weights_writer *w, const char *name, const ts_weight *t, ts_dtype dtype, ts_error *err);
 /* What was added as fp32 so far is written as `dtype`. */
 void ts_weights_writer_narrow(ts_weights_writer *w, ts_dtype dtype);
+/* The file will be for its owner alone (mode 0600), whatever was there. */
+void ts_weights_writer_private(ts_weights_writer *w);
 /* Fails, naming the tensor, where an fp32 element is not finite: a training that has gone wrong is not worth a file. */
 bool ts_weights_writer_check_finite(const ts_weights_writer *w, ts_error *err);
 bool ts_weights_writer_save(ts_weights_writer *w, const char *path, ts_error *err);

@@ -118,7 +118,7 @@ static bool make_room(walk *w, ts_error *err)
 /* Whether the folder is new; it is not from then on. False without an error: it is not. */
 static bool first_time(walk *w, const struct stat *s, ts_error *err)
 {
-    if (2 * w->seen_count >= w->seen_room && !make_room(w, err)) return false;
+    if ((!w->seen || 2 * w->seen_count >= w->seen_room) && !make_room(w, err)) return false;
     identity *i = place(w, s->st_dev, s->st_ino);
     if (i->taken) return false;
     *i = (identity){s->st_dev, s->st_ino, true};

@@ -12,18 +12,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_TRIES = 100 }; /* names left over by programs of the same process number that were killed */
+enum { MAX_TRIES = 100 };
 
 /* The place to write: what a symbolic link points at, so that the link stays. Renaming onto a device or a pipe would replace it.
- */
-static bool find_place(ts_outfile *f, const char *path, ts_error *err)
+ * `mode`: of what is there, or -1. */
+static bool find_place(ts_outfile *f, const char *path, int *mode, ts_error *err)
 {
     struct stat st;
     f->path = NULL;
+    *mode = -1;
     if (!*path) return ts_fail(err, TS_ERR_ARGUMENT, "the name of the file to write is empty");
     if (stat(path, &st) == 0) {
         if (S_ISDIR(st.st_mode)) return ts_fail(err, TS_ERR_IO, "cannot write '%s': it is a folder", path);
         if (!S_ISREG(st.st_mode)) return ts_fail(err, TS_ERR_IO, "cannot write '%s': it is not a regular file", path);
+        *mode = (int)(st.st_mode & 0777);
         f->path = realpath(path, NULL);
     }
     if (!f->path) f->path = strdup(path);
@@ -31,28 +33,51 @@ static bool find_place(ts_outfile *f, const char *path, ts_error *err)
     return ts_fail(err, TS_ERR_MEMORY, "cannot write '%s': out of memory", path);
 }
 
+/* Makes the temporary file under the first free name. Names left over by programs of the same process number that were killed
+ * are passed by. */
+static int make_temporary(ts_outfile *f, size_t room)
+{
+    const char *slash = strrchr(f->path, '/');
+    const int folder = slash ? (int)(slash - f->path + 1) : 0;
+    bool brief = false;
+    for (int i = 0; i < MAX_TRIES; i++) {
+        if (brief) snprintf(f->temporary, room, "%.*s.tessera-%ld-%d.tmp", folder, f->path, (long)getpid(), i);
+        else snprintf(f->temporary, room, "%s.%ld-%d.tmp", f->path, (long)getpid(), i);
+        const int fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0) return fd;
+        if (errno == ENAMETOOLONG && !brief) brief = true; /* the file's own name may be as long as names can be */
+        else if (errno != EEXIST) break;
+    }
+    return -1;
+}
+
 bool ts_outfile_open(ts_outfile *f, const char *path, ts_error *err)
 {
+    int mode;
     *f = (ts_outfile){.fd = -1};
-    if (!find_place(f, path, err) || !f->path) return false;
-    size_t room = strlen(f->path) + 48;
+    if (!find_place(f, path, &mode, err) || !f->path) return false;
+    const size_t room = strlen(f->path) + 64;
     f->temporary = malloc(room);
     if (!f->temporary) {
         ts_fail(err, TS_ERR_MEMORY, "cannot write '%s': out of memory", path);
         ts_outfile_discard(f);
         return false;
     }
-    for (int i = 0; i < MAX_TRIES && f->fd < 0; i++) {
-        snprintf(f->temporary, room, "%s.%ld-%d.tmp", f->path, (long)getpid(), i);
-        f->fd = open(f->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (f->fd < 0 && errno != EEXIST) break;
+    f->fd = make_temporary(f, room);
+    if (f->fd >= 0) {
+        if (mode >= 0) (void)!fchmod(f->fd, (mode_t)mode); /* a file system without modes is no reason to fail */
+        return true;
     }
-    if (f->fd >= 0) return true;
     ts_fail(err, TS_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
     free(f->temporary); /* what bears this name, if anything, is not ours to remove */
     f->temporary = NULL;
     ts_outfile_discard(f);
     return false;
+}
+
+bool ts_outfile_private(ts_outfile *f, ts_error *err)
+{
+    return fchmod(f->fd, 0600) == 0 || ts_fail(err, TS_ERR_IO, "cannot write '%s': %s", f->path, strerror(errno));
 }
 
 bool ts_outfile_write(ts_outfile *f, const void *bytes, size_t size, ts_error *err)

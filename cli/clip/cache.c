@@ -98,6 +98,7 @@ bool ts_clip_cache_write(const char *path, const char *identity, const ts_clip_c
     ts_weights_writer *w = ts_weights_writer_new();
     for (int64_t i = 0; to && i < c->count; i++) to = stpcpy(to, c->name[i]) + 1;
     bool ok = (names && w) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (w) ts_weights_writer_private(w); /* it tells of somebody's pictures */
     const int64_t count = c->count, shape[2] = {count, c->embed}, length = (int64_t)bytes;
     ok = ok && ts_weights_writer_meta(w, META_KEY, identity, err) &&
          ts_weights_writer_add(w, "features", TS_DT_F32, 2, shape, c->features, err) &&

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "cli/clip/train.h"
+#include "engine/file.h"
 
 static const char LIST[] = "captions.jsonl";
 
@@ -76,8 +77,8 @@ bool ts_clip_pairs_open(const char *path, ts_clip_pairs *p, ts_error *err)
     p->list = list;
     if (!list) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (!ts_check_readable(list, "list of captions", err)) return false;
-    FILE *f = fopen(list, "re");
-    if (!f) return ts_fail(err, TS_ERR_IO, "%s cannot be read: %s", list, strerror(errno));
+    FILE *f = ts_file_open(list, "list of captions", err);
+    if (!f) return false;
     const bool ok = read_list(p, f, err);
     fclose(f);
     return ok;

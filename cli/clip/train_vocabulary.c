@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli/clip/train.h"
+#include "engine/file.h"
 
 static const char LIST[] = "bpe_simple_vocab_16e6.txt", PACKED[] = "bpe_simple_vocab_16e6.txt.gz", JSON[] = "vocab.json",
                   MERGES[] = "merges.txt";
@@ -25,7 +26,7 @@ static bool copy_file(const char *from, const char *folder, const char *name, ts
 {
     char *to = beside(folder, true, name, err), *bytes = malloc(LIMIT);
     bool ok = to && (bytes || ts_fail(err, TS_ERR_MEMORY, "out of memory for %s", from));
-    FILE *f = ok ? fopen(from, "rbe") : NULL;
+    FILE *f = ok ? ts_file_open(from, "vocabulary", err) : NULL;
     const size_t size = f ? fread(bytes, 1, LIMIT, f) : 0;
     if (ok && (!f || ferror(f) || size == LIMIT)) ok = ts_fail(err, TS_ERR_IO, "vocabulary %s cannot be read", from);
     if (f) fclose(f);
@@ -39,7 +40,7 @@ static bool copy_file(const char *from, const char *folder, const char *name, ts
 static const char *name_of(const char *path)
 {
     unsigned char start[2] = {0};
-    FILE *f = fopen(path, "rbe");
+    FILE *f = ts_file_open(path, "vocabulary", NULL);
     if (f && fread(start, 1, sizeof start, f) == 0) start[0] = 0;
     if (f) fclose(f);
     if (start[0] == 0x1f && start[1] == 0x8b) return PACKED;

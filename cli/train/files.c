@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli/train/train.h"
+#include "engine/file.h"
 #include "engine/number.h"
 
 static const char STEM[] = "checkpoint-", ENDING[] = ".safetensors";
@@ -173,8 +174,9 @@ bool ts_train_log_open(ts_train_log *log, const char *folder, int64_t step, ts_e
     size_t size = 0;
     *log = (ts_train_log){0};
     if (asprintf(&path, "%s/log.jsonl", folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    FILE *f = fopen(path, "re"), *kept = open_memstream(&text, &size);
-    bool cut = false, ok = kept || ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");
+    FILE *f = access(path, F_OK) == 0 ? ts_file_open(path, "log", err) : NULL, *kept = NULL;
+    bool cut = false, ok = f || access(path, F_OK) != 0;
+    if (ok && !(kept = open_memstream(&text, &size))) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");
     if (ok && f) ok = read_lines(log, f, step, kept, &cut, err);
     if (f) fclose(f);
     if (kept && fclose(kept) != 0) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");

@@ -2,11 +2,14 @@
  * program sees 8-bit RGB, upright. Every file is taken for broken until shown otherwise: its kind comes from its first bytes
  * and not from its name, its size is checked before the decoder allocates anything. */
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/image/image.h"
 
@@ -103,7 +106,11 @@ bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image
     }
     int width, height, channels;
     const char *why = "";
-    uint8_t *data = ts_stb_decode(bytes, size, &width, &height, &channels, &why);
+    bool no_memory = false;
+    uint8_t *data = ts_stb_decode(bytes, size, &width, &height, &channels, &why, &no_memory);
+    if (no_memory)
+        return ts_fail(err, TS_ERR_MEMORY, "no memory to read %s (%lld x %lld pixels)", label, (long long)scan.width,
+                       (long long)scan.height);
     if (!data) return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture, or one of an unusual kind: %s", label, kind, why);
     bool ok = width == scan.width && height == scan.height; /* a second header, which the decoder took */
     if (!ok) ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that tells two sizes", label, kind);
@@ -147,16 +154,46 @@ static uint8_t *read_all(FILE *f, const char *path, size_t *size, ts_error *err)
     return NULL;
 }
 
+/* Waits for what somebody writes into a pipe, but not for somebody to come: of a pipe that nobody holds open nothing is ever
+ * heard. Reading waits as long as it takes from then on. */
+static bool wait_for_pipe(int fd, const char *path, ts_error *err)
+{
+    enum { PATIENCE_MS = 10000 };
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, PATIENCE_MS) == 0)
+        return ts_fail(err, TS_ERR_IO, "%s is a pipe into which nobody has written for %d seconds", path, PATIENCE_MS / 1000);
+    const int flags = fcntl(fd, F_GETFL);
+    return (flags >= 0 && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0) ||
+           ts_fail(err, TS_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+}
+
+/* A file or a pipe. A folder, and a device, which may have no end, are refused. */
+static FILE *open_picture(const char *path, ts_error *err)
+{
+    struct stat about;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        ts_fail(err, errno == ENOMEM ? TS_ERR_MEMORY : TS_ERR_IO, "cannot open the picture %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    bool ok = fstat(fd, &about) == 0;
+    if (!ok) ts_fail(err, TS_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+    else if (S_ISFIFO(about.st_mode)) ok = wait_for_pipe(fd, path, err);
+    else if (!S_ISREG(about.st_mode))
+        ok = ts_fail(err, TS_ERR_IO, "%s is a %s: a PNG, JPEG or BMP picture is needed", path,
+                     S_ISDIR(about.st_mode) ? "folder" : "device");
+    FILE *f = ok ? fdopen(fd, "rb") : NULL;
+    if (f) return f;
+    if (ok) ts_fail(err, TS_ERR_MEMORY, "no memory to read %s", path);
+    close(fd);
+    return NULL;
+}
+
 bool ts_image_load(const char *path, ts_image *out, ts_error *err)
 {
     *out = (ts_image){0};
-    struct stat about;
-    FILE *f = fopen(path, "rb");
-    if (!f) return ts_fail(err, TS_ERR_IO, "cannot open the picture %s: %s", path, strerror(errno));
-    if (fstat(fileno(f), &about) == 0 && S_ISDIR(about.st_mode)) {
-        fclose(f);
-        return ts_fail(err, TS_ERR_IO, "%s is a folder: a PNG, JPEG or BMP picture is needed", path);
-    }
+    FILE *f = open_picture(path, err);
+    if (!f) return false;
     size_t size = 0;
     uint8_t *bytes = read_all(f, path, &size, err);
     fclose(f);

@@ -26,8 +26,10 @@ ts_picture ts_picture_scan(const uint8_t *bytes, size_t size);
 bool ts_image_upright(ts_image *img, int orientation, ts_error *err);
 
 /* stb, behind three functions so that none of its names leave stb.c. */
-/* 8-bit samples, `channels` of them a pixel (1 grey, 2 grey and alpha, 3, 4): free(). NULL: `why` is set. */
-uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why);
+/* 8-bit samples, `channels` of them a pixel (1 grey, 2 grey and alpha, 3, 4): free(). NULL: `why` is set, and `no_memory` where
+ * the picture is not to blame. */
+uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why,
+                       bool *no_memory);
 /* Whole files in memory: free(). NULL: out of memory. */
 uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size);
 uint8_t *ts_stb_encode_jpeg(const ts_image *img, int quality, size_t *size);

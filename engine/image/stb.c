@@ -22,6 +22,17 @@ static unsigned char *deflate_with_zlib(unsigned char *data, int size, int *out_
     return out;
 }
 
+/* Whether memory ran out in this thread: stb's own reasons do not always tell. */
+static _Thread_local bool refused;
+
+/* Fresh memory is cleared: 2.27 decodes a scan whose Huffman tables the file never gave, with whatever lay there before. */
+static void *stb_allocate(void *p, size_t size)
+{
+    void *out = p ? realloc(p, size) : calloc(1, size);
+    if (!out && size > 0) refused = true;
+    return out;
+}
+
 /* For the rest of the file: some of these are reported only where it ends. */
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"
@@ -40,9 +51,8 @@ static unsigned char *deflate_with_zlib(unsigned char *data, int size, int *out_
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
 #define STBI_NO_HDR
-/* Cleared memory: 2.27 decodes a scan whose Huffman tables the file never gave, with whatever lay there before. */
-#define STBI_MALLOC(size)     calloc(1, size)
-#define STBI_REALLOC(p, size) realloc(p, size)
+#define STBI_MALLOC(size)     stb_allocate(NULL, size)
+#define STBI_REALLOC(p, size) stb_allocate(p, size)
 #define STBI_FREE(p)          free(p)
 #include <stb_image.h>
 #define STB_IMAGE_WRITE_IMPLEMENTATION
@@ -51,12 +61,15 @@ static unsigned char *deflate_with_zlib(unsigned char *data, int size, int *out_
 #define STBIW_ZLIB_COMPRESS deflate_with_zlib
 #include <stb_image_write.h>
 
-uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why)
+uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why,
+                       bool *no_memory)
 {
     *why = "too large";
     if (size > INT_MAX) return NULL;
+    refused = false;
     uint8_t *data = stbi_load_from_memory(bytes, (int)size, width, height, channels, 0);
     if (!data) *why = stbi_failure_reason();
+    *no_memory = !data && refused;
     return data;
 }
 

@@ -2,6 +2,7 @@
  * compiled is kept in the user's cache folder, one file for each device and driver, so that a second start is quick. A cache file
  * is not trusted: it starts with a header of ours (length and checksum) and must name this very device; drivers have crashed on
  * less. With no folder to write to there is no cache on disk, and that is no error. */
+#include "engine/file.h"
 #include "engine/vulkan/vk.h"
 
 #include <inttypes.h>
@@ -63,7 +64,7 @@ static bool of_this_device(const ts_vk *vk, const uint8_t *data, uint64_t bytes)
 /* What the driver may take from the cache file (free() it); NULL where there is nothing good. */
 static uint8_t *read_cache(const ts_vk *vk, uint64_t *bytes)
 {
-    FILE *f = vk->cache_path[0] ? fopen(vk->cache_path, "rb") : NULL;
+    FILE *f = vk->cache_path[0] ? ts_file_open(vk->cache_path, "cache", NULL) : NULL;
     if (!f) return NULL;
     cache_header h;
     uint8_t *data = NULL;

@@ -23,11 +23,17 @@ struct ts_weights_writer {
     item *items;
     int64_t count, capacity;
     cJSON *meta;
+    bool private; /* the file is for its owner alone */
 };
 
 ts_weights_writer *ts_weights_writer_new(void)
 {
     return calloc(1, sizeof(ts_weights_writer));
+}
+
+void ts_weights_writer_private(ts_weights_writer *w)
+{
+    w->private = true;
 }
 
 void ts_weights_writer_free(ts_weights_writer *w)
@@ -245,7 +251,7 @@ static bool write_all(const ts_weights_writer *w, const item *const *order, cons
 {
     ts_outfile f;
     if (!ts_outfile_open(&f, path, err)) return false;
-    bool ok = write_header(&f, header, err);
+    bool ok = (!w->private || ts_outfile_private(&f, err)) && write_header(&f, header, err);
     for (int64_t i = 0; ok && i < w->count; i++) ok = write_item(&f, order[i], c, err);
     if (ok) return ts_outfile_commit(&f, err);
     ts_outfile_discard(&f);

@@ -165,6 +165,10 @@ static void search_without_room(void **state)
 {
     (void)state;
     need_model();
+    struct stat s;
+    succeed(program_run("clip", "search", make_folder("private"), WITH_MODEL, "--text", "rain", NULL));
+    assert_int_equal(stat(temp_path("private/.tessera-clip.safetensors"), &s), 0);
+    assert_int_equal(s.st_mode & 0777, 0600); /* it tells of somebody's pictures */
     const char *folder = make_folder("noroom");
     assert_int_equal(mkdir(temp_path("noroom/.tessera-clip.safetensors"), 0777), 0);
     program_result r = program_run("clip", "search", folder, WITH_MODEL, "--text", "rain", NULL);

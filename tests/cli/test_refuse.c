@@ -207,6 +207,35 @@ static void unwritable(void **state)
     refuse(NULL, NULL, NULL, temp_path("picture.png/answer.png"), NULL, "answer.png");
     refuse(NULL, NULL, NULL, "/proc/answer.png", NULL, "/proc/answer.png");
     refuse(NULL, NULL, NULL, "/dev/null/", NULL, "/dev/null/");
+    char name[300];
+    memset(name, 'a', sizeof name);
+    snprintf(name + 260, sizeof name - 260, ".png");
+    refuse(NULL, NULL, NULL, temp_path("%s", name), NULL, "too long");
+}
+
+/* An answer's name may be as long as names can be. */
+static void long_name(void **state)
+{
+    (void)state;
+    char name[256];
+    memset(name, 'a', sizeof name);
+    memcpy(name + 251, ".png", 5);
+    const char *out = temp_path("%s", name);
+    succeed(
+        program_run("run", "--device", "cpu", "--model", random_model(), "-e", picture, picture, "-q", picture, "-o", out, NULL));
+    assert_true(file_exists(out));
+}
+
+/* Nobody writes into these pipes: a program that opened them as files would wait for ever. */
+static void pipes(void **state)
+{
+    (void)state;
+    const char *pipe = temp_path("pipe");
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    refuse(pipe, NULL, NULL, NULL, NULL, "pipe");
+    assert_refused(program_run("clip", "classify", picture, "--model", random_model(), "--classes-file", pipe, NULL), 1, "pipe");
+    assert_refused(program_run("clip", "classify", picture, "--model", pipe, "--classes", "a,b", NULL), 1, "pipe");
+    assert_refused(program_run("clip", "train", "--data", pipe, "--out", temp_path("none"), "--steps", "1", NULL), 1, "pipe");
 }
 
 static void output_is_input(void **state)
@@ -255,7 +284,7 @@ int main(void)
         cmocka_unit_test(truncated_zip),   cmocka_unit_test(truncated_golden), cmocka_unit_test(pickle_that_calls),
         cmocka_unit_test(storage_outside), cmocka_unit_test(shape_overflows),  cmocka_unit_test(tensor_missing),
         cmocka_unit_test(no_model),        cmocka_unit_test(broken_pictures),  cmocka_unit_test(empty_folder),
-        cmocka_unit_test(unwritable),      cmocka_unit_test(output_is_input),  cmocka_unit_test(same_name_twice),
-        cmocka_unit_test(no_such_device)};
+        cmocka_unit_test(unwritable),      cmocka_unit_test(long_name),        cmocka_unit_test(pipes),
+        cmocka_unit_test(output_is_input), cmocka_unit_test(same_name_twice),  cmocka_unit_test(no_such_device)};
     return cmocka_run_group_tests_name("refuse", tests, make_pictures, NULL);
 }

@@ -335,6 +335,13 @@ static void pipeline_cache(void **state)
     use_device(); /* nothing new was compiled: the file is left alone */
     assert_int_equal(stat(path, &after), 0);
     assert_true(before.st_ino == after.st_ino && before.st_size == after.st_size);
+    /* A pipe in its place holds nobody up, and stays. */
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    use_device();
+    assert_true(stat(path, &after) == 0 && S_ISFIFO(after.st_mode));
+    assert_int_equal(unlink(path), 0);
+    use_device();
     /* Broken in each way, it is as good as absent, and made anew. */
     for (int way = 0; way < 4; way++) {
         FILE *f = fopen(path, "r+b");
