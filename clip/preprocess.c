@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "clip/prompt/method.h"
+#include "clip/clip.h"
 
 static const float MEAN[3] = {0.48145466f, 0.4578275f, 0.40821073f}, DEVIATION[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 

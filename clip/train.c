@@ -3,7 +3,6 @@
  * text.c over parameters that can be changed, and the token embeddings, which elsewhere stay in the file, are one of them.
  * Evaluation is a second, smaller graph over the same parameters. */
 #include "clip/internal.h"
-#include "clip/prompt/method.h"
 #include "engine/number.h"
 
 #include <math.h>
