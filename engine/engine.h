@@ -295,6 +295,23 @@ ts_tensor *ts_layernorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *
 ts_tensor *ts_groupnorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, int groups, float eps);
 /* (N, H, W, C) -> (N, 2H, 2W, C), each pixel four times. */
 ts_tensor *ts_upsample2x(ts_graph *g, ts_tensor *x);
+/* (N, H, W, C) -> (N, height, width, C): bilinear, or bicubic (a = -3/4), half-pixel centres, no antialiasing; as PyTorch's
+ * interpolate(align_corners=False). Sides up to 32767. */
+ts_tensor *ts_resample(ts_graph *g, ts_tensor *x, int64_t height, int64_t width, bool cubic);
+/* (N, H, W, C) -> (N windows, size, size, C): a map's windows row by row, zeros beyond its right and lower edge; and back, what
+ * is beyond left out. */
+ts_tensor *ts_window_cut(ts_graph *g, ts_tensor *x, int64_t size);
+ts_tensor *ts_window_paste(ts_graph *g, ts_tensor *x, int64_t height, int64_t width);
+/* (A, B, C, D) -> (A, C, B, D). */
+ts_tensor *ts_swap(ts_graph *g, ts_tensor *x);
+/* (N, H, W, r r C) -> (N, r H, r W, C): a place's channels are r rows of r pixels of C. After a ts_linear whose outputs stand in
+ * that order it is a transposed convolution with kernel and stride r. */
+ts_tensor *ts_pixel_shuffle(ts_graph *g, ts_tensor *x, int64_t factor);
+/* x repeated `count` times: (...) -> (count, ...). */
+ts_tensor *ts_repeat(ts_graph *g, ts_tensor *x, int64_t count);
+/* x (B, R, K), w (B, O, K), both computed -> (B, R, O): x w^T for each of the batch. For small O; one weight for all is
+ * ts_linear's. */
+ts_tensor *ts_linear_each(ts_graph *g, ts_tensor *x, ts_tensor *w);
 /* x (B, R, C) or (R, C) shared by all B; index (B, T) I32 -> (B, T, C): out[b,t] = x[b, index[b,t]], and `fill` (C) where the
  * index is -1 (an index out of range gives fill, or zeros without one). Gathers tokens, puts them back among mask tokens, looks
  * up embeddings. */

@@ -406,4 +406,16 @@ ts_tensor *ts_broadcast(ts_graph *g, ts_tensor *x, int ndim, const int64_t *shap
     ts_node *n = ts_node_new(g, &broadcast_op, 1, &x, &attr, sizeof attr);
     return ts_node_output(n, TS_REAL, ndim, shape);
 }
+
+ts_tensor *ts_repeat(ts_graph *g, ts_tensor *x, int64_t count)
+{
+    if (!x) return NULL;
+    if (x->type != TS_REAL || x->layout != TS_LAYOUT_PLAIN || x->ndim >= TS_MAX_DIMS || count < 1)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "repeat",
+                             "x is %s, %lld times, wanted plain reals with room for a dimension, 1 or more", ts_shape_text(x).s,
+                             (long long)count);
+    int64_t shape[TS_MAX_DIMS] = {count};
+    for (int i = 0; i < x->ndim; i++) shape[1 + i] = x->shape[i];
+    return count == 1 ? ts_reshape(g, x, x->ndim + 1, shape) : ts_broadcast(g, x, x->ndim + 1, shape, 1);
+}
 #endif
