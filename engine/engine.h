@@ -363,6 +363,8 @@ ts_tensor *ts_relu(ts_graph *g, ts_tensor *x);                    /* max(x, 0) *
 ts_tensor *ts_leaky_relu(ts_graph *g, ts_tensor *x, float slope); /* x where x > 0, else slope x */
 ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_exp(ts_graph *g, ts_tensor *x);
+ts_tensor *ts_sin(ts_graph *g, ts_tensor *x); /* and cosine: for |x| up to 10^4 */
+ts_tensor *ts_cos(ts_graph *g, ts_tensor *x);
 /* (N, H, W, C) -> (N, H/2, W/2, C), the largest of each two by two pixels; a last odd row or column is left out. */
 ts_tensor *ts_maxpool2x(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */

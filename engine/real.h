@@ -13,6 +13,8 @@ typedef double real;
 #define real_exp   exp
 #define real_erf   erf
 #define real_tanh  tanh
+#define real_sin   sin
+#define real_cos   cos
 #define real_sqrt  sqrt
 #define real_fabs  fabs
 #else
@@ -21,6 +23,8 @@ typedef float real;
 #define real_exp   ts_expf
 #define real_erf   ts_erff
 #define real_tanh  ts_tanhf
+#define real_sin   ts_sinf
+#define real_cos   ts_cosf
 #define real_sqrt  sqrtf
 #define real_fabs  fabsf
 #endif

@@ -1,8 +1,9 @@
-/* vecmath.h - exp, erf and tanh in single precision without branches or tables, so that a loop over them vectorises (libm's calls
- * do not). Within 1e-7 relative of the true value, as good as libm's for what a network does with them. */
+/* vecmath.h - exp, erf, tanh, sine and cosine in single precision without branches or tables, so that a loop over them vectorises
+ * (libm's calls do not). Within 1e-7 relative of the true value, as good as libm's for what a network does with them. */
 #ifndef TESSERA_VECMATH_H
 #define TESSERA_VECMATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -65,6 +66,40 @@ static inline float ts_tanhf(float x)
     p = p * s - 3.33332819422e-1F;
     const float outside = 1.0F - 2.0F / (ts_expf(2.0F * t) + 1.0F);
     return t < 0.625F ? x + x * s * p : x < 0 ? -outside : outside;
+}
+
+/* sin(r) for |r| <= pi / 2 and a bit: Taylor's terms up to r^13. */
+static inline float ts_sin_near(float r)
+{
+    const float s = r * r;
+    float p = 1.60590438e-10F;
+    p = p * s - 2.50521084e-8F;
+    p = p * s + 2.75573192e-6F;
+    p = p * s - 1.98412698e-4F;
+    p = p * s + 8.33333333e-3F;
+    p = p * s - 1.66666667e-1F;
+    return p * s * r + r;
+}
+
+/* sin(x) = (-1)^n sin(x - n pi) and cos(x) = -(-1)^m sin(x - (m + 1/2) pi); pi in three parts, the first two exact times a few
+ * thousand, which bounds the |x| that this is good for to about 10^4. */
+static inline float ts_turned_sin(float x, float turns, float n)
+{
+    const float r = ((x - turns * 3.140625F) - turns * 9.67502594e-4F) - turns * 1.50995799e-7F;
+    const float odd = n - 2.0F * floorf(n * 0.5F);
+    return (1.0F - 2.0F * odd) * ts_sin_near(r);
+}
+
+static inline float ts_sinf(float x)
+{
+    const float n = rintf(x * 0.318309886F);
+    return ts_turned_sin(x, n, n);
+}
+
+static inline float ts_cosf(float x)
+{
+    const float m = rintf(x * 0.318309886F - 0.5F);
+    return -ts_turned_sin(x, m + 0.5F, m);
 }
 
 #endif

@@ -52,3 +52,21 @@ bvec4 greater(vec4 a, vec4 b)
 }
 TS_MATH(float, bool)
 TS_MATH(vec4, bvec4)
+
+// sin(x - (n + half_turn) pi) (-1)^n, n whole: sin(x) = turned_sin(x, n, 0), cos(x) = -turned_sin(x, n, 1/2). A driver's own sine need
+// only be good to 2^-11. pi in three parts, Taylor's terms up to r^13; for |x| up to 10^4.
+vec4 turned_sin(vec4 x, vec4 n, float half_turn)
+{
+    const vec4 turns = n + half_turn;
+    precise vec4 r = x - turns * 3.140625;
+    r = r - turns * 9.67502594e-4;
+    r = r - turns * 1.50995799e-7;
+    const vec4 s = r * r;
+    vec4 p = vec4(1.60590438e-10);
+    p = p * s - 2.50521084e-8;
+    p = p * s + 2.75573192e-6;
+    p = p * s - 1.98412698e-4;
+    p = p * s + 8.33333333e-3;
+    p = p * s - 1.66666667e-1;
+    return (1.0 - 2.0 * mod(n, 2.0)) * (p * s * r + r);
+}

@@ -1,6 +1,6 @@
 #version 460
 // y[i] = f(x[i]), f by specialisation constant 1: 0 x a + b, 1 min(max(x, a), b), 2 gelu, 3 quick_gelu, 4 swish, 5 |x|, 6 x^2,
-// 7 max(x, 0), 8 tanh, 9 e^x, 10 x where x > 0, else a x.
+// 7 max(x, 0), 8 tanh, 9 e^x, 10 x where x > 0, else a x, 11 sine, 12 cosine.
 // Push: x, y of count units; a, b. Specialisation: elementwise.glsl, wide.glsl. Dispatch: an invocation a unit.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -30,6 +30,8 @@ void main()
     else if (choice == 7) v = max(v, 0.0);
     else if (choice == 8) v = safe_tanh(v);
     else if (choice == 9) v = exp(v);
-    else v = mix(v, a * v, lessThan(v, vec4(0.0)));
+    else if (choice == 10) v = mix(v, a * v, lessThan(v, vec4(0.0)));
+    else if (choice == 11) v = turned_sin(v, round(v * 0.318309886), 0.0);
+    else v = -turned_sin(v, round(v * 0.318309886 - 0.5), 0.5);
     store_unit(y, i, v);
 }

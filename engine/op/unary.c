@@ -1,7 +1,7 @@
-/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, leaky relu, tanh, exp, and the
- * activations gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x) (Hendrycks and
- * Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the activations by their
- * op's name, so what runs here is what stood alone. */
+/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, leaky relu, tanh, exp, sine, cosine, and
+ * the activations gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x) (Hendrycks
+ * and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the activations by
+ * their op's name, so what runs here is what stood alone. */
 #include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -108,6 +108,24 @@ TS_CLONES static void leaky_relu_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = x[i] < 0 ? slope * x[i] : x[i];
 }
 
+TS_CLONES static void sin_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = real_sin(x[i]);
+}
+
+TS_CLONES static void cos_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = real_cos(x[i]);
+}
+
 static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
 {
     unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
@@ -194,6 +212,20 @@ bool REAL(ts_host_leaky_relu)(const ts_node *n, ts_host *h, ts_error *err)
     return unary_run(n, h, leaky_relu_range, (real)((const ts_unary_attr *)n->attr)->a, 0);
 }
 
+TS_HOST_KERNEL(sin);
+bool REAL(ts_host_sin)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, sin_range, 0, 0);
+}
+
+TS_HOST_KERNEL(cos);
+bool REAL(ts_host_cos)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, cos_range, 0, 0);
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
@@ -259,6 +291,23 @@ static const ts_op leaky_relu_op = {.name = "leaky_relu",
                                     .host_f64 = ts_host_leaky_relu_f64,
                                     .vulkan = unary_vulkan};
 
+static void sin_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted;
+    dx[0] = ts_mul(n->graph, ts_cos(n->graph, n->in[0]), dy[0]);
+}
+
+static void cos_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
+{
+    (void)wanted;
+    dx[0] = ts_scale(n->graph, ts_mul(n->graph, ts_sin(n->graph, n->in[0]), dy[0]), -1, 0);
+}
+
+static const ts_op sin_op = {
+    .name = "sin", .grad = sin_backward, .host = ts_host_sin_f32, .host_f64 = ts_host_sin_f64, .vulkan = unary_vulkan};
+static const ts_op cos_op = {
+    .name = "cos", .grad = cos_backward, .host = ts_host_cos_f32, .host_f64 = ts_host_cos_f64, .vulkan = unary_vulkan};
+
 static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
     if (!x) return NULL;
@@ -323,5 +372,15 @@ ts_tensor *ts_exp(ts_graph *g, ts_tensor *x)
 ts_tensor *ts_leaky_relu(ts_graph *g, ts_tensor *x, float slope)
 {
     return unary(g, &leaky_relu_op, x, TS_LEAKY_RELU, slope, 0);
+}
+
+ts_tensor *ts_sin(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &sin_op, x, TS_SIN, 0, 0);
+}
+
+ts_tensor *ts_cos(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &cos_op, x, TS_COS, 0, 0);
 }
 #endif

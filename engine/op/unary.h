@@ -15,7 +15,9 @@ typedef enum {
     TS_RELU,
     TS_TANH,
     TS_EXP,
-    TS_LEAKY_RELU
+    TS_LEAKY_RELU,
+    TS_SIN,
+    TS_COS
 } ts_unary; /* as the shaders count */
 
 typedef struct {

@@ -2,6 +2,7 @@
  * the sums over a tensor. */
 #include "../support/support.h"
 
+#include <math.h>
 #include <stdio.h>
 
 typedef struct {
@@ -59,6 +60,17 @@ static ts_tensor *exponential(ts_graph *g, ts_tensor *x)
     return ts_exp(g, ts_scale(g, x, 0.05F, 0.5F));
 }
 
+/* Of few turns: a rounded argument of many says little. */
+static ts_tensor *sine(ts_graph *g, ts_tensor *x)
+{
+    return ts_sin(g, ts_scale(g, x, 0.1F, 0.5F));
+}
+
+static ts_tensor *cosine(ts_graph *g, ts_tensor *x)
+{
+    return ts_cos(g, ts_scale(g, x, 0.1F, 0.5F));
+}
+
 typedef struct {
     ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
     const char *name;
@@ -86,9 +98,10 @@ static void unary(void **state)
     const struct {
         const char *name;
         ts_tensor *(*op)(ts_graph *g, ts_tensor *x);
-    } ops[] = {{"scale", scale},    {"clamp", clamp},     {"gelu", ts_gelu},         {"quick_gelu", ts_quick_gelu},
-               {"swish", ts_swish}, {"abs", ts_abs},      {"square", ts_square},     {"relu", ts_relu},
-               {"tanh", ts_tanh},   {"exp", exponential}, {"leaky_relu", leaky_relu}};
+    } ops[] = {{"scale", scale},    {"clamp", clamp},     {"gelu", ts_gelu},          {"quick_gelu", ts_quick_gelu},
+               {"swish", ts_swish}, {"abs", ts_abs},      {"square", ts_square},      {"relu", ts_relu},
+               {"tanh", ts_tanh},   {"exp", exponential}, {"leaky_relu", leaky_relu}, {"sin", sine},
+               {"cos", cosine}};
     const int64_t shapes[][2] = {{1, 1}, {3, 5}, {7, 143}, {64, 80}};
     for (size_t k = 0; k < sizeof ops / sizeof *ops; k++) {
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
@@ -100,6 +113,35 @@ static void unary(void **state)
         const unary_case args = {ops[k].op, ops[k].name, 1, {70, 33}};
         check_grad(ops[k].name, build_weight, &args, k, 1e-5);
     }
+}
+
+/* Sine and cosine of arguments that are exact in single precision, over thousands of turns. */
+static void turns(void **state)
+{
+    (void)state;
+    enum { COUNT = 4001 };
+    ts_error err = {0};
+    ts_device *host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
+    ts_device *devices[] = {host, test_vulkan(TS_F32)};
+    static float in[COUNT], got[2][COUNT];
+    for (int i = 0; i < COUNT; i++) in[i] = 5 * (float)(i - COUNT / 2) + (float)(i % 8) / 8;
+    for (int k = 0; k < 2; k++) {
+        if (!devices[k]) continue;
+        ts_graph *g = ts_graph_new();
+        ts_tensor *x = ts_input(g, "x", TS_REAL, 1, (int64_t[]){COUNT});
+        ts_tensor *y[] = {ts_output(g, ts_sin(g, x)), ts_output(g, ts_cos(g, x))};
+        ts_exec *e = ts_exec_new(g, devices[k], &err);
+        if (!e) fail_msg("%s", err.text);
+        assert_true(ts_write(e, x, in, &err) && ts_run(e, &err) && ts_read(e, y[0], got[0], &err) &&
+                    ts_read(e, y[1], got[1], &err));
+        for (int i = 0; i < COUNT; i++) {
+            assert_true(fabs((double)got[0][i] - sin((double)in[i])) < 1e-6);
+            assert_true(fabs((double)got[1][i] - cos((double)in[i])) < 1e-6);
+        }
+        ts_exec_free(e);
+        ts_graph_free(g);
+    }
+    ts_device_free(host);
 }
 
 /* Where differences say nothing: at the corners of clamp, the absolute value and leaky relu. */
@@ -188,8 +230,12 @@ static void sums(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(binary),  cmocka_unit_test(unary),
-                                       cmocka_unit_test(corners), cmocka_unit_test(used_twice),
-                                       cmocka_unit_test(sums),    cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(binary),
+                                       cmocka_unit_test(unary),
+                                       cmocka_unit_test(turns),
+                                       cmocka_unit_test(corners),
+                                       cmocka_unit_test(used_twice),
+                                       cmocka_unit_test(sums),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("gradients, elementwise", tests, NULL, NULL);
 }
