@@ -22,10 +22,12 @@ typedef struct {
     ts_whole_paths paths;
 } train;
 
-static const char MAE_EXAMPLE[] =
-    "  tessera train mae --data figures: --vqgan vqgan/model.safetensors --out mae --preset tiny --steps 20000\n"
-    "  tessera train mae --mix figures: 1 --mix photos 1 --vqgan vqgan/model.safetensors --out mae --steps 20000\n"
-    "  tessera train mae --out mae --resume\n";
+static const char MAE_EXAMPLE[] = "  tessera train mae --data figures: --vqgan vqgan/model.safetensors --out mae --preset tiny "
+                                  "--steps 20000 --lr 1e-3 --clip 1\n"
+                                  "  tessera train mae --mix figures: 1 --mix photos 1 --vqgan vqgan/model.safetensors --out mae "
+                                  "--steps 20000 --lr 1e-3 --clip 1 \\\n"
+                                  "      --cell-share 0.5\n"
+                                  "  tessera train mae --out mae --resume\n";
 static const char VQGAN_EXAMPLE[] = "  tessera train vqgan --data figures: --out vqgan --preset tiny --steps 5000 --lr 5e-4\n"
                                     "  tessera train vqgan --data photos/ --out vqgan --steps 50000 --discriminator-start 20000\n"
                                     "  tessera train vqgan --out vqgan --resume\n";
@@ -71,7 +73,9 @@ static int parse(train *t, int argc, char **argv)
         {0, "accumulate", "N", TS_OPT_INT, &c->accumulate, 1, 65536,
          "batches whose gradients are averaged for a step, as one N times larger would give; 1"},
         {0, "lr", "X", TS_OPT_REAL, &c->lr, 0, 1e3,
-         mae ? "peak learning rate; 1e-4 x pictures of a step / 256" : "peak learning rate; 4.5e-6 x pictures of a step"},
+         mae ? "peak learning rate; 1e-4 x pictures of a step / 256, as published for large models: a small one wants about "
+               "1e-3, and --clip 1"
+             : "peak learning rate; 4.5e-6 x pictures of a step, as published for the base: a small one wants about 5e-4"},
         {0, "base-lr", "X", TS_OPT_REAL, &t->base_lr, 0, 1e3, "the same for a step of 256 pictures"},
         {0, "warmup", "N", TS_OPT_INT, &c->warmup, 0, 1e9,
          "steps in which the rate rises; 1.5 % of all. Then half a cosine to 0"},
@@ -96,7 +100,8 @@ static int parse(train *t, int argc, char **argv)
         {0, "recompute", NULL, TS_OPT_FLAG, &c->recompute, 0, 0,
          "compute the blocks' activations again for the gradient and do not keep them: less memory, more time"},
         {0, "mask", "X", TS_OPT_REAL, &c->mask, 0.01, 0.99, "share of the patches that are hidden; 0.75"},
-        {0, "cell-share", "X", TS_OPT_REAL, &c->cell_share, 0, 1, "of the masks that hide all of a grid's cell; 0.5"},
+        {0, "cell-share", "X", TS_OPT_REAL, &c->cell_share, 0, 1,
+         "of the masks that hide all of a grid's cell, as run does; 0, as published: at random alone"},
         {0, "visible-loss", "X", TS_OPT_REAL, &c->visible_loss, 0, 100,
          "weight of the loss at visible patches, which teaches a new model sooner what codes stand for; 0, as published"},
         {0, "weight-decay", "X", TS_OPT_REAL, &c->weight_decay, 0, 10, "of matrices; 0.05"},
@@ -163,7 +168,6 @@ static void set_defaults(train *t)
                                       .lr = -1,
                                       .weight_decay = 0.05,
                                       .mask = 0.75,
-                                      .cell_share = 0.5,
                                       .scale = 0.2};
 }
 

@@ -105,8 +105,15 @@ static void folder(void **state)
     }
     snprintf(path, sizeof path, "%s/checkpoint-00000006.safetensors", out);
     assert_false(file_exists(path)); /* 8, 9 and 12 are the last three */
-    snprintf(path, sizeof path, "%s/log.jsonl", out);
     size_t size;
+    snprintf(path, sizeof path, "%s/config.json", out);
+    char *config = (char *)read_bytes(path, &size);
+    cJSON *said = cJSON_Parse(config);
+    assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(said, "cell_share")) == 0); /* as published: at random alone */
+    assert_true(cJSON_GetNumberValue(cJSON_GetObjectItem(said, "mask")) == 0.75);
+    cJSON_Delete(said);
+    free(config);
+    snprintf(path, sizeof path, "%s/log.jsonl", out);
     char *log = (char *)read_bytes(path, &size), *rest = log;
     int steps = 0, validations = 0;
     for (char *line; (line = strsep(&rest, "\n")) && *line;) {
