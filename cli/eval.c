@@ -327,7 +327,13 @@ int ts_cmd_eval(int argc, char **argv)
     eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6, .blend = -1};
     int status = parse(&v, argc, argv);
     if (status < 0 && strcmp(v.rest.items[0], "synthetic") != 0)
-        status = ts_usage_error(name, "there is no task %s: synthetic is what can be measured", v.rest.items[0]);
+        status =
+            ts_usage_error(name,
+                           ts_is_folder(v.rest.items[0])
+                               ? "%s is a folder: synthetic is what is measured here, pictures in a folder a class by tessera "
+                                 "clip eval --data"
+                               : "there is no task %s: synthetic is what can be measured",
+                           v.rest.items[0]);
     if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
     if (status < 0) status = run(&v);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli/cli.h"
 #include "clip/clip.h"
@@ -358,6 +359,15 @@ static bool convert(const ts_weights *w, const char *to, const conversion *how, 
     return ok;
 }
 
+static bool ends_as_pytorch(const char *path)
+{
+    static const char *const endings[] = {".pth", ".pt", ".ckpt", ".bin", ".tar"};
+    const char *dot = strrchr(path, '.');
+    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
+        if (strcasecmp(dot, endings[i]) == 0) return true;
+    return false;
+}
+
 static int convert_command(int argc, char **argv)
 {
     ts_common common = {0};
@@ -392,6 +402,11 @@ static int convert_command(int argc, char **argv)
     if (status < 0 && examples && !ts_grid_examples_read(examples, TS_GRID_MAX_EXAMPLES, &how.least_examples, &how.most_examples))
         status = ts_usage_error("model convert", "--examples %s is not a number from 1 to %d or a range such as 1..2", examples,
                                 TS_GRID_MAX_EXAMPLES);
+    if (status < 0 && ends_as_pytorch(files.items[1]))
+        status = ts_usage_error("model convert",
+                                "what is written is safetensors, and %s would be taken for PyTorch's: name it "
+                                "NAME.safetensors",
+                                files.items[1]);
     if (status < 0) {
         const char *in = files.items[0], *to = files.items[1];
         ts_error err = {0};

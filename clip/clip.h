@@ -187,6 +187,8 @@ typedef struct ts_clip_prompt ts_clip_prompt;
 
 /* What work of some length calls now and then with how much of it is done. */
 typedef void (*ts_clip_progress)(void *ctx, int64_t done, int64_t total);
+/* What is called for each picture, by its number, that cannot be read, when the work goes on without it. */
+typedef void (*ts_clip_left_out)(void *ctx, int64_t picture, const ts_error *why);
 
 /* `file`: a prompt file of the tuner's, or a published checkpoint (CoOp's and CoCoOp's model.pth.tar-N, VP's checkpoint.pth.tar),
  * only read within this call. names: the classes; NULL: those it was trained with, where the file says them. A prompt of another
@@ -221,9 +223,9 @@ bool ts_clip_prompt_words(ts_clip_prompt *p, int first, int count, int each, ts_
 /* What is added to every picture, drawn over grey, image x image; for methods of pixels. */
 bool ts_clip_prompt_picture(ts_clip_prompt *p, ts_image *out, ts_error *err);
 /* The features (count, embed) of a split's pictures, read on `threads` threads: of a prompt, or with p NULL the plain ones. A
- * picture that cannot be read is an error that names it. */
+ * picture that cannot be read is told to `left_out`, and its row means nothing; with `left_out` NULL it is an error. */
 bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *split, int threads, ts_clip_progress progress,
-                            void *ctx, float *features, ts_error *err);
+                            ts_clip_left_out left_out, void *ctx, float *features, ts_error *err);
 
 /* ---- tuning ---------------------------------------------------------------------------------------------------- */
 
@@ -254,6 +256,7 @@ typedef struct {
     uint64_t memory;           /* bytes for activations; more classes or pictures go in chunks; zero: 1 GiB */
     uint64_t cache;            /* bytes of decoded pictures to keep; zero: 512 MiB */
     ts_clip_progress progress; /* of frozen features computed before the first step; NULL: none */
+    ts_clip_left_out left_out; /* a training picture that cannot be read is replaced by another; NULL: it is an error */
     void *ctx;
 } ts_clip_tuner_desc;
 

@@ -13,6 +13,20 @@ void ts_text_lines_free(char **lines, int count)
     free(lines);
 }
 
+/* The first line, from 1, that is not UTF-8; 0: all are. */
+static int64_t foreign_line(const char *text, size_t size)
+{
+    const uint8_t *at = (const uint8_t *)text, *const end = at + size;
+    uint32_t rune;
+    for (int64_t line = 1; at < end;) {
+        const int length = ts_rune_decode(at, (size_t)(end - at), &rune);
+        if (length == 0) return line;
+        line += *at == '\n';
+        at += length;
+    }
+    return 0;
+}
+
 /* The lines of `text`, which is cut up; -1: no memory. */
 static int take_lines(char *text, char **lines)
 {
@@ -41,8 +55,13 @@ int ts_text_lines(const char *path, char ***lines, ts_error *err)
     char *text = ts_file_read(path, "list", LIMIT, &size, err);
     if (!text) return -1;
     int count = -1;
+    const int64_t foreign = foreign_line(text, size);
     if (strlen(text) != size) {
-        ts_fail(err, TS_ERR_FORMAT, "%s is no list of lines: it holds a zero byte", path);
+        ts_fail(err, TS_ERR_FORMAT, "%s is no list of lines: it holds a zero byte (UTF-16 is to be converted to UTF-8 first)",
+                path);
+    } else if (foreign) {
+        ts_fail(err, TS_ERR_FORMAT, "%s: line %lld is not UTF-8: convert the list first, as iconv -f LATIN1 -t UTF-8 does", path,
+                (long long)foreign);
     } else {
         for (const char *c = text; *c; c++) room += *c == '\n';
         *lines = calloc(room, sizeof **lines);

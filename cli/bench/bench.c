@@ -70,6 +70,22 @@ static bool wanted(const bench *b, const char *name)
     return !b->only || strstr(name, b->only);
 }
 
+/* Whether --only leaves a kernel; `list` (of `room`) gets the names that there are. */
+static bool any_wanted(const bench *b, char *list, size_t room)
+{
+    bool any = false;
+    const char *last = "";
+    list[0] = '\0';
+    for (int i = 0; i < ts_bench_kernel_count(); i++) {
+        const char *kernel = ts_bench_kernel_name(i);
+        any = any || wanted(b, kernel);
+        const size_t used = strlen(list);
+        if (strcmp(kernel, last) != 0 && used + 1 < room) snprintf(list + used, room - used, "%s%s", used ? ", " : "", kernel);
+        last = kernel;
+    }
+    return any;
+}
+
 static bool bench_kernels(bench *b, ts_error *err)
 {
     ts_device *dev = ts_open_device(&b->common, true, err);
@@ -154,6 +170,10 @@ static bool work(bench *b, ts_error *err)
     const bool train_only = !b->model && b->only && strcmp(b->only, "train") == 0;
     const bool kernels = !models_only && !train_only, models = models_only || !b->only,
                training = train_only || !(b->only || b->model);
+    char names[900];
+    if (kernels && !any_wanted(b, names, sizeof names))
+        return ts_fail(err, TS_ERR_ARGUMENT, "--only %.60s is nothing that is measured: models, train, or a part of %s", b->only,
+                       names);
     if (b->common.json && !(b->report = cJSON_CreateObject())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     int rows = (kernels ? ts_bench_kernel_count() : 0) + (!models ? 0 : b->quick || b->model ? 3 : 8) + training;
     ts_progress_begin(&b->progress, "measuring", rows, b->common.quiet || !b->report);

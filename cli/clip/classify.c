@@ -134,8 +134,12 @@ static bool list_classes(classify *c, ts_error *err)
 {
     for (int i = 0; i < c->classes.count; i++)
         if (!add_list(c, c->classes.items[i], err)) return false;
-    return (!c->classes_file || add_file(c, err)) && (!c->classes_from || add_folder(c, err)) &&
-           ((c->prompt_file && c->class_count == 0) ||
+    if ((c->classes_file && !add_file(c, err)) || (c->classes_from && !add_folder(c, err))) return false;
+    if (c->class_count == 1)
+        return ts_fail(err, TS_ERR_ARGUMENT,
+                       "\"%.200s\" is the only class, and every picture would be of it: name two or more, parted by commas",
+                       c->class_name[0]);
+    return ((c->prompt_file && c->class_count == 0) ||
             ts_clip_check_names((const char *const *)c->class_name, c->class_count, err));
 }
 

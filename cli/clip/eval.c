@@ -51,6 +51,7 @@ static int parse(eval *e, int argc, char **argv)
         {0, "words", "N", TS_OPT_INT, &e->words, 1, 100, "show the N words nearest to each vector that a prompt learned"},
         {0, "picture", "FILE", TS_OPT_TEXT, &e->picture, 0, 0, "write what one prompt of pixels adds as a picture"},
         {0, "workers", "N", TS_OPT_INT, &e->workers, 1, 256, "threads that read pictures; half the cores"},
+        {0, "strict", NULL, TS_OPT_FLAG, &e->use.left_out.strict, 0, 0, TS_STRICT_HELP},
         {0, "cut", NULL, TS_OPT_FLAG, &e->use.cut, 0, 0, "cut class names that are too long for the model"},
     };
     return ts_options_parse(
@@ -124,6 +125,11 @@ static bool measure_part(eval *e, ts_clip_half half, ts_error *err)
 
 static bool measure(eval *e, ts_error *err)
 {
+    if (e->all.classes == 1)
+        return ts_fail(
+            err, TS_ERR_ARGUMENT,
+            "%s has one class, \"%.200s\", and every picture would be right: a folder for each of two or more is wanted", e->data,
+            e->all.name[0]);
     if (e->half == HALF_ALL) return measure_part(e, TS_CLIP_ALL, err);
     return (e->half == HALF_NEW || measure_part(e, TS_CLIP_BASE, err)) &&
            (e->half == HALF_BASE || measure_part(e, TS_CLIP_NEW, err));
@@ -328,13 +334,14 @@ static bool print_report(eval *e, ts_error *err)
 static int run(eval *e)
 {
     ts_error err = {0};
+    e->use.left_out.quiet = e->use.common.quiet;
     if (e->workers == 0) e->workers = ts_default_workers();
     /* Parted as tune parts it: whatever the seed. */
     bool ok = list_templates(e, &err) && (!e->picture || ts_check_writable(e->picture, &err)) &&
               ts_clip_data_open(e->data, e->root, 0, &e->all, &err) && open_prompts(e, &err) &&
               ts_clip_use_open(&e->use, true, &err) && ts_clip_use_start(&e->use, &err) && measure(e, &err) &&
               (!e->picture || save_picture(e, &err)) && (e->use.common.json ? print_report(e, &err) : print_table(e, &err));
-    return ok ? TS_EXIT_DONE : ts_report(name, &err);
+    return ok ? ts_left_out_status(name, &e->use.left_out) : ts_report(name, &err);
 }
 
 static void eval_clear(eval *e)

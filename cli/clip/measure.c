@@ -2,8 +2,15 @@
  * papers count it (base and new classes never meet). */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/clip/measure.h"
+
+static void count_classes(ts_measure_set *s)
+{
+    memset(s->total, 0, (size_t)s->data.classes * sizeof *s->total);
+    for (int64_t i = 0; i < s->data.test.count; i++) s->total[s->data.test.item[i].label]++;
+}
 
 bool ts_measure_open(const ts_clip_data *all, ts_clip_half half, ts_measure_set *out, ts_error *err)
 {
@@ -14,7 +21,7 @@ bool ts_measure_open(const ts_clip_data *all, ts_clip_half half, ts_measure_set 
     if (test->count == 0) return ts_fail(err, TS_ERR_ARGUMENT, "the data have no test pictures to measure with");
     out->total = calloc((size_t)out->data.classes, sizeof *out->total);
     if (!out->total) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d classes", out->data.classes);
-    for (int64_t i = 0; i < test->count; i++) out->total[test->item[i].label]++;
+    count_classes(out);
     return true;
 }
 
@@ -32,14 +39,55 @@ void ts_measured_clear(ts_measured *m)
     *m = (ts_measured){0};
 }
 
+typedef struct {
+    ts_clip_use *use;
+    ts_progress *bar;
+    bool *broken; /* by picture */
+} watching;
+
 static void advance(void *ctx, int64_t done, int64_t total)
 {
+    const watching *w = ctx;
     (void)total;
-    ts_progress_step(ctx, done);
+    if (w->bar) ts_progress_step(w->bar, done);
+}
+
+static void leave_out(void *ctx, int64_t picture, const ts_error *why)
+{
+    watching *w = ctx;
+    w->broken[picture] = true;
+    ts_leave_out(&w->use->left_out, why, NULL);
+}
+
+/* Takes the broken pictures out of the split, and their rows out of the features. */
+static void close_up(ts_clip_split *split, const bool *broken, float *features, size_t embed)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < split->count; i++) {
+        if (broken[i]) {
+            free(split->item[i].path);
+            continue;
+        }
+        if (kept != i) memcpy(features + (size_t)kept * embed, features + (size_t)i * embed, embed * sizeof *features);
+        split->item[kept++] = split->item[i];
+    }
+    split->count = kept;
+}
+
+bool ts_known_features(ts_clip_use *u, ts_clip_prompt *p, ts_clip_split *split, int workers, ts_progress *bar, float *features,
+                       ts_error *err)
+{
+    watching w = {u, bar, calloc((size_t)split->count + 1, sizeof *w.broken)};
+    if (!w.broken) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures", (long long)split->count);
+    const bool ok =
+        ts_clip_split_features(u->clip, p, split, workers, advance, u->left_out.strict ? NULL : leave_out, &w, features, err);
+    if (ok) close_up(split, w.broken, features, (size_t)u->config.embed);
+    free(w.broken);
+    return ok;
 }
 
 /* Of the set's test pictures; owned by the caller. */
-static float *features_of(ts_clip_use *u, const ts_measure_set *s, ts_clip_prompt *p, int workers, ts_error *err)
+static float *features_of(ts_clip_use *u, ts_measure_set *s, ts_clip_prompt *p, int workers, ts_error *err)
 {
     const size_t count = (size_t)s->data.test.count;
     float *features = malloc(count * (size_t)u->config.embed * sizeof *features);
@@ -50,11 +98,18 @@ static float *features_of(ts_clip_use *u, const ts_measure_set *s, ts_clip_promp
     ts_progress bar;
     ts_clip_use_announce(u);
     ts_progress_begin(&bar, "pictures", s->data.test.count, u->common.quiet);
-    const bool ok = ts_clip_split_features(u->clip, p, &s->data.test, workers, advance, &bar, features, err);
+    const bool ok = ts_known_features(u, p, &s->data.test, workers, &bar, features, err);
     ts_progress_end(&bar);
-    if (ok) return features;
-    free(features);
-    return NULL;
+    if (!ok) {
+        free(features);
+        return NULL;
+    }
+    if ((size_t)s->data.test.count < count) { /* what is known of all of them no longer fits */
+        free(s->plain);
+        s->plain = NULL;
+        count_classes(s);
+    }
+    return features;
 }
 
 static const float *plain_features(ts_clip_use *u, ts_measure_set *s, int workers, ts_error *err)

@@ -19,6 +19,10 @@ typedef struct {
 
 bool ts_measure_open(const ts_clip_data *all, ts_clip_half half, ts_measure_set *out, ts_error *err);
 void ts_measure_close(ts_measure_set *s);
+/* The features (count, embed) of a split's pictures, in `features`; those that cannot be read are left out of the split. `bar`:
+ * shows the progress, or NULL. Fails where none can be read. */
+bool ts_known_features(ts_clip_use *u, ts_clip_prompt *p, ts_clip_split *split, int workers, ts_progress *bar, float *features,
+                       ts_error *err);
 /* templates: NULL: "a photo of a {}." */
 bool ts_measure_zero_shot(ts_clip_use *u, ts_measure_set *s, int workers, const char *const *templates, int template_count,
                           ts_measured *out, ts_error *err);

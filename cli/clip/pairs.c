@@ -165,7 +165,8 @@ static bool read_picture(const ts_clip_pairs *p, int64_t number, uint8_t *out, t
 /* Pictures that several threads read, each the next one. */
 typedef struct {
     const ts_clip_pairs *p;
-    const int64_t *which; /* NULL: 0, 1, ... */
+    int64_t *which; /* the pairs: in, those wanted; out, those that were read, -1: it could not be */
+    bool replace;   /* by the next pair that can be read */
     int64_t count, next;
     uint8_t *out;
     ts_progress *progress; /* of a long reading, which may be stopped; NULL: none */
@@ -174,15 +175,32 @@ typedef struct {
     ts_error err;
 } reading;
 
+/* Picture `i` of those wanted, without the lock; with it a complaint is noted. */
+static bool read_place(reading *r, int64_t i, ts_error *err)
+{
+    uint8_t *out = r->out + (size_t)i * picture_bytes(r->p);
+    for (int64_t tries = 0; tries < (r->replace ? r->p->count : 1); tries++) {
+        ts_error why = {0};
+        if (read_picture(r->p, r->which[i], out, &why)) return true;
+        pthread_mutex_lock(&r->lock);
+        const bool ok = ts_leave_out(r->p->left_out, &why, err);
+        pthread_mutex_unlock(&r->lock);
+        if (!ok) return false;
+        r->which[i] = r->replace ? (r->which[i] + 1) % r->p->count : -1;
+    }
+    return !r->replace || ts_fail(err, TS_ERR_FORMAT, "%s: none of its pictures can be read; the first: %.400s", r->p->list,
+                                  r->p->left_out->first.text);
+}
+
 static void *read_some(void *ctx)
 {
     reading *r = ctx;
-    ts_error err = {0};
     pthread_mutex_lock(&r->lock);
     while (!r->failed && r->next < r->count && !(r->progress && ts_training_stopping())) {
         const int64_t i = r->next++;
+        ts_error err = {0};
         pthread_mutex_unlock(&r->lock);
-        const bool ok = read_picture(r->p, r->which ? r->which[i] : i, r->out + (size_t)i * picture_bytes(r->p), &err);
+        const bool ok = read_place(r, i, &err);
         pthread_mutex_lock(&r->lock);
         if (!ok && !r->failed) {
             r->failed = true;
@@ -210,20 +228,48 @@ static bool read_all(reading *r, ts_error *err)
     return r->next == r->count || ts_fail(err, TS_ERR_IO, "stopped while the pictures were read");
 }
 
+/* Takes the pairs without a picture (which[i] < 0) out of the list. */
+static bool close_up(ts_clip_pairs *p, const int64_t *which, uint8_t *pixels, ts_error *err)
+{
+    const size_t each = picture_bytes(p), context = (size_t)p->context;
+    int64_t kept = 0;
+    for (int64_t i = 0; i < p->count; i++) {
+        if (which[i] < 0) {
+            free(p->pair[i].path);
+            free(p->pair[i].text);
+            continue;
+        }
+        if (kept != i) {
+            memcpy(pixels + (size_t)kept * each, pixels + (size_t)i * each, each);
+            memcpy(p->tokens + (size_t)kept * context, p->tokens + (size_t)i * context, context * sizeof *p->tokens);
+        }
+        p->pair[kept++] = p->pair[i];
+    }
+    if (kept == p->count) return true;
+    p->count = kept;
+    return kept > 0 ? number_captions(p, err)
+                    : ts_fail(err, TS_ERR_FORMAT, "%s: none of its pictures can be read; the first: %.400s", p->list,
+                              p->left_out->first.text);
+}
+
 bool ts_clip_pairs_load(ts_clip_pairs *p, uint64_t most, bool quiet, ts_error *err)
 {
     const size_t each = picture_bytes(p);
     const bool fits = (uint64_t)p->count <= most / each;
     const int64_t count = fits ? p->count : 1;
     uint8_t *pixels = malloc((size_t)count * each);
-    if (!pixels) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRId64 " pictures", count);
+    int64_t *which = malloc((size_t)count * sizeof *which);
+    bool ok = (pixels && which) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRId64 " pictures", count);
+    for (int64_t i = 0; ok && i < count; i++) which[i] = i;
     ts_progress progress;
-    reading r = {.p = p, .count = count, .out = pixels, .progress = &progress};
+    reading r = {.p = p, .which = which, .replace = !fits, .count = count, .out = pixels, .progress = &progress};
     ts_progress_begin(&progress, "reading pictures", count, quiet);
-    const bool ok = read_all(&r, err);
+    ok = ok && read_all(&r, err);
     ts_progress_end(&progress);
+    ok = ok && (!fits || close_up(p, which, pixels, err));
     if (ok && fits) p->pixels = pixels;
     else free(pixels);
+    free(which);
     return ok;
 }
 
@@ -305,11 +351,12 @@ bool ts_clip_pairs_batch(ts_clip_pairs *p, int64_t number, int batch, bool plain
     const int64_t batches = p->count / batch, epoch = number / batches, first = number % batches * batch;
     const size_t each = picture_bytes(p);
     if (p->epoch != epoch && !deal_epoch(p, epoch, batch, err)) return false;
-    const int64_t *which = p->order + first;
     uint8_t *read = p->pixels ? NULL : malloc((size_t)batch * each);
-    bool ok = p->pixels || read;
+    int64_t *which = malloc((size_t)batch * sizeof *which);
+    bool ok = (p->pixels || read) && which;
     if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for a batch of %d", batch);
-    if (ok && read) ok = read_all(&(reading){.p = p, .which = which, .count = batch, .out = read}, err);
+    if (ok) memcpy(which, p->order + first, (size_t)batch * sizeof *which);
+    if (ok && read) ok = read_all(&(reading){.p = p, .which = which, .replace = true, .count = batch, .out = read}, err);
     uint64_t state = stream(p->seed, 2 * (uint64_t)number + 1);
     for (int i = 0; ok && i < batch; i++) {
         const uint8_t *kept = read ? read + (size_t)i * each : p->pixels + (size_t)which[i] * each;
@@ -317,5 +364,6 @@ bool ts_clip_pairs_batch(ts_clip_pairs *p, int64_t number, int batch, bool plain
         memcpy(tokens + (int64_t)i * p->context, p->tokens + which[i] * p->context, (size_t)p->context * sizeof *tokens);
     }
     free(read);
+    free(which);
     return ok;
 }

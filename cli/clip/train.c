@@ -54,6 +54,7 @@ static int parse(train *t, int argc, char **argv)
         {0, "save-every", "N", TS_OPT_INT, &c->save_every, 1, 1e9, "steps from checkpoint to checkpoint; 500"},
         {0, "eval-every", "N", TS_OPT_INT, &c->eval_every, 1, 1e9, "steps from validation to validation; 500"},
         {0, "keep", "N", TS_OPT_INT, &c->keep, 1, 1e6, "checkpoints kept; 3"},
+        {0, "strict", NULL, TS_OPT_FLAG, &t->run.strict, 0, 0, TS_STRICT_HELP},
         {0, "workers", "N", TS_OPT_INT, &c->workers, 1, 64, "threads that read pictures; half the cores"},
         {0, "fp16", NULL, TS_OPT_FLAG, &c->fp16, 0, 0, "half precision in the model's file at the end, and in the best's"},
     };

@@ -47,6 +47,7 @@ typedef struct {
     int64_t epoch;       /* that `order` is of; -1: none yet */
     int workers;
     uint64_t seed;
+    ts_left_out *left_out; /* where pictures that cannot be read are counted; owned by the caller */
 } ts_clip_pairs;
 
 /* Reads the list: `path` is it, or the folder that holds captions.jsonl. */
@@ -54,7 +55,8 @@ bool ts_clip_pairs_open(const char *path, ts_clip_pairs *p, ts_error *err);
 void ts_clip_pairs_clear(ts_clip_pairs *p);
 /* The texts' tokens; `cut` as in ts_tokenizer_tokens. */
 bool ts_clip_pairs_tokens(ts_clip_pairs *p, const ts_tokenizer *t, int context, bool cut, ts_error *err);
-/* The pictures, where they fit into `most` bytes; else only the first is tried. side, margin, workers and seed are set. */
+/* The pictures, where they fit into `most` bytes: pairs whose picture cannot be read are left out of the list. Else only the
+ * first is tried, and later such a pair is replaced by the next. side, margin, workers, seed and left_out are set. */
 bool ts_clip_pairs_load(ts_clip_pairs *p, uint64_t most, bool quiet, ts_error *err);
 /* Batch `number` of all, the same whenever it is asked for: pixels (batch, side, side, 3), normalised, tokens (batch, context).
  * Each pair comes once an epoch, but for a rest that is no batch, and equal captions in one batch only where nothing else is
@@ -76,6 +78,7 @@ typedef struct {
     const char *folder;
     double epochs; /* where config.steps is 0 */
     bool resume;   /* the folder's configuration has been read */
+    bool strict;   /* a picture that cannot be read ends the run */
 } ts_clip_train_run;
 
 int ts_clip_train_go(ts_clip_train_run *run);

@@ -25,6 +25,7 @@ typedef struct {
     int32_t *tokens; /* (batch, context) */
     int64_t done, first;
     double step_ms, waited_ms;
+    ts_left_out left_out;
 } state;
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
@@ -140,14 +141,18 @@ static bool train(state *s, ts_error *err)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
+static bool check_count(const state *s, const ts_clip_pairs *p, ts_error *err)
+{
+    return p->count >= s->config->batch ||
+           ts_fail(err, TS_ERR_ARGUMENT, "%s lists %lld pictures, which make no batch of %d: lower --batch", p->list,
+                   (long long)p->count, s->config->batch);
+}
+
 static bool open_data(state *s, ts_error *err)
 {
     ts_clip_train_config *c = s->config;
     if (!ts_clip_pairs_open(c->data, &s->pairs, err) || (c->val && !ts_clip_pairs_open(c->val, &s->val, err))) return false;
-    const ts_clip_pairs *small = s->pairs.count < c->batch ? &s->pairs : &s->val;
-    if (small->list && small->count < c->batch)
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s lists %lld pictures, which make no batch of %d: lower --batch", small->list,
-                       (long long)small->count, c->batch);
+    if (!check_count(s, &s->pairs, err) || (c->val && !check_count(s, &s->val, err))) return false;
     if (c->steps == 0) {
         const int64_t epoch = s->pairs.count / c->batch;
         const double steps = ceil(s->run->epochs * (double)epoch);
@@ -210,8 +215,10 @@ static bool load_pictures(state *s, ts_error *err)
         both[i]->side = c->model.image;
         both[i]->margin = c->margin;
         both[i]->workers = c->workers;
+        both[i]->left_out = &s->left_out;
         both[i]->seed = i == 0 ? c->seed : 0;
-        if (!ts_clip_pairs_load(both[i], (uint64_t)c->memory << 20, s->run->common->quiet, err)) return false;
+        if (!ts_clip_pairs_load(both[i], (uint64_t)c->memory << 20, s->run->common->quiet, err) || !check_count(s, both[i], err))
+            return false;
     }
     return true;
 }
@@ -272,7 +279,7 @@ static bool report(state *s, ts_error *err)
 
 int ts_clip_train_go(ts_clip_train_run *run)
 {
-    state s = {.run = run, .config = &run->config};
+    state s = {.run = run, .config = &run->config, .left_out = {.strict = run->strict, .quiet = run->common->quiet}};
     ts_error err = {0};
     ts_training_watch();
     ts_training_console_begin(&s.console, run->common->quiet);
@@ -290,5 +297,5 @@ int ts_clip_train_go(ts_clip_train_run *run)
     ts_device_free(s.dev);
     free(s.pixels);
     free(s.tokens);
-    return ok ? TS_EXIT_DONE : ts_report(name, &err);
+    return ok ? ts_left_out_status(name, &s.left_out) : ts_report(name, &err);
 }

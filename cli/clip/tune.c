@@ -121,6 +121,7 @@ static int parse(tune *t, int argc, char **argv)
         {0, "warmup", "N", TS_OPT_INT, &c->warmup, 0, 1e9, warmup},
         {0, "no-augment", NULL, TS_OPT_FLAG, &c->no_augment, 0, 0,
          "no random crops and flips: pictures as at test, and what is frozen computed once (much faster for coop and cocoop)"},
+        {0, "strict", NULL, TS_OPT_FLAG, &t->use.left_out.strict, 0, 0, TS_STRICT_HELP},
         {0, "cut", NULL, TS_OPT_FLAG, &c->cut, 0, 0, "cut class names that are too long for the model"},
         {0, "eval-every", "N", TS_OPT_INT, &c->eval_every, 1, 1000000, "epochs from validation to validation; none"},
         {0, "save-every", "N", TS_OPT_INT, &c->save_every, 1, 1e9, "steps from checkpoint to checkpoint; 200"},
@@ -174,6 +175,7 @@ static int complete(tune *t)
     c->device = t->use.common.device;
     c->threads = t->use.common.threads;
     t->use.model = c->model;
+    t->use.left_out.quiet = t->use.common.quiet;
     t->use.vocab = c->vocab;
     t->use.cut = c->cut;
     return -1;
@@ -415,7 +417,8 @@ static int tune_by(const ts_clip_method *method, int argc, char **argv)
         snprintf(t->command, sizeof t->command, "clip tune %s", method->name);
         status = configure(t, argc, argv);
         ts_training_watch();
-        if (status < 0) status = work(t, r, &err) ? TS_EXIT_DONE : ts_report(t->command, &err);
+        if (status < 0)
+            status = work(t, r, &err) ? ts_left_out_status(t->command, &t->use.left_out) : ts_report(t->command, &err);
         for (int i = 0; i < TS_TUNE_SEEDS; i++) free(r->folder[i]);
         ts_whole_paths_free(&t->paths);
         free(t->config_path);

@@ -59,7 +59,7 @@ static double entropy(const float *logits, int classes, int label, bool *right)
 
 static bool validate(state *s, ts_error *err)
 {
-    const ts_clip_split *val = &s->data.val;
+    ts_clip_split *val = &s->data.val;
     ts_clip_prompt *p = ts_clip_tuner_prompt(s->tuner);
     const ts_clip_prompt_info about = ts_clip_prompt_about(p);
     const int64_t embed = s->run->use->config.embed;
@@ -68,7 +68,7 @@ static bool validate(state *s, ts_error *err)
     float *logits = malloc((size_t)about.classes * sizeof *logits);
     bool ok = (s->val && logits) || ts_fail(err, TS_ERR_MEMORY, "out of memory to validate");
     ts_training_wipe(&s->console);
-    if (ok && !keep) ok = ts_clip_split_features(s->run->use->clip, p, val, s->config->workers, NULL, NULL, s->val, err);
+    if (ok && !keep) ok = ts_known_features(s->run->use, p, val, s->config->workers, NULL, s->val, err);
     ts_train_entry entry = ts_train_entry_of(s->info.step, true);
     entry.loss = entry.accuracy = 0;
     for (int64_t i = 0; ok && i < val->count; i++) {
@@ -170,6 +170,14 @@ static void advance(void *ctx, int64_t done, int64_t total)
     ts_progress_step(&s->bar, done);
 }
 
+static void leave_out(void *ctx, int64_t picture, const ts_error *why)
+{
+    state *s = ctx;
+    (void)picture;
+    ts_training_wipe(&s->console);
+    ts_leave_out(&s->run->use->left_out, why, NULL);
+}
+
 /* Zero is the method's own, and less is zero; on the command line zero is zero and less is not said. */
 static double said(double value)
 {
@@ -200,6 +208,7 @@ static bool make_tuner(state *s, ts_error *err)
                                .threads = c->workers,
                                .memory = (uint64_t)c->memory << 20,
                                .progress = advance,
+                               .left_out = s->run->use->left_out.strict ? NULL : leave_out,
                                .ctx = s};
     s->tuner = ts_clip_tuner_new(&desc, err);
     ts_progress_end(&s->bar);

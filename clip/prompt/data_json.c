@@ -31,6 +31,30 @@ static bool stays_below(const char *path)
     }
 }
 
+/* Where a list's path leads below the root. Windows' '\\' is '/'; a path that begins at the root of the machine where the list
+ * was made is looked for from each of its folders on. NULL: nowhere, or (in `err`) no memory. */
+static char *find_below(const reader *r, const char *file, ts_error *err)
+{
+    char *path = strdup(file), *found = NULL;
+    if (!path) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (char *c = path; c && *c; c++)
+        if (*c == '\\') *c = '/';
+    const bool drive = path && path[0] && path[1] == ':' && path[2] == '/', whole = path && (path[0] == '/' || drive);
+    if (path && !whole && stays_below(path) && !(found = ts_data_join(r->root, path)))
+        ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (const char *part = whole ? strchr(path, '/') : NULL; part && !found; part = strchr(part, '/')) {
+        part += strspn(part, "/");
+        if (!stays_below(part)) continue;
+        found = ts_data_join(r->root, part);
+        if (!found) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        if (!found || ts_data_is_file(found) == 1) break;
+        free(found);
+        found = NULL;
+    }
+    free(path);
+    return found;
+}
+
 static bool name_class(reader *r, int label, const char *name, ts_error *err)
 {
     char **known = &r->out->name[label];
@@ -57,13 +81,16 @@ static bool read_item(reader *r, const char *part, int64_t at, const cJSON *item
     if (!ts_int_of(label->valuedouble, 0, (int)(r->items - 1), &number))
         return ts_fail(err, TS_ERR_FORMAT, "%s: item %lld of \"%s\" has the label %g: labels are counted from 0, none left out",
                        r->path, (long long)at, part, label->valuedouble);
-    if (!stays_below(file->valuestring))
+    char *path = find_below(r, file->valuestring, err);
+    if (!path)
         return ts_fail(err, TS_ERR_FORMAT,
-                       "%s: item %lld of \"%s\" names \"%.200s\", which does not lie below the pictures' folder", r->path,
-                       (long long)at, part, file->valuestring);
-    if (!name_class(r, number, name->valuestring, err)) return false;
-    char *path = ts_data_join(r->root, file->valuestring);
-    int kind = path ? ts_data_is_file(path) : 1;
+                       "%s: item %lld of \"%s\" names \"%.200s\", which does not lie below the pictures' folder (--root)",
+                       r->path, (long long)at, part, file->valuestring);
+    if (!name_class(r, number, name->valuestring, err)) {
+        free(path);
+        return false;
+    }
+    const int kind = ts_data_is_file(path);
     if (kind == 1) return ts_data_add(to, path, number, err);
     ts_fail(err, TS_ERR_IO, "%s: item %lld of \"%s\" is %s, which %s%s", r->path, (long long)at, part, path,
             kind == 0 ? "is no plain file" : "cannot be read: ", kind == 0 ? "" : strerror(errno));

@@ -214,7 +214,7 @@ bool ts_clip_prompt_logits(ts_clip_prompt *p, const float *features, int64_t cou
 /* ---- a split ----------------------------------------------------------------------------------------------------- */
 
 bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *split, int threads, ts_clip_progress progress,
-                            void *ctx, float *features, ts_error *err)
+                            ts_clip_left_out left_out, void *ctx, float *features, ts_error *err)
 {
     const int64_t embed = ts_clip_about(c)->embed;
     if (split->count == 0) return true;
@@ -222,8 +222,11 @@ bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *
                                                                   .count = split->count,
                                                                   .side = p ? p->prompt->side : ts_clip_about(c)->image,
                                                                   .batch = MOST_IMAGES,
-                                                                  .threads = threads},
+                                                                  .threads = threads,
+                                                                  .skip = left_out != NULL},
                                            err);
+    int64_t item;
+    ts_error why;
     bool ok = r != NULL;
     for (int64_t done = 0; ok && done < split->count;) {
         ts_clip_pictures_read batch;
@@ -233,6 +236,7 @@ bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *
                : ts_clip_encode_images(c, batch.pixels, batch.count, rows, err);
         done += batch.count;
         if (ok && progress) progress(ctx, done, split->count);
+        while (ok && ts_clip_reader_skipped(r, &item, &why)) left_out(ctx, item, &why);
     }
     ts_clip_reader_free(r);
     return ok;

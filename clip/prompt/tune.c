@@ -33,8 +33,12 @@ struct ts_clip_tuner {
     int64_t steps, epoch_steps, total;
 
     ts_clip_reader *reader; /* NULL: the features are there */
-    float *all_features;    /* (train->count, E), of frozen pictures computed once */
-    int64_t *order, epoch;  /* of the items in the epoch, where there is no reader */
+    bool *broken;           /* by item: its features are none; NULL where there is a reader */
+    ts_clip_left_out left_out;
+    void *ctx; /* of left_out, and of `progress` while features are made */
+    ts_clip_progress progress;
+    float *all_features;   /* (train->count, E), of frozen pictures computed once */
+    int64_t *order, epoch; /* of the items in the epoch, where there is no reader */
 
     bool joint;
     int64_t micro; /* pictures of a head or joint pass */
@@ -191,6 +195,19 @@ static bool make_room(ts_clip_tuner *t, ts_error *err)
     return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d classes and a batch of %d", t->prompt->classes, t->recipe.batch);
 }
 
+static void note_progress(void *ctx, int64_t done, int64_t total)
+{
+    const ts_clip_tuner *t = ctx;
+    if (t->progress) t->progress(t->ctx, done, total);
+}
+
+static void note_broken(void *ctx, int64_t item, const ts_error *why)
+{
+    ts_clip_tuner *t = ctx;
+    t->broken[item] = true;
+    t->left_out(t->ctx, item, why);
+}
+
 static bool make_pictures(ts_clip_tuner *t, const ts_clip_tuner_desc *d, ts_error *err)
 {
     const size_t embed = (size_t)ts_clip_about(t->clip)->embed, side = (size_t)t->prompt->side;
@@ -199,9 +216,11 @@ static bool make_pictures(ts_clip_tuner *t, const ts_clip_tuner_desc *d, ts_erro
         return t->pixels || ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures", (long long)t->micro);
     }
     t->all_features = malloc((size_t)t->train->count * embed * sizeof(float));
-    if (!t->all_features)
+    t->broken = calloc((size_t)t->train->count, sizeof *t->broken);
+    if (!t->all_features || !t->broken)
         return ts_fail(err, TS_ERR_MEMORY, "out of memory for the features of %lld pictures", (long long)t->train->count);
-    return ts_clip_split_features(t->clip, NULL, t->train, d->threads, d->progress, d->ctx, t->all_features, err);
+    return ts_clip_split_features(t->clip, NULL, t->train, d->threads, note_progress, t->left_out ? note_broken : NULL, t,
+                                  t->all_features, err);
 }
 
 static bool check_data(const ts_clip_tuner_desc *d, ts_error *err)
@@ -231,6 +250,9 @@ ts_clip_tuner *ts_clip_tuner_new(const ts_clip_tuner_desc *desc, ts_error *err)
     t->shots = desc->shots;
     t->seed = desc->seed;
     t->threads = desc->threads;
+    t->progress = desc->progress;
+    t->left_out = desc->left_out;
+    t->ctx = desc->ctx;
     t->cache = desc->cache ? desc->cache : UINT64_C(512) << 20;
     if (choose_recipe(t, desc, m, err) && make_prompt(t, desc, m, err) && make_room(t, err) &&
         make_passes(t, desc->memory ? desc->memory : UINT64_C(1) << 30, err) && make_update(t, err) &&
@@ -264,6 +286,7 @@ void ts_clip_tuner_free(ts_clip_tuner *t)
     free(t->scratch);
     free(t->updates);
     free(t->all_features);
+    free(t->broken);
     free(t->order);
     free(t->features);
     free(t->target);
@@ -314,7 +337,8 @@ static bool take_batch(ts_clip_tuner *t, int64_t batch, const float **pixels, ts
         const int64_t epoch = t->steps / t->epoch_steps, first = t->steps % t->epoch_steps * t->recipe.batch;
         if (epoch != t->epoch) ts_clip_shuffle(t->seed, t->epoch = epoch, t->train->count, t->order);
         for (int64_t i = 0; i < batch; i++) {
-            const int64_t item = t->order[first + i];
+            int64_t item = t->order[first + i];
+            while (t->broken[item]) item = (item + 1) % t->train->count; /* as the reader does */
             t->target[i] = t->train->item[item].label;
             memcpy(t->features + i * embed, t->all_features + item * embed, (size_t)embed * sizeof(float));
         }
@@ -331,10 +355,14 @@ static bool take_batch(ts_clip_tuner *t, int64_t batch, const float **pixels, ts
                                                               .seed = t->seed,
                                                               .first = t->steps,
                                                               .threads = t->threads,
-                                                              .cache_bytes = t->cache},
+                                                              .cache_bytes = t->cache,
+                                                              .skip = t->left_out != NULL},
                                        err);
     ts_clip_pictures_read read;
     if (!t->reader || !ts_clip_reader_next(t->reader, &read, err)) return false;
+    int64_t item;
+    ts_error why;
+    while (ts_clip_reader_skipped(t->reader, &item, &why)) t->left_out(t->ctx, item, &why);
     for (int64_t i = 0; i < batch; i++) t->target[i] = t->train->item[read.item[i]].label;
     if (t->prompt->method->images) *pixels = read.pixels;
     return *pixels || ts_clip_encode_images(t->clip, read.pixels, batch, t->features, err);

@@ -35,17 +35,20 @@ typedef struct {
     int64_t first;        /* the batch to begin with */
     int threads;          /* zero: 1 */
     uint64_t cache_bytes; /* of decoded pictures; zero: none are kept */
+    bool skip;            /* a picture that cannot be read is replaced by the next one that can, else it is an error */
 } ts_clip_reader_desc;
 ts_clip_reader *ts_clip_reader_new(const ts_clip_reader_desc *desc, ts_error *err);
 void ts_clip_reader_free(ts_clip_reader *r);
-/* pixels (count, side, side, 3), normalised, and which items they are; valid until the next call. A picture that cannot be read
- * is an error that names it. `count` 0: there are no more. */
+/* pixels (count, side, side, 3), normalised, and which items they are; valid until the next call. Those
+ * are not those asked for where some are skipped. `count` 0: there are no more. */
 typedef struct {
     const float *pixels;
     const int64_t *item;
     int count;
 } ts_clip_pictures_read;
 bool ts_clip_reader_next(ts_clip_reader *r, ts_clip_pictures_read *out, ts_error *err);
+/* Takes a complaint about a picture that is replaced, each once; false: no more. */
+bool ts_clip_reader_skipped(ts_clip_reader *r, int64_t *item, ts_error *why);
 double ts_clip_reader_waited_ms(const ts_clip_reader *r);
 
 /* ---- pass.c ---------------------------------------------------------------------------------------------------- */

@@ -33,6 +33,12 @@ struct ts_clip_reader {
     ts_image *decoded; /* by item; data NULL: not kept */
     uint64_t room;     /* bytes that may still be kept */
     double waited_ms;
+    bool *broken; /* by item */
+    struct complaint {
+        int64_t item;
+        ts_error why;
+    } * complaint; /* told up to `told` */
+    int64_t complaints, told;
 };
 
 static double now_ms(void)
@@ -102,12 +108,61 @@ static bool decode(ts_clip_reader *r, int64_t item, ts_image *out, bool *owned, 
     return true;
 }
 
-static bool make_picture(ts_clip_reader *r, int64_t item, int64_t epoch, float *out, ts_error *err)
+/* Notes a picture as broken. False: the error is one of all. */
+static bool skip(ts_clip_reader *r, int64_t item, const ts_error *why, ts_error *err)
+{
+    bool ok = r->desc.skip && why->code != TS_ERR_MEMORY;
+    if (!ok) return ts_fail(err, why->code, "%s", why->text);
+    pthread_mutex_lock(&r->lock);
+    if (!r->broken[item]) {
+        struct complaint *grown = realloc(r->complaint, (size_t)(r->complaints + 1) * sizeof *grown);
+        if (grown) {
+            r->complaint = grown;
+            grown[r->complaints++] = (struct complaint){item, *why};
+        }
+        ok = grown != NULL;
+    }
+    r->broken[item] = true;
+    if (ok && r->complaints == r->desc.count)
+        ok = ts_fail(err, TS_ERR_FORMAT, "none of %lld pictures can be read; the first: %.900s", (long long)r->desc.count,
+                     r->complaint[0].why.text);
+    else if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    pthread_mutex_unlock(&r->lock);
+    return ok;
+}
+
+/* Picture `*item`, or the next one that can be read, which `*item` then is. */
+static bool decode_next(ts_clip_reader *r, int64_t *item, ts_image *out, bool *owned, ts_error *err)
+{
+    for (;; *item = (*item + 1) % r->desc.count) {
+        ts_error why = {0};
+        pthread_mutex_lock(&r->lock);
+        const bool broken = r->broken[*item];
+        pthread_mutex_unlock(&r->lock);
+        if (broken) continue;
+        if (decode(r, *item, out, owned, &why)) return true;
+        if (!skip(r, *item, &why, err)) return false;
+    }
+}
+
+bool ts_clip_reader_skipped(ts_clip_reader *r, int64_t *item, ts_error *why)
+{
+    pthread_mutex_lock(&r->lock);
+    const bool more = r->told < r->complaints;
+    if (more) {
+        *item = r->complaint[r->told].item;
+        *why = r->complaint[r->told++].why;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return more;
+}
+
+static bool make_picture(ts_clip_reader *r, int64_t *item, int64_t epoch, float *out, ts_error *err)
 {
     ts_image img;
     bool owned;
-    if (!decode(r, item, &img, &owned, err)) return false;
-    const uint64_t seed = ts_clip_mix(ts_clip_mix(~r->desc.seed, (uint64_t)epoch), (uint64_t)item);
+    const uint64_t seed = ts_clip_mix(ts_clip_mix(~r->desc.seed, (uint64_t)epoch), (uint64_t)*item);
+    if (!decode_next(r, item, &img, &owned, err)) return false;
     const bool ok =
         r->desc.crop ? ts_clip_random_crop(&img, r->desc.side, seed, out, err) : ts_clip_preprocess(&img, r->desc.side, out, err);
     if (owned) ts_image_clear(&img);
@@ -132,8 +187,9 @@ static void *work(void *arg)
         slot *s = &r->ring[number / batch % (AHEAD + 1)];
         pthread_mutex_unlock(&r->lock);
         ts_error err = {0};
-        s->item[number % batch] = item;
-        const bool ok = make_picture(r, item, epoch, s->pixels + number % batch * r->picture, &err);
+        int64_t taken = item;
+        const bool ok = make_picture(r, &taken, epoch, s->pixels + number % batch * r->picture, &err);
+        s->item[number % batch] = taken;
         pthread_mutex_lock(&r->lock);
         if (ok) s->left--;
         if (!ok && !r->failed) {
@@ -183,7 +239,9 @@ double ts_clip_reader_waited_ms(const ts_clip_reader *r)
 static bool make(ts_clip_reader *r, ts_error *err)
 {
     const ts_clip_reader_desc *d = &r->desc;
-    bool ok = (r->decoded = calloc((size_t)d->count, sizeof *r->decoded)) != NULL;
+    r->decoded = calloc((size_t)d->count, sizeof *r->decoded);
+    r->broken = calloc((size_t)d->count, sizeof *r->broken);
+    bool ok = r->decoded && r->broken;
     if (ok && d->shuffle) ok = (r->order = malloc((size_t)d->count * sizeof *r->order)) != NULL;
     for (int i = 0; ok && i <= AHEAD; i++) {
         r->ring[i].pixels = malloc((size_t)d->batch * (size_t)r->picture * sizeof(float));
@@ -240,6 +298,8 @@ void ts_clip_reader_free(ts_clip_reader *r)
     }
     for (int64_t i = 0; r->decoded && i < r->desc.count; i++) ts_image_clear(&r->decoded[i]);
     free(r->decoded);
+    free(r->broken);
+    free(r->complaint);
     free(r->order);
     pthread_cond_destroy(&r->made);
     pthread_cond_destroy(&r->taken);

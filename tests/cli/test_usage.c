@@ -38,6 +38,9 @@ static void wrong_command(void **state)
     assert_refused(program_run("paint", NULL), 2, "there is no command paint");
     assert_refused(program_run("model", NULL), 2, "info, convert, check or random");
     assert_refused(program_run("model", "burn", NULL), 2, "burn");
+    assert_refused(program_run("model", "convert", "a.pth", "b.PTH", NULL), 2, ".safetensors");
+    assert_refused(program_run("eval", temp_dir(), NULL), 2, "is a folder");
+    assert_refused(program_run("bench", "--only", "nonsense", NULL), 1, "conv2d");
 }
 
 static void wrong_options(void **state)

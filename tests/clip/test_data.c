@@ -291,7 +291,10 @@ static void lists(void **state)
         const char *text;
         size_t size;
         const char *word;
-    } bad[] = {{"", 0, "no line"}, {"\n#x\n", 4, "no line"}, {"a\n\0b", 4, "zero byte"}};
+    } bad[] = {{"ok\n\xc3\xa4\n\xe4\n", 7, "lines.txt: line 3 is not UTF-8"},
+               {"", 0, "no line"},
+               {"\n#x\n", 4, "no line"},
+               {"a\n\0b", 4, "zero byte"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         err = (ts_error){0};
         write_bytes(temp_path("lines.txt"), bad[i].text, bad[i].size);
@@ -370,6 +373,25 @@ static void bad_parts(void **state)
     refused(temp_path("bad6"), "val has a class c");
 }
 
+/* Lists that were written on another machine. */
+static void foreign_json(void **state)
+{
+    (void)state;
+    make_class("foreign", "p", 3);
+    static const char *const paths[][2] = {
+        {"p\\\\0.png", "p\\\\1.png"}, {"/home/me/data/p/0.png", "/p/1.png"}, {"C:\\\\data\\\\p\\\\0.png", "D:/p/1.png"}};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        char list[256];
+        snprintf(list, sizeof list, "{\"train\": [[\"%s\", 0, \"a\"]], \"test\": [[\"%s\", 0, \"a\"]]}", paths[i][0],
+                 paths[i][1]);
+        write_text(temp_path("foreign/split.json"), list);
+        ts_clip_data d = open_ok(temp_path("foreign/split.json"), 0);
+        assert_string_equal(d.train.item[0].path, temp_path("foreign/p/0.png"));
+        assert_string_equal(d.test.item[0].path, temp_path("foreign/p/1.png"));
+        ts_clip_data_clear(&d);
+    }
+}
+
 static void bad_json(void **state)
 {
     (void)state;
@@ -403,6 +425,7 @@ static void bad_json(void **state)
         {"{\"train\": [[\"p\", 0, \"a\"]], \"test\": []}", "no plain file"},
         {"{\"train\": [[\"/dev/zero\", 0, \"a\"]], \"test\": []}", "does not lie below"},
         {"{\"train\": [[\"p/../../x.png\", 0, \"a\"]], \"test\": []}", "does not lie below"},
+        {"{\"train\": [[\"p\\\\..\\\\..\\\\x.png\", 0, \"a\"]], \"test\": []}", "does not lie below"},
         {"{\"train\": [[\"..\", 0, \"a\"]], \"test\": []}", "does not lie below"},
         {"{\"train\": [[\"\", 0, \"a\"]], \"test\": []}", "does not lie below"},
     };
@@ -415,9 +438,9 @@ static void bad_json(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(whole),   cmocka_unit_test(parts),       cmocka_unit_test(json),
-                                       cmocka_unit_test(few),     cmocka_unit_test(fair),        cmocka_unit_test(halves),
-                                       cmocka_unit_test(lists),   cmocka_unit_test(bad_folders), cmocka_unit_test(bad_parts),
-                                       cmocka_unit_test(bad_json)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(whole),        cmocka_unit_test(parts),       cmocka_unit_test(json),
+                                       cmocka_unit_test(few),          cmocka_unit_test(fair),        cmocka_unit_test(halves),
+                                       cmocka_unit_test(lists),        cmocka_unit_test(bad_folders), cmocka_unit_test(bad_parts),
+                                       cmocka_unit_test(foreign_json), cmocka_unit_test(bad_json)};
     return cmocka_run_group_tests_name("data", tests, NULL, NULL);
 }

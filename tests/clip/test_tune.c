@@ -296,7 +296,7 @@ static float *logits_of(ts_clip_prompt *p, bench *b)
 {
     ts_error err = {0};
     float *features = malloc(PICTURES * EMBED * sizeof *features), *logits = malloc(PICTURES * CLASSES * sizeof *logits);
-    if (!ts_clip_split_features(b->clip, p, &b->data.test, 2, NULL, NULL, features, &err) ||
+    if (!ts_clip_split_features(b->clip, p, &b->data.test, 2, NULL, NULL, NULL, features, &err) ||
         !ts_clip_prompt_logits(p, features, PICTURES, logits, &err))
         fail_msg("%s", err.text);
     free(features);
