@@ -50,31 +50,48 @@ static void name_clip(const ts_clip_config *c, char *out, size_t room)
 {
     static const struct {
         int width, layers;
-        char letter;
-    } known[] = {{384, 12, 'S'}, {768, 12, 'B'}, {1024, 24, 'L'}, {1280, 32, 'H'}};
+        const char *letter;
+    } known[] = {{384, 12, "S"},  {512, 12, "M"},  {768, 12, "B"},     {1024, 24, "L"},
+                 {1280, 32, "H"}, {1408, 40, "g"}, {1664, 48, "bigG"}, {1792, 56, "e"}};
     snprintf(out, room, "CLIP ViT");
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (known[i].width != c->width || known[i].layers != c->layers) continue;
-        const int used = snprintf(out, room, "CLIP ViT-%c/%d", known[i].letter, c->patch);
+        const int used = snprintf(out, room, "CLIP ViT-%s/%d", known[i].letter, c->patch);
         if (c->image != 224 && used > 0 && (size_t)used < room) snprintf(out + used, room - (size_t)used, "@%d", c->image);
     }
 }
 
+static const char *heads_text(int heads, char out[32])
+{
+    if (heads) snprintf(out, 32, "%d heads", heads);
+    else snprintf(out, 32, "heads unknown");
+    return out;
+}
+
+static const char *activation_of(const ts_clip_config *c)
+{
+    return !c->activation_by ? "unknown" : c->erf_gelu ? "gelu" : "quick_gelu";
+}
+
 static bool read_about(const ts_weights *w, about *a, ts_error *err)
 {
+    char heads[32], text_heads[32];
     *a = (about){0};
     if (!ts_model_about(w, &a->model, err)) return false;
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
-    a->has_clip = ts_clip_config_read(w, &a->clip, &a->problem);
+    a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);
     if (!a->has_clip) return true;
     name_clip(c, a->model.title, sizeof a->model.title);
     snprintf(a->model.architecture, sizeof a->model.architecture,
-             "vision: %d wide, %d blocks, %d heads, patch %d, picture %d\n"
-             "text: %d wide, %d blocks, %d heads, context %d, %d symbols\n"
-             "features: %d wide",
-             c->width, c->layers, c->heads, c->patch, c->image, c->text_width, c->text_layers, c->text_heads, c->context,
-             c->vocabulary, c->embed);
+             "vision: %d wide, %d blocks, %s, patch %d, picture %d\n"
+             "text: %d wide, %d blocks, %s, context %d, %d symbols\n"
+             "features: %d wide\n"
+             "activation: %s%s%s%s%s",
+             c->width, c->layers, heads_text(c->heads, heads), c->patch, c->image, c->text_width, c->text_layers,
+             heads_text(c->text_heads, text_heads), c->context, c->vocabulary, c->embed, activation_of(c),
+             c->activation_by ? " (" : "", c->activation_by ? c->activation_by : "", c->activation_by ? ")" : "",
+             c->deviation[0] > 0 ? "; pictures are normalised in a way of its own" : "");
     return true;
 }
 
@@ -153,7 +170,10 @@ static void add_clip(cJSON *to, const ts_clip_config *c)
                  {"vocabulary", c->vocabulary},
                  {"embed", c->embed}};
     cJSON *o = cJSON_AddObjectToObject(to, "clip");
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) cJSON_AddNumberToObject(o, sizes[i].name, sizes[i].value);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if (sizes[i].value) cJSON_AddNumberToObject(o, sizes[i].name, sizes[i].value);
+        else cJSON_AddNullToObject(o, sizes[i].name); /* heads that nothing tells */
+    cJSON_AddStringToObject(o, "activation", activation_of(c));
 }
 
 static bool print_info_json(const ts_weights *w, const about *a, bool tensors, ts_error *err)
@@ -290,24 +310,36 @@ static bool is_float(ts_dtype d)
 typedef struct {
     ts_dtype dtype;
     int heads, decoder_heads;          /* zero: what the file says */
+    ts_clip_told told;                 /* likewise, of a CLIP */
     int least_examples, most_examples; /* likewise */
     double blend;                      /* below zero: what the file says */
     int views;                         /* zero: likewise */
     const ts_weights *vqgan;           /* goes in, and not the file's own; NULL: none */
 } conversion;
 
-/* The file's own metadata, and what no shape tells of a masked autoencoder. */
-static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, bool other_vqgan, ts_error *err)
+/* A CLIP's own metadata but for what stands in no shape, which is written anew. */
+static bool is_of_clip(const char *key)
+{
+    static const char *const keys[] = {"vision_heads", "text_heads", "hidden_act", "image_mean", "image_std"};
+    bool is = false;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) is = is || strcmp(key, keys[i]) == 0;
+    return is;
+}
+
+/* The file's own metadata, and what no shape tells of a masked autoencoder or a CLIP. */
+static bool write_meta(ts_weights_writer *out, const ts_weights *w, const ts_mae_config *mae, const ts_clip_config *clip,
+                       bool other_vqgan, ts_error *err)
 {
     enum { OURS = 5, NUMBERS = 4 };
     static const char *const keys[OURS] = {"heads", "decoder_heads", "blend", "views", "examples"};
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
         ts_weights_meta_at(w, i, &key, &value);
-        bool ours = other_vqgan && strcmp(key, "vqgan_groups") == 0;
+        bool ours = (other_vqgan && strcmp(key, "vqgan_groups") == 0) || (clip && is_of_clip(key));
         for (int k = 0; k < OURS && mae; k++) ours = ours || strcmp(key, keys[k]) == 0;
         if (!ours && !ts_weights_writer_meta(out, key, value, err)) return false;
     }
+    if (clip) return ts_clip_config_meta(clip, out, err);
     if (!mae) return true;
     const double values[NUMBERS] = {mae->heads, mae->decoder_heads, mae->blend, mae->views};
     char text[32];
@@ -342,9 +374,12 @@ static bool convert(const ts_weights *w, const char *to, const conversion *how, 
     if (how->blend >= 0) info.mae.blend = how->blend;
     if (how->views > 0) info.mae.views = how->views;
     if (how->vqgan && !check_vqgan(w, &info, how->vqgan, err)) return false;
+    ts_clip_config clip;
+    const bool is_clip = info.kind == TS_KIND_CLIP;
+    if (is_clip && !ts_clip_config_read(w, &how->told, &clip, err)) return false;
     ts_weights_writer *out = ts_weights_writer_new();
     if (!out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, how->vqgan != NULL, err);
+    bool ok = write_meta(out, w, info.has_mae ? &info.mae : NULL, is_clip ? &clip : NULL, how->vqgan != NULL, err);
     for (int64_t i = 0; ok && i < ts_weights_count(w); i++) {
         const ts_weight *t = ts_weights_at(w, i);
         if (info.has_vqgan && (starts_with(t->name, "loss.") || starts_with(t->name, "vae.loss."))) {
@@ -383,8 +418,12 @@ static int convert_command(int argc, char **argv)
         {0, "views", "N", TS_OPT_INT, &how.views, 1, TS_GRID_VIEWS, "and from how many views of a canvas: see run --views"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &vqgan, 0, 0, "the VQGAN to put in, where IN holds none or another"},
         {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
-        {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
-        {0, "decoder-heads", "N", TS_OPT_INT, &how.decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
+        {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 4096,
+         "attention heads of the encoder, or of a CLIP's image tower, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &how.decoder_heads, 1, 4096, "attention heads of the decoder, likewise"},
+        {0, "text-heads", "N", TS_OPT_INT, &how.told.text_heads, 1, 4096, "attention heads of a CLIP's text tower, likewise"},
+        {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &how.told.activation, 0, 0,
+         "a CLIP's activation, where nothing tells it: quick_gelu (OpenAI's) or gelu (most of open_clip's)"},
     };
     int status = ts_options_parse(
         &(ts_command){.name = "model convert",
@@ -418,6 +457,7 @@ static int convert_command(int argc, char **argv)
         ts_weights *w = ok ? ts_weights_open(in, &err) : NULL, *other = w && vqgan ? ts_weights_open(vqgan, &err) : NULL;
         how.dtype = dtype ? TS_DT_F16 : TS_DT_F32;
         how.vqgan = other;
+        how.told.heads = how.heads;
         ok = w && (other || !vqgan) && convert(w, to, &how, &left_out, &err);
         if (ok && left_out && !common.quiet)
             fprintf(stderr, "left out: %" PRId64 " tensors of the losses, which only training needs\n", left_out);

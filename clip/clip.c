@@ -4,10 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, ts_error *err)
+ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, const ts_clip_told *told, ts_error *err)
 {
     ts_clip_config config;
-    if (!ts_clip_config_read(w, &config, err)) return NULL;
+    if (!ts_clip_config_read(w, told, &config, err)) return NULL;
     ts_clip *c = calloc(1, sizeof *c);
     if (!c) {
         ts_fail(err, TS_ERR_MEMORY, "out of memory");
@@ -19,12 +19,15 @@ ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, ts_error *err)
     c->dev = dev;
     c->weights = w;
     c->config = config;
+    c->file = (clip_file){w, &c->config};
+    /* Where pictures are normalised otherwise every tensor is made anew: two of them differ from the file's. */
+    const ts_weights *direct = config.deviation[0] > 0 ? NULL : w;
     c->embedding = ts_weights_find(w, source.name[0]);
     bool ok = ts_weight_to_f32(ts_weights_find(w, "logit_scale"), &scale, err);
     c->scale = exp((double)scale);
     if (ok && !(c->scale > 0 && c->scale < 1e6))
         ok = ts_fail(err, TS_ERR_FORMAT, "%s: logit_scale is %g, a CLIP's is about 4.6", ts_weights_path(w), (double)scale);
-    ok = ok && (c->params = ts_params_new_converted(dev, w, "", ts_clip_convert, (void *)(uintptr_t)w, err)) != NULL;
+    ok = ok && (c->params = ts_params_new_converted(dev, direct, "", ts_clip_convert, &c->file, err)) != NULL;
     if (ok) return c;
     ts_clip_free(c);
     return NULL;

@@ -1,7 +1,7 @@
 /* clip.h - CLIP (Radford et al. 2021, arXiv 2103.00020): both towers, zero-shot, and prompt tuning of the frozen
  * model.
  *
- *   ts_clip      *clip = ts_clip_new(dev, weights, &err);
+ *   ts_clip      *clip = ts_clip_new(dev, weights, NULL, &err);
  *   ts_tokenizer *tok  = ts_tokenizer_find(ts_weights_path(weights), &err);
  *   ts_clip_classifier(clip, tok, names, K, NULL, 0, false, classes, &err);        // (K, embed), unit rows
  *   ts_clip_preprocess(&picture, ts_clip_about(clip)->image, pixels, &err);
@@ -34,23 +34,41 @@ void ts_clip_denormalise(const float *in, int64_t pixels, uint8_t *rgb);
 
 /* ---- the model ------------------------------------------------------------------------------------------------- */
 
-/* Read off the tensors' shapes. What stands in none: heads are width / 64 and the activation is QuickGELU, unless the metadata
- * ("vision_heads", "text_heads", "hidden_act" = "gelu"), or the config.json beside a file of Hugging Face's, says otherwise. */
+/* Read off the tensors' shapes. Heads, activation and what pictures are normalised with stand in none: they are told by the user,
+ * the file's metadata ("vision_heads", "text_heads", "hidden_act", "image_mean", "image_std"), the open_clip_config.json or
+ * config.json beside it; OpenAI's own files are known by their form, and heads by published widths. */
 typedef struct {
     int image, patch;                                  /* pixels a side */
     int width, layers, heads, mlp;                     /* vision tower; mlp: 4 width as published */
     int text_width, text_layers, text_heads, text_mlp; /* text tower */
     int context, vocabulary, embed;                    /* 77, 49408, joint width */
-    bool erf_gelu;                                     /* x/2 (1 + erf(x/sqrt 2)), as many of open_clip's models have it */
+    bool erf_gelu;               /* x/2 (1 + erf(x/sqrt 2)), as most of open_clip's models have it; else QuickGELU */
+    const char *activation_by;   /* what tells that, in words; NULL: nothing does */
+    bool guessed;                /* it is likely, but no more */
+    float mean[3], deviation[3]; /* that pictures are normalised with; zeros: CLIP's own */
 } ts_clip_config;
 
-/* A ResNet tower, a missing or misshapen tensor, or another model is an error in one sentence. */
-bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err);
+typedef enum { TS_CLIP_UNTOLD = 0, TS_CLIP_QUICK_GELU, TS_CLIP_GELU } ts_clip_activation;
+
+/* What the user says of a model; zeros: nothing. */
+typedef struct {
+    int heads, text_heads;
+    int activation; /* a ts_clip_activation */
+    bool any;       /* heads may stay 0 and the activation untold, for a look at the file */
+} ts_clip_told;
+
+/* A missing or misshapen tensor, one too many, another model, or what nothing tells is an error in one sentence. told: may be
+ * NULL. */
+bool ts_clip_config_read(const ts_weights *w, const ts_clip_told *told, ts_clip_config *out, ts_error *err);
+/* Adds what stands in no shape to a file's metadata. */
+bool ts_clip_config_meta(const ts_clip_config *c, ts_weights_writer *w, ts_error *err);
 
 typedef struct ts_clip ts_clip;
 
-/* From the published .pt (TorchScript), a state dict, or Hugging Face's files: the layout is told by the names. */
-ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, ts_error *err);
+/* From the published .pt (TorchScript), a state dict, or Hugging Face's files: the layout is told by the names. told: may be
+ * NULL.
+ */
+ts_clip *ts_clip_new(ts_device *dev, const ts_weights *w, const ts_clip_told *told, ts_error *err);
 void ts_clip_free(ts_clip *c);
 const ts_clip_config *ts_clip_about(const ts_clip *c);
 ts_device *ts_clip_device(const ts_clip *c);
@@ -98,6 +116,7 @@ typedef struct ts_clip_trainer ts_clip_trainer;
 
 typedef struct {
     const ts_weights *weights; /* to start from, must outlive the trainer; NULL: fresh weights of `config` */
+    ts_clip_told told;         /* of those */
     ts_clip_config config;     /* of fresh weights; heads zero: width / 64, mlp zero: 4 width */
     int batch;                 /* pairs in a step, 2 or more */
     int length;                /* places of the longest text, start and end included, which saves work; zero: context */

@@ -1,11 +1,7 @@
 /* config.c - a CLIP's architecture, read off its tensors. Depths are told by the highest number in a name, so that a missing
- * tensor gives an error with its name and not a smaller model. What stands in no shape, the heads and the activation, is taken as
- * the published models have it unless the metadata, or the config.json beside a file of Hugging Face's, says otherwise. */
+ * tensor gives an error with its name and not a smaller model. What stands in no shape is told.c's. */
 #include "clip/internal.h"
-#include "engine/file.h"
-#include "engine/number.h"
 
-#include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +10,6 @@
 #include "kinds/kinds.h"
 
 enum { MAX_WIDTH = 1 << 14, MAX_LAYERS = 256, MAX_SIDE = 512, MAX_IMAGE = 8192, MAX_CONTEXT = 4096, MAX_VOCABULARY = 1 << 22 };
-enum { HEAD_WIDTH = 64 };
 
 typedef struct {
     const ts_weights *w;
@@ -73,64 +68,6 @@ static bool read_image(const reader *r, int patch, int *out)
     return true;
 }
 
-/* ---- what stands in no shape ---- */
-
-/* A file of Hugging Face's comes with a config.json; NULL where there is none, or where it is not such a one. */
-static cJSON *config_beside(const ts_weights *w)
-{
-    char path[4096];
-    const char *model = ts_weights_path(w), *slash = strrchr(model, '/');
-    const int folder = slash ? (int)(slash - model + 1) : 0;
-    if (snprintf(path, sizeof path, "%.*sconfig.json", folder, model) >= (int)sizeof path) return NULL;
-    FILE *f = ts_file_open(path, "configuration", NULL);
-    if (!f) return NULL;
-    enum { MOST = 1 << 18 };
-    char *text = malloc(MOST);
-    const size_t size = text ? fread(text, 1, MOST, f) : 0;
-    fclose(f);
-    cJSON *json = size > 0 && size < MOST ? cJSON_ParseWithLength(text, size) : NULL;
-    free(text);
-    return json;
-}
-
-static const cJSON *told(const cJSON *json, const char *tower, const char *key)
-{
-    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(json, tower), key);
-}
-
-static bool read_heads(const reader *r, const cJSON *json, const char *key, const char *tower, int width, int *out)
-{
-    const char *path = ts_weights_path(r->w), *meta = ts_weights_meta(r->w, key);
-    const cJSON *item = told(json, tower, "num_attention_heads");
-    int heads = 0; /* none */
-    if (meta) {
-        ts_int_read(meta, 1, width, &heads);
-    } else if (cJSON_IsNumber(item)) {
-        ts_int_of(item->valuedouble, 1, width, &heads);
-    } else if (width % HEAD_WIDTH != 0) {
-        return ts_fail(r->err, TS_ERR_FORMAT,
-                       "%s: a tower is %d wide, which heads of %d do not divide, and the metadata has no %s", path, width,
-                       HEAD_WIDTH, key);
-    } else {
-        heads = width / HEAD_WIDTH;
-    }
-    if (heads == 0 || width % heads != 0)
-        return ts_fail(r->err, TS_ERR_FORMAT, "%s: the metadata says %s = '%.40s', wanted a number that divides the width of %d",
-                       path, key, meta ? meta : "as in config.json", width);
-    *out = heads;
-    return true;
-}
-
-static bool read_activation(const reader *r, const cJSON *json, bool *erf_gelu)
-{
-    const char *name = ts_weights_meta(r->w, "hidden_act");
-    if (!name) name = cJSON_GetStringValue(told(json, "vision_config", "hidden_act"));
-    *erf_gelu = name && strcmp(name, "gelu") == 0;
-    if (!name || *erf_gelu || strcmp(name, "quick_gelu") == 0) return true;
-    return ts_fail(r->err, TS_ERR_UNSUPPORTED, "%s: the model's activation is '%.40s', CLIP's are quick_gelu and gelu",
-                   ts_weights_path(r->w), name);
-}
-
 /* ---- the whole ---- */
 
 /* Whether it is a CLIP at all, and of a kind that we have. */
@@ -143,7 +80,7 @@ static bool check_kind(const reader *r)
                                                        ts_weights_path(r->w));
 }
 
-bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err)
+bool ts_clip_config_read(const ts_weights *w, const ts_clip_told *told, ts_clip_config *out, ts_error *err)
 {
     *out = (ts_clip_config){0};
     const reader r = {w, ts_clip_layout_of(w), err};
@@ -163,10 +100,5 @@ bool ts_clip_config_read(const ts_weights *w, ts_clip_config *out, ts_error *err
     if (patch_rows != out->patch)
         return ts_fail(err, TS_ERR_SHAPE, "%s: patches of %d x %d pixels, wanted square ones", ts_weights_path(w), patch_rows,
                        out->patch);
-    cJSON *json = r.layout == CLIP_HUGGING_FACE ? config_beside(w) : NULL;
-    const bool ok = read_heads(&r, json, "vision_heads", "vision_config", out->width, &out->heads) &&
-                    read_heads(&r, json, "text_heads", "text_config", out->text_width, &out->text_heads) &&
-                    read_activation(&r, json, &out->erf_gelu);
-    cJSON_Delete(json);
-    return ok && ts_clip_check(w, out, err);
+    return ts_clip_check(w, out, err) && ts_clip_read_told(w, told, out, err);
 }

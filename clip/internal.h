@@ -25,8 +25,21 @@ void ts_clip_source(clip_layout layout, const char *name, clip_source *out);
 
 /* Looks for every tensor of the model and compares shapes; all that is wrong in one sentence. */
 bool ts_clip_check(const ts_weights *w, const ts_clip_config *c, ts_error *err);
-/* A ts_init_fn, ctx the ts_weights: makes a tensor that the file has in another layout. */
+/* What stands in no shape, and is to be added to what does (told.c). */
+bool ts_clip_read_told(const ts_weights *w, const ts_clip_told *told, ts_clip_config *c, ts_error *err);
+
+/* A file and, where its pictures are normalised otherwise than CLIP's, the configuration that says so: then that is put into the
+ * weights, so that pictures are prepared in one way for all models. */
+typedef struct {
+    const ts_weights *weights;
+    const ts_clip_config *config; /* NULL: the weights as they are */
+} clip_file;
+/* A ts_init_fn, ctx a clip_file: makes a tensor that the file has in another layout. */
 bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+
+/* ---- pictures (preprocess.c) ---- */
+
+extern const float ts_clip_mean[3], ts_clip_deviation[3];
 
 /* ---- what both towers are built of (block.c) ---- */
 
@@ -47,6 +60,7 @@ struct ts_clip {
     ts_device *dev;
     const ts_weights *weights;
     ts_clip_config config;
+    clip_file file;
     ts_params *params;
     const ts_weight *embedding; /* of the tokens, (vocabulary, text_width), in the file */
     double scale;

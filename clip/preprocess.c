@@ -5,7 +5,8 @@
 
 #include "clip/clip.h"
 
-static const float MEAN[3] = {0.48145466f, 0.4578275f, 0.40821073f}, DEVIATION[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+const float ts_clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
+const float ts_clip_deviation[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 
 typedef struct {
     int x, y, width, height;
@@ -14,14 +15,14 @@ typedef struct {
 void ts_clip_normalise(const uint8_t *rgb, int64_t pixels, float *out)
 {
     for (int64_t i = 0; i < pixels * 3; i += 3)
-        for (int c = 0; c < 3; c++) out[i + c] = ((float)rgb[i + c] / 255 - MEAN[c]) / DEVIATION[c];
+        for (int c = 0; c < 3; c++) out[i + c] = ((float)rgb[i + c] / 255 - ts_clip_mean[c]) / ts_clip_deviation[c];
 }
 
 void ts_clip_denormalise(const float *in, int64_t pixels, uint8_t *rgb)
 {
     for (int64_t i = 0; i < pixels * 3; i += 3) {
         for (int c = 0; c < 3; c++) {
-            float v = (in[i + c] * DEVIATION[c] + MEAN[c]) * 255;
+            float v = (in[i + c] * ts_clip_deviation[c] + ts_clip_mean[c]) * 255;
             rgb[i + c] = (uint8_t)(v >= 255 ? 255 : v > 0 ? v + 0.5f : 0); /* not a number: black */
         }
     }

@@ -21,7 +21,8 @@ typedef struct {
 } pass;
 
 struct ts_clip_trainer {
-    ts_clip model; /* only what the towers look at: device, config, params */
+    ts_clip_config of_file; /* of the weights that it starts from */
+    ts_clip model;          /* only what the towers look at: device, config, params */
     ts_clip_trainer_desc desc;
     pass train, check; /* `check` is planned when first asked for */
     ts_optimizer *optimizer;
@@ -137,7 +138,9 @@ static bool complete_config(ts_clip_trainer *t, ts_error *err)
     const ts_clip_trainer_desc *d = &t->desc;
     ts_clip_config *c = &t->model.config;
     *c = d->config;
-    if (d->weights && !ts_clip_config_read(d->weights, c, err)) return false;
+    if (d->weights && !ts_clip_config_read(d->weights, &d->told, c, err)) return false;
+    t->of_file = *c;
+    memset(c->deviation, 0, sizeof c->deviation); /* the weights that are made of the file take CLIP's own */
     if (!complete_tower("an image", c->width, c->layers, &c->heads, &c->mlp, err) ||
         !complete_tower("a text", c->text_width, c->text_layers, &c->text_heads, &c->text_mlp, err))
         return false;
@@ -174,7 +177,8 @@ static bool make(ts_clip_trainer *t, ts_error *err)
     if (!t->tokens || !t->end || !t->right || !t->best) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < d->batch; i++) t->right[i] = i;
     /* Whatever the file's layout, what it holds is made ours: nothing is taken as it lies there. */
-    void *from = d->weights ? (void *)(uintptr_t)d->weights : t;
+    t->model.file = (clip_file){d->weights, &t->of_file};
+    void *from = d->weights ? (void *)&t->model.file : t;
     t->model.params = ts_params_new_trainable(t->model.dev, NULL, "", d->weights ? ts_clip_convert : fresh, from, err);
     if (!t->model.params || !describe(t, &t->train, err) || !ts_params_check(t->model.params, err)) return false;
     for (int64_t i = 0; i < ts_params_count(t->model.params); i++)
@@ -370,8 +374,7 @@ bool ts_clip_trainer_save(ts_clip_trainer *t, ts_weights_writer *w, bool optimiz
     if (!at) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld parameters", (long long)total);
     for (int64_t i = 0, count; i < ts_params_count(ps); i++, at += count)
         if (!add_param(t, i, at, w, &count, err)) return false;
-    return add_number(w, "vision_heads", c->heads, err) && add_number(w, "text_heads", c->text_heads, err) &&
-           ts_weights_writer_meta(w, "hidden_act", c->erf_gelu ? "gelu" : "quick_gelu", err) &&
+    return ts_clip_config_meta(c, w, err) &&
            (!optimizer || (add_number(w, "step", t->steps, err) && ts_optimizer_save(t->optimizer, t->train.e, w, err)));
 }
 
@@ -382,7 +385,7 @@ static bool load_params(ts_clip_trainer *t, const ts_weights *checkpoint, ts_err
         int64_t shape[TS_MAX_DIMS];
         const int ndim = ts_params_shape(ps, i, shape);
         float *data = malloc((size_t)count_of(ndim, shape) * sizeof *data);
-        const bool ok = data ? ts_clip_convert((void *)(uintptr_t)checkpoint, ts_params_name(ps, i), ndim, shape, data, err) &&
+        const bool ok = data ? ts_clip_convert(&(clip_file){checkpoint, NULL}, ts_params_name(ps, i), ndim, shape, data, err) &&
                                    ts_params_write(ps, i, data, err)
                              : ts_fail(err, TS_ERR_MEMORY, "out of memory");
         free(data);
@@ -408,7 +411,7 @@ bool ts_clip_trainer_resume(ts_clip_trainer *t, const ts_weights *checkpoint, ts
         return ts_fail(err, TS_ERR_FORMAT,
                        "%s says no step: it is not a checkpoint to go on from (--init starts a new training from it)",
                        ts_weights_path(checkpoint));
-    if (!ts_clip_config_read(checkpoint, &c, err)) return false;
+    if (!ts_clip_config_read(checkpoint, NULL, &c, err)) return false;
     if (!same_sizes(&c, &t->model.config))
         return ts_fail(err, TS_ERR_SHAPE, "%s is the checkpoint of a CLIP of other sizes", ts_weights_path(checkpoint));
     if (!load_params(t, checkpoint, err) || !ts_optimizer_load(t->optimizer, t->train.e, checkpoint, err) ||

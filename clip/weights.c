@@ -91,6 +91,7 @@ typedef struct {
     clip_layout layout;
     int missing, misshapen;
     char missing_names[400], misshapen_names[400];
+    bool *seen; /* (tensors of the file): the model has it */
 } check;
 
 static void note(char *list, size_t room, int count, const char *format, ...) __attribute__((format(printf, 4, 5)));
@@ -125,6 +126,7 @@ static void check_tensor(check *k, const char *name, int ndim, const int64_t *sh
             note(k->missing_names, sizeof k->missing_names, ++k->missing, "%s", source.name[piece]);
             continue;
         }
+        k->seen[t - ts_weights_at(k->w, 0)] = true;
         bool same = t->ndim == ndim;
         for (int i = 0; same && i < ndim; i++) same = t->shape[i] == want[i];
         if (same) continue;
@@ -170,44 +172,87 @@ static void check_blocks(check *k, const char *prefix, int layers, int64_t width
     }
 }
 
+static void check_all(check *k, const ts_clip_config *c)
+{
+    const int64_t side = c->image / c->patch;
+    check_vector(k, "visual.", "class_embedding", c->width);
+    check_matrix(k, "visual.", "positional_embedding", 1 + side * side, c->width);
+    check_tensor(k, "visual.conv1.weight", 4, (int64_t[]){c->width, 3, c->patch, c->patch});
+    check_vector(k, "visual.", "ln_pre.weight", c->width);
+    check_vector(k, "visual.", "ln_pre.bias", c->width);
+    check_blocks(k, "visual.transformer.resblocks", c->layers, c->width, c->mlp);
+    check_vector(k, "visual.", "ln_post.weight", c->width);
+    check_vector(k, "visual.", "ln_post.bias", c->width);
+    check_matrix(k, "visual.", "proj.weight", c->embed, c->width);
+    check_matrix(k, "", "token_embedding.weight", c->vocabulary, c->text_width);
+    check_matrix(k, "", "positional_embedding", c->context, c->text_width);
+    check_blocks(k, "transformer.resblocks", c->text_layers, c->text_width, c->text_mlp);
+    check_vector(k, "", "ln_final.weight", c->text_width);
+    check_vector(k, "", "ln_final.bias", c->text_width);
+    check_matrix(k, "", "text_projection.weight", c->embed, c->text_width);
+    const ts_weight *scale = ts_weights_find(k->w, "logit_scale");
+    if (!scale || scale->count != 1) note(k->missing_names, sizeof k->missing_names, ++k->missing, "logit_scale (one number)");
+}
+
+static bool begins(const char *name, const char *prefix)
+{
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
+/* Of a tower, and nothing that this model knows: its answers would be another model's. Buffers that hold no weights may stay. */
+static bool is_strange(const char *name)
+{
+    static const char *const towers[] = {"visual.", "transformer.", "vision_model.", "text_model."};
+    static const char *const buffers[] = {"position_ids", "attn_mask"};
+    const size_t length = strlen(name);
+    bool of_tower = false;
+    for (size_t i = 0; i < sizeof towers / sizeof *towers; i++) of_tower = of_tower || begins(name, towers[i]);
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        const size_t end = strlen(buffers[i]);
+        if (length >= end && strcmp(name + length - end, buffers[i]) == 0) return false;
+    }
+    return of_tower;
+}
+
+static bool check_strange(const check *k, ts_error *err)
+{
+    for (int64_t i = 0; i < ts_weights_count(k->w); i++) {
+        const char *name = ts_weights_at(k->w, i)->name;
+        if (k->seen[i] || !is_strange(name)) continue;
+        return ts_fail(err, TS_ERR_UNSUPPORTED,
+                       "%s: the CLIP in this file is of a kind that is not known here: it has a tensor %s", ts_weights_path(k->w),
+                       name);
+    }
+    return true;
+}
+
+static bool check_tell(const check *k, ts_error *err)
+{
+    if (k->missing + k->misshapen == 0) return check_strange(k, err);
+    char lack[440] = "", differ[440] = "";
+    if (k->missing)
+        snprintf(lack, sizeof lack, "lacks %d tensor%s (%s)", k->missing, k->missing > 1 ? "s" : "", k->missing_names);
+    if (k->misshapen) snprintf(differ, sizeof differ, "has %d of another shape (%s)", k->misshapen, k->misshapen_names);
+    return ts_fail(err, k->missing ? TS_ERR_FORMAT : TS_ERR_SHAPE, "%s: the CLIP in this file %s%s%s", ts_weights_path(k->w),
+                   lack, k->missing && k->misshapen ? " and " : "", differ);
+}
+
 bool ts_clip_check(const ts_weights *w, const ts_clip_config *c, ts_error *err)
 {
-    check k = {.w = w, .layout = ts_clip_layout_of(w)};
-    const int64_t side = c->image / c->patch;
-    check_vector(&k, "visual.", "class_embedding", c->width);
-    check_matrix(&k, "visual.", "positional_embedding", 1 + side * side, c->width);
-    check_tensor(&k, "visual.conv1.weight", 4, (int64_t[]){c->width, 3, c->patch, c->patch});
-    check_vector(&k, "visual.", "ln_pre.weight", c->width);
-    check_vector(&k, "visual.", "ln_pre.bias", c->width);
-    check_blocks(&k, "visual.transformer.resblocks", c->layers, c->width, c->mlp);
-    check_vector(&k, "visual.", "ln_post.weight", c->width);
-    check_vector(&k, "visual.", "ln_post.bias", c->width);
-    check_matrix(&k, "visual.", "proj.weight", c->embed, c->width);
-    check_matrix(&k, "", "token_embedding.weight", c->vocabulary, c->text_width);
-    check_matrix(&k, "", "positional_embedding", c->context, c->text_width);
-    check_blocks(&k, "transformer.resblocks", c->text_layers, c->text_width, c->text_mlp);
-    check_vector(&k, "", "ln_final.weight", c->text_width);
-    check_vector(&k, "", "ln_final.bias", c->text_width);
-    check_matrix(&k, "", "text_projection.weight", c->embed, c->text_width);
-    const ts_weight *scale = ts_weights_find(w, "logit_scale");
-    if (!scale || scale->count != 1) note(k.missing_names, sizeof k.missing_names, ++k.missing, "logit_scale (one number)");
-    if (k.missing + k.misshapen == 0) return true;
-    char lack[440] = "", differ[440] = "";
-    if (k.missing) snprintf(lack, sizeof lack, "lacks %d tensor%s (%s)", k.missing, k.missing > 1 ? "s" : "", k.missing_names);
-    if (k.misshapen) snprintf(differ, sizeof differ, "has %d of another shape (%s)", k.misshapen, k.misshapen_names);
-    return ts_fail(err, k.missing ? TS_ERR_FORMAT : TS_ERR_SHAPE, "%s: the CLIP in this file %s%s%s", ts_weights_path(w), lack,
-                   k.missing && k.misshapen ? " and " : "", differ);
+    check k = {.w = w, .layout = ts_clip_layout_of(w), .seen = calloc((size_t)ts_weights_count(w) + 1, sizeof *k.seen)};
+    if (!k.seen) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    check_all(&k, c);
+    const bool ok = check_tell(&k, err);
+    free(k.seen);
+    return ok;
 }
 
 /* ---- converting ---- */
 
-bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
+static bool gather(const ts_weights *w, const char *name, int64_t count, float *out, ts_error *err)
 {
-    const ts_weights *w = ctx;
     clip_source source;
     ts_clip_source(ts_clip_layout_of(w), name, &source);
-    int64_t count = 1;
-    for (int i = 0; i < ndim; i++) count *= shape[i];
     for (int piece = 0; piece < source.pieces; piece++) {
         const ts_weight *t = ts_weights_find(w, source.name[piece]);
         if (!t || t->count != count / source.pieces)
@@ -222,5 +267,49 @@ bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape
         if (!ts_weight_to_f32(&view, out + piece * t->count, err)) return false;
         ts_weight_release(t);
     }
+    return true;
+}
+
+/* Pictures come normalised as CLIP's, z = (x - mean) / deviation; the model wants (x - its mean) / its deviation = scale z +
+ * shift.
+ */
+static void change_of_pixels(const ts_clip_config *c, double scale[3], double shift[3])
+{
+    for (int i = 0; i < 3; i++) {
+        scale[i] = (double)ts_clip_deviation[i] / (double)c->deviation[i];
+        shift[i] = ((double)ts_clip_mean[i] - (double)c->mean[i]) / (double)c->deviation[i];
+    }
+}
+
+/* What the shift adds to each patch goes to the patches' positions (1+P, W). */
+static bool shift_positions(const clip_file *f, const double shift[3], float *places, ts_error *err)
+{
+    const ts_clip_config *c = f->config;
+    const int64_t side = c->image / c->patch, area = (int64_t)c->patch * c->patch, width = c->width;
+    float *conv = malloc((size_t)(width * 3 * area) * sizeof *conv);
+    if (!conv) return ts_fail(err, TS_ERR_MEMORY, "out of memory for a patch's weights");
+    const bool ok = gather(f->weights, "visual.conv1.weight", width * 3 * area, conv, err);
+    for (int64_t o = 0; ok && o < width; o++) {
+        double sum = 0;
+        for (int64_t i = 0; i < 3 * area; i++) sum += shift[i / area] * (double)conv[o * 3 * area + i];
+        for (int64_t p = 1; p <= side * side; p++) places[p * width + o] += (float)sum;
+    }
+    free(conv);
+    return ok;
+}
+
+bool ts_clip_convert(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err)
+{
+    const clip_file *f = ctx;
+    int64_t count = 1;
+    for (int i = 0; i < ndim; i++) count *= shape[i];
+    if (!gather(f->weights, name, count, out, err)) return false;
+    if (!f->config || f->config->deviation[0] == 0) return true;
+    double scale[3], shift[3];
+    change_of_pixels(f->config, scale, shift);
+    if (strcmp(name, "visual.positional_embedding") == 0) return shift_positions(f, shift, out, err);
+    const int64_t area = (int64_t)f->config->patch * f->config->patch;
+    for (int64_t i = 0; i < count && strcmp(name, "visual.conv1.weight") == 0; i++)
+        out[i] = (float)(scale[i / area % 3] * (double)out[i]);
     return true;
 }

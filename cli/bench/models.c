@@ -78,10 +78,10 @@ static bool open_model(model_bench *b, ts_error *err)
     if (b->desc->file) b->weights = ts_weights_open(b->desc->file, err);
     else if (!open_random(b, err)) return false;
     if (!b->weights) return false;
+    if (!ts_mae_config_read(b->weights, b->desc->heads, b->desc->decoder_heads, false, &b->mae.config, err)) return false;
     const char *prefix = ts_vqgan_prefix(b->weights);
     if (!prefix) return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN (no tensor vae.*)", ts_weights_path(b->weights));
-    return ts_mae_config_read(b->weights, b->desc->heads, b->desc->decoder_heads, false, &b->mae.config, err) &&
-           ts_vqgan_config_read(b->weights, prefix, &b->vqgan.config, err) &&
+    return ts_vqgan_config_read(b->weights, prefix, &b->vqgan.config, err) &&
            (b->mae.params = ts_params_new(b->dev, b->weights, "", err)) != NULL &&
            (b->vqgan.params = ts_params_new(b->dev, b->weights, prefix, err)) != NULL;
 }

@@ -43,6 +43,7 @@ static int parse(classify *c, int argc, char **argv)
     const ts_option options[] = {
         {'m', "model", "FILE", TS_OPT_TEXT, &c->use.model, 0, 0, TS_CLIP_MODEL_HELP},
         {0, "vocab", "FILE", TS_OPT_TEXT, &c->use.vocab, 0, 0, TS_CLIP_VOCAB_HELP},
+        TS_CLIP_TOLD_OPTIONS(&c->use.told),
         {'c', "classes", "LIST", TS_OPT_WORDS, &c->classes, 0, 0, "names of classes, parted by commas; repeated"},
         {0, "classes-file", "FILE", TS_OPT_TEXT, &c->classes_file, 0, 0, "names of classes, one a line"},
         {0, "classes-from", "DIR", TS_OPT_TEXT, &c->classes_from, 0, 0,

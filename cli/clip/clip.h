@@ -22,11 +22,27 @@ int ts_clip_cmd_train(int argc, char **argv);
 #define TS_CLIP_MODEL_HELP "a CLIP with a ViT: the published .pt, a state dict, or Hugging Face's safetensors"
 #define TS_CLIP_VOCAB_HELP "bpe_simple_vocab_16e6.txt.gz, or vocab.json with merges.txt; else looked for beside the model"
 
-/* A model at work. `common`, `model`, `vocab`, `cut` and left_out.strict come from the command line. */
+#define TS_CLIP_TOLD_OPTIONS(told)                                                                                               \
+    {0,                                                                                                                          \
+     "heads",                                                                                                                    \
+     "N",                                                                                                                        \
+     TS_OPT_INT,                                                                                                                 \
+     &(told)->heads,                                                                                                             \
+     1,                                                                                                                          \
+     4096,                                                                                                                       \
+     "attention heads of the model's image tower, where nothing tells them"},                                                    \
+        {0, "text-heads", "N", TS_OPT_INT, &(told)->text_heads, 1, 4096, "attention heads of its text tower, likewise"},         \
+    {                                                                                                                            \
+        0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &(told)->activation, 0, 0,                                       \
+            "the model's activation, where nothing tells it: quick_gelu (OpenAI's) or gelu (most of open_clip's)"                \
+    }
+
+/* A model at work. `common`, `model`, `vocab`, `told`, `cut` and left_out.strict come from the command line. */
 typedef struct {
     ts_common common;
     const char *model, *vocab;
-    bool cut; /* texts that are too long for the model are cut */
+    ts_clip_told told; /* what stands in no tensor's shape */
+    bool cut;          /* texts that are too long for the model are cut */
     ts_left_out left_out;
 
     ts_weights *weights;

@@ -30,6 +30,7 @@ static int parse(embed *v, int argc, char **argv)
     const ts_option options[] = {
         {'m', "model", "FILE", TS_OPT_TEXT, &v->use.model, 0, 0, TS_CLIP_MODEL_HELP},
         {0, "vocab", "FILE", TS_OPT_TEXT, &v->use.vocab, 0, 0, TS_CLIP_VOCAB_HELP},
+        TS_CLIP_TOLD_OPTIONS(&v->use.told),
         {'o', "out", "FILE", TS_OPT_TEXT, &v->out, 0, 0,
          ".safetensors: \"features\" (N, E), the names as a JSON list in its metadata; or .jsonl: a line each"},
         {'t', "text", "TEXT", TS_OPT_WORDS, &v->text, 0, 0, "a text, instead of pictures; repeated"},

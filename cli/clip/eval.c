@@ -37,6 +37,7 @@ static int parse(eval *e, int argc, char **argv)
     const ts_option options[] = {
         {'m', "model", "FILE", TS_OPT_TEXT, &e->use.model, 0, 0, TS_CLIP_MODEL_HELP},
         {0, "vocab", "FILE", TS_OPT_TEXT, &e->use.vocab, 0, 0, TS_CLIP_VOCAB_HELP},
+        TS_CLIP_TOLD_OPTIONS(&e->use.told),
         {'p', "prompt", "FILE", TS_OPT_WORDS, &e->prompts, 0, 0,
          "a prompt of tessera clip tune, or CoOp's or CoCoOp's model.pth.tar-N; repeated"},
         {'d', "data", "PATH", TS_OPT_TEXT, &e->data, 0, 0,

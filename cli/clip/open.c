@@ -12,7 +12,11 @@ bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
 {
     if (!ts_check_readable(u->model, "model", err)) return false;
     u->weights = ts_weights_open(u->model, err);
-    if (!u->weights || !ts_clip_config_read(u->weights, &u->config, err)) return false;
+    if (!u->weights || !ts_clip_config_read(u->weights, &u->told, &u->config, err)) return false;
+    if (u->config.guessed && !u->common.quiet)
+        fprintf(stderr,
+                "note: nothing tells the model's activation; %s is taken, the file being %s (--activation says otherwise)\n",
+                u->config.erf_gelu ? "gelu" : "quick_gelu", u->config.activation_by);
     if (!texts) return true;
     if (u->vocab && !ts_check_readable(u->vocab, "vocabulary", err)) return false;
     u->tokenizer = u->vocab ? ts_tokenizer_open(u->vocab, err) : ts_tokenizer_find(u->model, err);
@@ -27,7 +31,7 @@ bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
 bool ts_clip_use_start(ts_clip_use *u, ts_error *err)
 {
     u->dev = ts_open_device(&u->common, false, err);
-    u->clip = u->dev ? ts_clip_new(u->dev, u->weights, err) : NULL;
+    u->clip = u->dev ? ts_clip_new(u->dev, u->weights, &u->told, err) : NULL;
     return u->clip != NULL;
 }
 

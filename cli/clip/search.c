@@ -47,6 +47,7 @@ static int parse(search *s, int argc, char **argv)
     const ts_option options[] = {
         {'m', "model", "FILE", TS_OPT_TEXT, &s->use.model, 0, 0, TS_CLIP_MODEL_HELP},
         {0, "vocab", "FILE", TS_OPT_TEXT, &s->use.vocab, 0, 0, TS_CLIP_VOCAB_HELP},
+        TS_CLIP_TOLD_OPTIONS(&s->use.told),
         {'t', "text", "TEXT", TS_OPT_TEXT, &s->text, 0, 0, "what to look for, in words"},
         {'l', "like", "FILE", TS_OPT_TEXT, &s->like, 0, 0, "or a picture to look for others like it"},
         {'k', "top", "N", TS_OPT_INT, &s->top, 1, 1000000, "how many to show; 10"},

@@ -29,6 +29,10 @@ static int parse(train *t, int argc, char **argv)
         {'o', "out", "DIR", TS_OPT_TEXT, &t->run.folder, 0, 0, "the run's folder, made where absent"},
         {0, "resume", NULL, TS_OPT_FLAG, &t->run.resume, 0, 0, "go on where the run in --out stopped, with its configuration"},
         {0, "init", "FILE", TS_OPT_TEXT, &c->init, 0, 0, "a CLIP to start from; its sizes hold"},
+        {0, "heads", "N", TS_OPT_INT, &c->told.heads, 1, 4096, "of --init: heads of its image tower, where nothing tells them"},
+        {0, "text-heads", "N", TS_OPT_INT, &c->told.text_heads, 1, 4096, "of --init: heads of its text tower, likewise"},
+        {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &c->told.activation, 0, 0,
+         "of a new model; quick_gelu. Of --init: its activation, where nothing tells it"},
         {0, "vocab", "FILE", TS_OPT_TEXT, &c->vocab, 0, 0,
          "the vocabulary, copied beside the model; else one is learned from the captions (--init: the one beside it)"},
         {0, "merges", "N", TS_OPT_INT, &c->merges, 1, 48894, "pairs of symbols that a learned vocabulary merges, at most; 1000"},
@@ -112,6 +116,7 @@ static int choose_sizes(train *t)
                           .patch = t->patch ? t->patch : 8,
                           .embed = t->embed ? t->embed : 128,
                           .context = t->context ? t->context : 77};
+    m->erf_gelu = t->run.config.told.activation == TS_CLIP_GELU;
     if (!read_tower(vision, &m->width, &m->layers, &m->heads)) return ts_usage_error(name, "--vision %s %s", vision, wanted);
     if (!read_tower(text, &m->text_width, &m->text_layers, &m->text_heads))
         return ts_usage_error(name, "--text %s %s", text, wanted);
@@ -131,6 +136,9 @@ static int complete(train *t, bool resumed)
         return ts_usage_error(name, "--precision fp16 is too coarse to train with (--fp16 narrows the model's file)");
     if (t->sized && (resumed || c->init))
         return ts_usage_error(name, resumed ? "the sizes of a run that goes on cannot change" : "--init has sizes of its own");
+    if (!c->init && (c->told.heads || c->told.text_heads))
+        return ts_usage_error(name,
+                              "--heads and --text-heads are of --init: a new model's stand in --vision and --text (96x4x3)");
     if (!resumed && !c->init) {
         const int status = choose_sizes(t);
         if (status >= 0) return status;

@@ -11,6 +11,7 @@
 typedef struct {
     const char *data, *val, *vocab, *init, *device; /* NULL: none, auto */
     ts_clip_config model;                           /* vocabulary: as the file of it has */
+    ts_clip_told told;                              /* of --init */
     int merges;                                     /* of a vocabulary that is learned */
     int batch, steps, warmup, margin, save_every, eval_every, keep, workers, threads, memory;
     double lr, weight_decay, clip;

@@ -173,7 +173,7 @@ static bool open_texts(state *s, ts_error *err)
     if (!ts_training_find_checkpoint(s->run->folder, &s->console, &s->checkpoint, err)) return false;
     if (c->init && !s->checkpoint && !(s->init = ts_weights_open(c->init, err))) return false;
     const ts_weights *from = s->checkpoint ? s->checkpoint : s->init;
-    if (from && !ts_clip_config_read(from, &c->model, err)) return false;
+    if (from && !ts_clip_config_read(from, s->checkpoint ? NULL : &c->told, &c->model, err)) return false;
     s->tokenizer = ts_clip_train_vocabulary(c, s->run->folder, s->run->resume, &s->pairs, err);
     if (!s->tokenizer) return false;
     if (from && ts_tokenizer_count(s->tokenizer) != c->model.vocabulary)
@@ -190,6 +190,7 @@ static bool open_trainer(state *s, ts_error *err)
     s->dev = ts_open_device(s->run->common, false, err);
     if (!s->dev) return false;
     const ts_clip_trainer_desc desc = {.weights = s->checkpoint ? s->checkpoint : s->init,
+                                       .told = s->checkpoint ? (ts_clip_told){0} : c->told,
                                        .config = c->model,
                                        .batch = c->batch,
                                        .length = s->val.length > s->pairs.length ? s->val.length : s->pairs.length,

@@ -105,6 +105,7 @@ static int parse(tune *t, int argc, char **argv)
     const ts_option first[] = {
         {'m', "model", "FILE", TS_OPT_TEXT, &c->model, 0, 0, TS_CLIP_MODEL_HELP},
         {0, "vocab", "FILE", TS_OPT_TEXT, &c->vocab, 0, 0, TS_CLIP_VOCAB_HELP},
+        TS_CLIP_TOLD_OPTIONS(&c->told),
         {'d', "data", "PATH", TS_OPT_TEXT, &c->data, 0, 0,
          "a folder with a folder a class, or with train/ and test/ of such folders, or a split_*.json as CoOp's"},
         {0, "root", "DIR", TS_OPT_TEXT, &c->root, 0, 0, "folder of the pictures that a split_*.json names; its own"},
@@ -178,6 +179,7 @@ static int complete(tune *t)
     t->use.left_out.quiet = t->use.common.quiet;
     t->use.vocab = c->vocab;
     t->use.cut = c->cut;
+    t->use.told = c->told;
     return -1;
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     const char *position, *words, *attention; /* settings of the method */
     int context, tokens, pixels, depth;
     bool per_class, no_augment, base_to_new, cut;
+    ts_clip_told told; /* of the model */
     int shots, batch, epochs, warmup, eval_every, save_every, keep, threads, workers, memory;
     double lr, momentum, weight_decay;
     uint64_t seed[TS_TUNE_SEEDS];

@@ -12,6 +12,9 @@
 static const ts_field fields[] = {
     {"model", TS_FIELD_TEXT, AT(model)},
     {"vocab", TS_FIELD_TEXT, AT(vocab)},
+    {"heads", TS_FIELD_INT | TS_FIELD_NEW, AT(told.heads)},
+    {"text_heads", TS_FIELD_INT | TS_FIELD_NEW, AT(told.text_heads)},
+    {"activation", TS_FIELD_INT | TS_FIELD_NEW, AT(told.activation)},
     {"data", TS_FIELD_TEXT, AT(data)},
     {"root", TS_FIELD_TEXT, AT(root)},
     {"device", TS_FIELD_TEXT, AT(device)},

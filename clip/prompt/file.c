@@ -48,7 +48,8 @@ bool ts_clip_identity(const ts_clip *c, char out[17], ts_error *err)
         const int64_t count = parts[i].shape[0] * parts[i].shape[1];
         float *values = malloc((size_t)count * sizeof *values);
         if (!values) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-        const bool ok = ts_clip_convert((void *)(uintptr_t)c->weights, parts[i].name, parts[i].ndim, parts[i].shape, values, err);
+        const bool ok =
+            ts_clip_convert(&(clip_file){c->weights, NULL}, parts[i].name, parts[i].ndim, parts[i].shape, values, err);
         if (ok) hash = hash_values(hash, values, count);
         free(values);
         if (!ok) return false;

@@ -122,7 +122,7 @@ static bool bench(const options *o, ts_error *err)
 {
     ts_device *dev = ts_device_open(&(ts_device_desc){o->device, o->precision, o->threads, false, o->profile}, err);
     ts_weights *file = dev ? ts_weights_open(o->file, err) : NULL;
-    ts_clip *clip = file ? ts_clip_new(dev, file, err) : NULL;
+    ts_clip *clip = file ? ts_clip_new(dev, file, &(ts_clip_told){.activation = TS_CLIP_QUICK_GELU}, err) : NULL;
     const bool ok = clip && measure_both(o, clip, err);
     ts_clip_free(clip);
     ts_weights_free(file);

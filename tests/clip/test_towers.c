@@ -62,7 +62,7 @@ static void expect_near(const char *what, const char *name, const float *got, fl
 static ts_clip *open_clip(ts_device *dev, const ts_weights *w)
 {
     ts_error err = {0};
-    ts_clip *c = ts_clip_new(dev, w, &err);
+    ts_clip *c = ts_clip_new(dev, w, NULL, &err);
     if (!c) fail_msg("%s", err.text);
     return c;
 }
@@ -77,7 +77,7 @@ static void test_config(void **state)
         ts_weights *w = open_golden(files[k]);
         ts_clip_config c;
         ts_error err = {0};
-        if (!ts_clip_config_read(w, &c, &err)) fail_msg("%s", err.text);
+        if (!ts_clip_config_read(w, NULL, &c, &err)) fail_msg("%s", err.text);
         const int got[] = {c.image,       c.patch,      c.width,    c.layers,  c.heads,      c.mlp,   c.text_width,
                            c.text_layers, c.text_heads, c.text_mlp, c.context, c.vocabulary, c.embed, c.erf_gelu};
         const int want[] = {64, 16, 128, 3, 2, 512, 64, 3, 1, 256, 77, 49408, 64, 0};
@@ -412,7 +412,7 @@ static void test_classifier(void **state)
 static void expect_refused(const ts_weights *w, ts_code code, const char *const *words, int count)
 {
     ts_error err = {0};
-    assert_null(ts_clip_new(host, w, &err));
+    assert_null(ts_clip_new(host, w, NULL, &err));
     assert_int_equal(err.code, code);
     for (int i = 0; i < count; i++)
         if (!strstr(err.text, words[i])) fail_msg("\"%s\" does not say \"%s\"", err.text, words[i]);
@@ -498,19 +498,19 @@ static void test_metadata(void **state)
     ts_error err = {0};
     ts_weights *plain = open_golden("clip_tiny_hf.safetensors");
     ts_weights *w = with_meta(plain, "heads.safetensors", "vision_heads", "4");
-    assert_true(ts_clip_config_read(w, &c, &err));
+    assert_true(ts_clip_config_read(w, NULL, &c, &err));
     assert_int_equal(c.heads, 4);
     assert_int_equal(c.text_heads, 1);
     ts_weights_free(w);
 
     w = with_meta(plain, "heads.safetensors", "text_heads", "7");
-    assert_false(ts_clip_config_read(w, &c, &err));
+    assert_false(ts_clip_config_read(w, NULL, &c, &err));
     assert_non_null(strstr(err.text, "text_heads = '7', wanted a number that divides the width of 64"));
     ts_weights_free(w);
 
     err = (ts_error){0};
     w = with_meta(plain, "act.safetensors", "hidden_act", "relu");
-    assert_false(ts_clip_config_read(w, &c, &err));
+    assert_false(ts_clip_config_read(w, NULL, &c, &err));
     assert_non_null(strstr(err.text, "activation is 'relu'"));
     ts_weights_free(w);
 
@@ -520,7 +520,7 @@ static void test_metadata(void **state)
     const char *json = "{\"vision_config\": {\"hidden_act\": \"gelu\"}, \"text_config\": {\"num_attention_heads\": 2}}";
     assert_true(ts_file_write(path, json, strlen(json), &err));
     w = with_meta(plain, "model.safetensors", NULL, NULL);
-    assert_true(ts_clip_config_read(w, &c, &err));
+    assert_true(ts_clip_config_read(w, NULL, &c, &err));
     assert_true(c.erf_gelu && c.heads == 2 && c.text_heads == 2);
     ts_weights_free(w);
     remove(path);

@@ -216,7 +216,7 @@ static void learns(ts_device *dev)
     assert_int_equal(ts_clip_trainer_steps(t), 100);
     if (!ts_clip_trainer_evaluate(t, p.pixels, p.tokens, &loss, &accuracy, &err)) fail_msg("%s", err.text);
     ts_weights *w = save(t, "model.safetensors", false);
-    ts_clip *c = ts_clip_new(dev, w, &err);
+    ts_clip *c = ts_clip_new(dev, w, NULL, &err);
     if (!c) fail_msg("%s", err.text);
     assert_int_equal(ts_clip_about(c)->heads, 2);
     assert_int_equal(ts_clip_about(c)->text_heads, 3);

@@ -60,7 +60,7 @@ static bench bench_on(ts_device *dev)
     ts_error err = {0};
     bench b = {.model = open_golden("clip_tiny.pt"), .data = make_data()};
     tokenizer();
-    b.clip = ts_clip_new(dev, b.model, &err);
+    b.clip = ts_clip_new(dev, b.model, NULL, &err);
     if (!b.clip) fail_msg("%s", err.text);
     return b;
 }
@@ -593,7 +593,7 @@ static void identity(void **state)
     ts_error err = {0};
     bench b = bench_on(host);
     ts_weights *hf = open_golden("clip_tiny_hf.safetensors");
-    ts_clip *same = ts_clip_new(host, hf, &err);
+    ts_clip *same = ts_clip_new(host, hf, NULL, &err);
     char one[17], two[17];
     assert_true(ts_clip_identity(b.clip, one, &err) && ts_clip_identity(same, two, &err));
     assert_string_equal(one, two);
@@ -623,7 +623,7 @@ static void identity(void **state)
     ts_weights_writer_free(writer);
     free(values);
     ts_weights *other = ts_weights_open(temp_path("other.safetensors"), &err);
-    ts_clip *another = ts_clip_new(host, other, &err);
+    ts_clip *another = ts_clip_new(host, other, &(ts_clip_told){.activation = TS_CLIP_QUICK_GELU}, &err);
     if (!another) fail_msg("%s", err.text);
     assert_null(ts_clip_prompt_open(another, tokenizer(), w, NULL, 0, false, &err));
     if (!strstr(err.text, "another model")) fail_msg("%s", err.text);

@@ -75,6 +75,8 @@ def main():
     m.blocks("transformer", text_width, text_layers)
     m.normal("token_embedding.weight", (VOCABULARY, text_width), 0.02)
     m.norm("ln_final", text_width)
+    for name, value in (("input_resolution", image), ("context_length", CONTEXT), ("vocab_size", VOCABULARY)):
+        m.tensors[name] = torch.tensor(value)  # by which OpenAI's files are known
     torch.save(m.tensors, args.out)
     print(f"{args.out}: ViT-{args.model}, {sum(t.numel() for t in m.tensors.values())} numbers")
 

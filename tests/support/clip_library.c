@@ -18,7 +18,7 @@ library open_library(void)
     ts_error err = {0};
     library l = {.dev = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err), .weights = ts_weights_open(MODEL, &err)};
     l.tokenizer = ts_tokenizer_open(VOCAB, &err);
-    l.clip = l.dev && l.weights && l.tokenizer ? ts_clip_new(l.dev, l.weights, &err) : NULL;
+    l.clip = l.dev && l.weights && l.tokenizer ? ts_clip_new(l.dev, l.weights, NULL, &err) : NULL;
     if (!l.clip) fail_msg("%s", err.text);
     l.embed = ts_clip_about(l.clip)->embed;
     return l;

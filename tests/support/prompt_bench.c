@@ -22,7 +22,7 @@ bench bench_new(ts_device *dev)
     ts_error err = {0};
     bench b = {.dev = dev, .golden = open_golden("clip_tiny.expected.safetensors"), .model = open_golden("clip_tiny.pt")};
     b.tokenizer = tokenizer();
-    b.clip = ts_clip_new(dev, b.model, &err);
+    b.clip = ts_clip_new(dev, b.model, NULL, &err);
     if (!b.clip) fail_msg("%s", err.text);
     return b;
 }
