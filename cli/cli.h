@@ -9,6 +9,7 @@
 #include <cjson/cJSON.h>
 
 #include "engine/engine.h"
+#include "kinds/kinds.h"
 #include "engine/folder.h"
 
 enum { TS_EXIT_DONE = 0, TS_EXIT_FAILED = 1, TS_EXIT_USAGE = 2, TS_EXIT_LEFT_OUT = 3 };
@@ -194,6 +195,15 @@ int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_sheet(int argc, char **argv);
 int ts_cmd_train(int argc, char **argv);
 int ts_cmd_clip(int argc, char **argv);
+
+/* ---- published.c -------------------------------------------------------------------------------------------- */
+
+/* Where published models of a kind are to be had, in a few words. */
+const char *ts_published(ts_kind wanted);
+/* As ts_check_readable; of a file that is not there it is said where one is to be had. TS_KIND_UNKNOWN: any. */
+bool ts_check_model(const char *path, const char *what, ts_kind wanted, ts_error *err);
+/* Says on standard error (unless quiet) that the default model is taken, what it is, what it paints and where better ones are. */
+void ts_note_default(const ts_common *common, const char *path, int width, int height);
 
 /* ---- default_model.c ---------------------------------------------------------------------------------------- */
 

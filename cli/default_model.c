@@ -18,6 +18,6 @@ bool ts_default_model(char *out, size_t size, ts_error *err)
         int written = snprintf(out, size, "%s/%s", program, places[i]);
         if (written > 0 && (size_t)written < size && access(out, R_OK) == 0) return true;
     }
-    return ts_fail(err, TS_ERR_IO,
-                   "no default model is installed: name one with --model FILE (a published checkpoint-*.pth, or safetensors)");
+    return ts_fail(err, TS_ERR_IO, "no default model is installed: name one with --model FILE; %s",
+                   ts_published(TS_KIND_MAE_VQGAN));
 }

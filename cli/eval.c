@@ -102,6 +102,9 @@ static bool open_model(eval *v, ts_error *err)
 {
     if (!v->model && !ts_default_model(v->default_model, sizeof v->default_model, err)) return false;
     if (!v->model) v->model = v->default_model;
+    if (!ts_check_model(v->model, "model", TS_KIND_MAE_VQGAN, err) ||
+        (v->vqgan && !ts_check_model(v->vqgan, "VQGAN", TS_KIND_VQGAN, err)))
+        return false;
     if (!(v->weights = ts_weights_open(v->model, err))) return false;
     if (v->vqgan && !(v->vqgan_weights = ts_weights_open(v->vqgan, err))) return false;
     if (!(v->dev = ts_open_device(&v->common, false, err))) return false;
@@ -119,6 +122,7 @@ static bool open_model(eval *v, ts_error *err)
     if (!v->per_canvas) v->per_canvas = ts_mae_pairs_on_canvas(c, v->examples);
     const ts_grid_desc desc = {.canvas = c->side * c->patch, .patch = c->patch, .examples = v->per_canvas};
     if (!ts_grid_plan(&desc, &v->grid, err)) return false;
+    if (v->model == v->default_model) ts_note_default(&v->common, v->model, v->grid.hole.width, v->grid.hole.height);
     v->fused = ts_grid_canvases(&v->grid, v->examples);
     return open_coder(v, err) && (!v->sheet || ts_check_writable(v->sheet, err));
 }

@@ -232,7 +232,8 @@ static int info_command(int argc, char **argv)
     if (status < 0) {
         ts_error err = {0};
         about info;
-        ts_weights *w = ts_weights_open(files.items[0], &err);
+        ts_weights *w =
+            ts_check_model(files.items[0], "file", TS_KIND_UNKNOWN, &err) ? ts_weights_open(files.items[0], &err) : NULL;
         bool ok = w && read_about(w, &info, &err);
         if (ok && common.json) {
             ok = print_info_json(w, &info, tensors, &err);
@@ -252,10 +253,11 @@ static int info_command(int argc, char **argv)
 static bool check_file(const char *path, bool json, ts_error *err)
 {
     about info = {0};
-    ts_weights *w = ts_weights_open(path, err);
+    ts_weights *w = ts_check_model(path, "file", TS_KIND_UNKNOWN, err) ? ts_weights_open(path, err) : NULL;
     bool ok = w && read_about(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
     ok = ok && (info.has_clip || ts_model_check(w, err)); /* reading a CLIP's sizes looks at every tensor */
+    ok = ok && ts_weights_check_finite(w, err);
     ts_weights_free(w);
     if (json) {
         ts_error broken = {0};
@@ -267,8 +269,8 @@ static bool check_file(const char *path, bool json, ts_error *err)
         return ts_print_json(o, ok ? err : &broken) && ok;
     }
     if (!ok) return false;
-    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes\n", path, info.model.title,
-           info.model.ours);
+    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes, and all they hold are numbers\n", path,
+           info.model.title, info.model.ours);
     return ts_flush_output(err);
 }
 
@@ -276,17 +278,17 @@ static int check_command(int argc, char **argv)
 {
     ts_common common = {0};
     ts_words files = {0};
-    int status =
-        ts_options_parse(&(ts_command){.name = "model check",
-                                       .usage = "FILE",
-                                       .summary = "tells whether every tensor of the model is there with the right shape",
-                                       .example = "  tessera model check checkpoint-1000.pth\n",
-                                       .rest = &files,
-                                       .least = 1,
-                                       .most = 1,
-                                       .rest_name = "FILE",
-                                       .common = &common},
-                         argc, argv);
+    int status = ts_options_parse(
+        &(ts_command){.name = "model check",
+                      .usage = "FILE",
+                      .summary = "tells whether every tensor of the model is there with the right shape, and holds numbers",
+                      .example = "  tessera model check checkpoint-1000.pth\n",
+                      .rest = &files,
+                      .least = 1,
+                      .most = 1,
+                      .rest_name = "FILE",
+                      .common = &common},
+        argc, argv);
     if (status < 0) {
         ts_error err = {0};
         status = check_file(files.items[0], common.json, &err) ? TS_EXIT_DONE : ts_report("model check", &err);
@@ -450,8 +452,8 @@ static int convert_command(int argc, char **argv)
         const char *in = files.items[0], *to = files.items[1];
         ts_error err = {0};
         int64_t left_out = 0;
-        bool ok = ts_check_readable(in, "file", &err) && (!vqgan || ts_check_readable(vqgan, "VQGAN", &err)) &&
-                  ts_check_writable(to, &err);
+        bool ok = ts_check_model(in, "file", TS_KIND_UNKNOWN, &err) &&
+                  (!vqgan || ts_check_model(vqgan, "VQGAN", TS_KIND_VQGAN, &err)) && ts_check_writable(to, &err);
         if (ok && (ts_same_file(in, to) || (vqgan && ts_same_file(vqgan, to))))
             ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
         ts_weights *w = ok ? ts_weights_open(in, &err) : NULL, *other = w && vqgan ? ts_weights_open(vqgan, &err) : NULL;

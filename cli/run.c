@@ -148,6 +148,7 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
                          .background = {background[0], background[1], background[2]},
                          .filter = (ts_resize_filter)r->filter};
     if (!ts_grid_plan(&desc, &r->grid, err)) return false;
+    if (r->model == r->default_model) ts_note_default(&r->common, r->model, r->grid.hole.width, r->grid.hole.height);
     r->fused = ts_grid_canvases(&r->grid, r->examples.count / 2);
     return true;
 }
@@ -367,6 +368,9 @@ static int work(run *r, int argc, char **argv)
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, &err)) return ts_report("run", &err);
     if (!r->model) r->model = r->default_model;
     r->left_out.quiet = r->common.quiet;
+    if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, &err) ||
+        (r->vqgan && !ts_check_model(r->vqgan, "VQGAN", TS_KIND_VQGAN, &err)))
+        return ts_report("run", &err);
     if (!list_inputs(r, &err)) return ts_report("run", &err);
     status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->left_out, &r->jobs);
     if (status >= 0) return status;

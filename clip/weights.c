@@ -286,7 +286,7 @@ static bool shift_positions(const clip_file *f, const double shift[3], float *pl
 {
     const ts_clip_config *c = f->config;
     const int64_t side = c->image / c->patch, area = (int64_t)c->patch * c->patch, width = c->width;
-    float *conv = malloc((size_t)(width * 3 * area) * sizeof *conv);
+    float *conv = calloc((size_t)(width * 3 * area), sizeof *conv);
     if (!conv) return ts_fail(err, TS_ERR_MEMORY, "out of memory for a patch's weights");
     const bool ok = gather(f->weights, "visual.conv1.weight", width * 3 * area, conv, err);
     for (int64_t o = 0; ok && o < width; o++) {

@@ -150,6 +150,9 @@ void ts_weights_meta_at(const ts_weights *w, int64_t i, const char **key, const 
 bool ts_weight_to_f32(const ts_weight *t, float *out, ts_error *err);
 bool ts_weight_to_f64(const ts_weight *t, double *out, ts_error *err);
 bool ts_weight_to_i64(const ts_weight *t, int64_t *out, ts_error *err); /* integer types only */
+/* Fails, naming the tensor and how many, where a number of the file is NaN or infinite; a mask (its name ends so) may hold such
+ * ones. Reads all of it, on all cores. */
+bool ts_weights_check_finite(const ts_weights *w, ts_error *err);
 /* Tells the kernel that the pages of this tensor are no longer wanted in memory (they stay in its cache). */
 void ts_weight_release(const ts_weight *t);
 const char *ts_dtype_name(ts_dtype d); /* "F32", ... */

@@ -13,12 +13,14 @@
 #include <string.h>
 #include <time.h>
 
-/* A planned graph with one input and one or two outputs. */
+/* A planned graph with one input and two or three outputs. */
 typedef struct {
     ts_graph *graph;
     ts_exec *exec;
     int batch;
     ts_tensor *in, *out;
+    ts_tensor *mean; /* (1): of what the answer is made from: where one of those is no number this is none */
+    const ts_weights *file;
     ts_tensor *logits; /* predict: also an output, where they were asked for */
     ts_mae_index index;
     bool latents; /* paint: takes them, not codes */
@@ -34,6 +36,7 @@ struct ts_inpainter {
     int places;  /* side^2 */
     int canvas;  /* pixels a side of the canvas: side x patch */
     int picture; /* pixels a side of what the VQGAN paints: side x factor */
+    const ts_weights *file, *vqgan_file;
     const ts_weight *codebook;
     float *book; /* its rows, where they were asked for, (codes, embed) */
     stage predict, encode, paint;
@@ -77,6 +80,7 @@ static bool open_vqgan(ts_inpainter *ip, const ts_inpainter_desc *desc, ts_error
     char name[64];
     snprintf(name, sizeof name, "%squantize.embedding.weight", prefix);
     ip->codebook = ts_weights_find(w, name);
+    ip->vqgan_file = w;
     ip->vqgan.params = ts_params_new(ip->dev, w, prefix, err);
     return ip->vqgan.params != NULL;
 }
@@ -94,6 +98,7 @@ ts_inpainter *ts_inpainter_new(ts_device *dev, const ts_inpainter_desc *desc, ts
     }
     ip->dev = dev;
     ip->batch = desc->batch ? desc->batch : 1;
+    ip->file = desc->weights;
     if (!ts_mae_config_read(desc->weights, desc->heads, desc->decoder_heads, false, &ip->mae.config, err) ||
         !open_vqgan(ip, desc, err) || !(ip->mae.params = ts_params_new(dev, desc->weights, "", err))) {
         ts_inpainter_free(ip);
@@ -133,6 +138,9 @@ const ts_vqgan_config *ts_inpainter_vqgan(const ts_inpainter *ip)
 /* Plans what was described. The weights come first: a missing one is the cause of whatever else is wrong. */
 static bool plan(ts_inpainter *ip, stage *s, const ts_params *params, ts_error *err)
 {
+    ts_output(s->graph, s->out);
+    ts_output(s->graph, s->mean);
+    s->file = params == ip->mae.params ? ip->file : ip->vqgan_file;
     bool ok = ts_params_check(params, err) && (s->exec = ts_exec_new(s->graph, ip->dev, err)) != NULL;
     if (!ok) stage_clear(s);
     return ok;
@@ -151,7 +159,8 @@ static bool plan_predict(ts_inpainter *ip, int batch, int visible, bool logits, 
     s->index = ts_mae_index_new(s->graph, &ip->mae, batch, visible, ip->places);
     ts_tensor *encoded = ts_mae_encode(s->graph, &ip->mae, s->in, &s->index);
     ts_tensor *y = ts_mae_decode(s->graph, &ip->mae, encoded, &s->index); // (B, L, K)
-    s->out = ts_output(s->graph, ts_argmax(s->graph, y));
+    s->out = ts_argmax(s->graph, y);
+    s->mean = ts_mean(s->graph, y);
     if (logits) s->logits = ts_output(s->graph, y);
     return plan(ip, s, ip->mae.params, err);
 }
@@ -164,8 +173,9 @@ static bool plan_encode(ts_inpainter *ip, int batch, ts_error *err)
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
     s->in = ts_input(s->graph, "canvas", TS_REAL, 4, (int64_t[]){batch, ip->picture, ip->picture, 3});
-    s->out = ts_vqgan_codes(s->graph, &ip->vqgan, ts_vqgan_encode(s->graph, &ip->vqgan, s->in));
-    ts_output(s->graph, s->out);
+    ts_tensor *latents = ts_vqgan_encode(s->graph, &ip->vqgan, s->in);
+    s->mean = ts_mean(s->graph, latents);
+    s->out = ts_vqgan_codes(s->graph, &ip->vqgan, latents);
     return plan(ip, s, ip->vqgan.params, err);
 }
 
@@ -178,18 +188,30 @@ static bool plan_paint(ts_inpainter *ip, int batch, bool latents, ts_error *err)
     s->batch = batch;
     s->latents = latents;
     int side = ip->mae.config.side;
+    ts_tensor *looked_up;
     if (latents) {
-        s->in = ts_input(s->graph, "latents", TS_REAL, 4, (int64_t[]){batch, side, side, ip->vqgan.config.embed});
-        s->out = ts_vqgan_paint_latents(s->graph, &ip->vqgan, s->in);
+        looked_up = s->in = ts_input(s->graph, "latents", TS_REAL, 4, (int64_t[]){batch, side, side, ip->vqgan.config.embed});
     } else {
         s->in = ts_input(s->graph, "codes", TS_I32, 2, (int64_t[]){batch, ip->places});
-        s->out = ts_vqgan_paint(s->graph, &ip->vqgan, s->in, side, side);
+        looked_up = ts_vqgan_lookup(s->graph, &ip->vqgan, s->in, side, side);
     }
-    ts_output(s->graph, s->out);
+    ts_tensor *decoded = ts_vqgan_decode(s->graph, &ip->vqgan, looked_up);
+    s->mean = ts_mean(s->graph, decoded);
+    s->out = ts_vqgan_show(s->graph, decoded);
     return plan(ip, s, ip->vqgan.params, err);
 }
 
 /* ---- stages ---- */
+
+static bool run_stage(const stage *s, const void *in, ts_error *err)
+{
+    float mean;
+    if (!ts_write(s->exec, s->in, in, err) || !ts_run(s->exec, err) || !ts_read(s->exec, s->mean, &mean, err)) return false;
+    return isfinite(mean) || ts_fail(err, TS_ERR_FORMAT,
+                                     "%s gives answers that are no numbers: its weights are broken, or too large for fp16 (model "
+                                     "check names them)",
+                                     ts_weights_path(s->file));
+}
 
 /* The visible patches of a grid that fits the model: `keep` has room for all places. Returns their number, 0 on failure. */
 static int visible_patches(const ts_inpainter *ip, const ts_grid *grid, int32_t *keep, ts_error *err)
@@ -297,7 +319,7 @@ static bool run_predict(ts_inpainter *ip, const ts_image *canvases, int count, i
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         for (int i = 0; i < n; i++) ts_mae_normalise(canvases[at + i].data, pixels, in + i * pixels * 3);
-        ok = ts_write(s->exec, s->in, in, err) && ts_run(s->exec, err);
+        ok = run_stage(s, in, err);
         if (ok && codes) ok = ts_read(s->exec, s->out, out, err);
         if (ok && codes) memcpy(codes + (int64_t)at * ip->places, out, (size_t)n * (size_t)ip->places * sizeof *out);
         if (ok && logits) ok = ts_read(s->exec, s->logits, out_logits, err);
@@ -357,7 +379,7 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         for (int i = 0; ok && i < n; i++) ok = fill_vqgan(ip, &canvases[at + i], in + i * values, err);
-        ok = ok && ts_write(s->exec, s->in, in, err) && ts_run(s->exec, err) && ts_read(s->exec, s->out, out, err);
+        ok = ok && run_stage(s, in, err) && ts_read(s->exec, s->out, out, err);
         if (ok) memcpy(codes + (int64_t)at * ip->places, out, (size_t)n * (size_t)ip->places * sizeof *out);
     }
     free(in);
@@ -384,7 +406,7 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         memcpy(batch, (const char *)in + at * each * 4, (size_t)n * (size_t)each * 4);
-        ok = ts_write(s->exec, s->in, batch, err) && ts_run(s->exec, err) && ts_read(s->exec, s->out, out, err);
+        ok = run_stage(s, batch, err) && ts_read(s->exec, s->out, out, err);
         if (ok) memcpy(pictures + at * values, out, (size_t)n * (size_t)values * sizeof *out);
     }
     free(batch);

@@ -2,17 +2,20 @@
  * training, and a look at what a VQGAN makes of a picture. Each direction is one graph, planned when first used. */
 #include "vqgan/internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct {
     ts_graph *g;
     ts_exec *e;
     ts_tensor *in, *out;
+    ts_tensor *mean; /* (1): of what codes or pictures are made from: none of them is no number where this is one */
 } direction;
 
 struct ts_vqgan_coder {
     ts_device *dev;
     ts_vqgan vqgan;
+    const ts_weights *file;
     int batch, side, picture; /* pictures; codes and pixels a side */
     direction encode, decode;
     float *pixels; /* (batch, picture, picture, 3) */
@@ -35,7 +38,7 @@ ts_vqgan_coder *ts_vqgan_coder_new(ts_device *dev, const ts_weights *w, int batc
         return NULL;
     }
     ts_vqgan_coder *c = calloc(1, sizeof *c);
-    if (c) *c = (ts_vqgan_coder){.dev = dev, .vqgan.config = config, .batch = batch, .side = side};
+    if (c) *c = (ts_vqgan_coder){.dev = dev, .vqgan.config = config, .file = w, .batch = batch, .side = side};
     if (c) c->picture = side * config.factor;
     if (c) c->pixels = calloc((size_t)batch * (size_t)c->picture, (size_t)c->picture * 3 * sizeof *c->pixels);
     if (!c || !c->pixels) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d pictures", batch);
@@ -63,6 +66,7 @@ const ts_vqgan_config *ts_vqgan_coder_config(const ts_vqgan_coder *c)
 static bool plan(ts_vqgan_coder *c, direction *d, ts_error *err)
 {
     ts_output(d->g, d->out);
+    ts_output(d->g, d->mean);
     bool ok = ts_params_check(c->vqgan.params, err) && (d->e = ts_exec_new(d->g, c->dev, err)) != NULL;
     if (!ok) direction_clear(d);
     return ok;
@@ -74,7 +78,9 @@ static bool plan_encode(ts_vqgan_coder *c, ts_error *err)
     if (d->e) return true;
     if (!(d->g = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     d->in = ts_input(d->g, "pictures", TS_REAL, 4, (int64_t[]){c->batch, c->picture, c->picture, 3});
-    d->out = ts_vqgan_codes(d->g, &c->vqgan, ts_vqgan_encode(d->g, &c->vqgan, d->in));
+    ts_tensor *latents = ts_vqgan_encode(d->g, &c->vqgan, d->in);
+    d->mean = ts_mean(d->g, latents);
+    d->out = ts_vqgan_codes(d->g, &c->vqgan, latents);
     return plan(c, d, err);
 }
 
@@ -84,8 +90,22 @@ static bool plan_decode(ts_vqgan_coder *c, ts_error *err)
     if (d->e) return true;
     if (!(d->g = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     d->in = ts_input(d->g, "codes", TS_I32, 2, (int64_t[]){c->batch, (int64_t)c->side * c->side});
-    d->out = ts_vqgan_paint(d->g, &c->vqgan, d->in, c->side, c->side);
+    ts_tensor *decoded = ts_vqgan_decode(d->g, &c->vqgan, ts_vqgan_lookup(d->g, &c->vqgan, d->in, c->side, c->side));
+    d->mean = ts_mean(d->g, decoded);
+    d->out = ts_vqgan_show(d->g, decoded);
     return plan(c, d, err);
+}
+
+static bool run(const ts_vqgan_coder *c, const direction *d, const void *in, void *out, ts_error *err)
+{
+    float mean;
+    if (!ts_write(d->e, d->in, in, err) || !ts_run(d->e, err) || !ts_read(d->e, d->out, out, err) ||
+        !ts_read(d->e, d->mean, &mean, err))
+        return false;
+    return isfinite(mean) || ts_fail(err, TS_ERR_FORMAT,
+                                     "the VQGAN of %s gives values that are no numbers: its weights are broken, or too large for "
+                                     "fp16 (model check names them)",
+                                     ts_weights_path(c->file));
 }
 
 /* 8 bits to [-1, 1]. */
@@ -108,12 +128,10 @@ bool ts_vqgan_coder_encode(ts_vqgan_coder *c, const uint8_t *pixels, int size, i
         convert(resized.data ? resized.data : one, to, c->pixels + i * to);
         ts_image_clear(&resized);
     }
-    return ts_write(c->encode.e, c->encode.in, c->pixels, err) && ts_run(c->encode.e, err) &&
-           ts_read(c->encode.e, c->encode.out, codes, err);
+    return run(c, &c->encode, c->pixels, codes, err);
 }
 
 bool ts_vqgan_coder_decode(ts_vqgan_coder *c, const int32_t *codes, float *pixels, ts_error *err)
 {
-    return plan_decode(c, err) && ts_write(c->decode.e, c->decode.in, codes, err) && ts_run(c->decode.e, err) &&
-           ts_read(c->decode.e, c->decode.out, pixels, err);
+    return plan_decode(c, err) && run(c, &c->decode, codes, pixels, err);
 }

@@ -33,9 +33,14 @@ ts_tensor *ts_vqgan_decode(ts_graph *g, const ts_vqgan *v, ts_tensor *latents)
     return ts_vqgan_conv3x3(&s, "conv_out", x, 3); // (N, h f, w f, 3)
 }
 
+ts_tensor *ts_vqgan_show(ts_graph *g, ts_tensor *decoded)
+{
+    return ts_scale(g, ts_clamp(g, decoded, -1, 1), 0.5f, 0.5f); // (y + 1) / 2
+}
+
 ts_tensor *ts_vqgan_paint_latents(ts_graph *g, const ts_vqgan *v, ts_tensor *latents)
 {
-    return ts_scale(g, ts_clamp(g, ts_vqgan_decode(g, v, latents), -1, 1), 0.5f, 0.5f); // (y + 1) / 2
+    return ts_vqgan_show(g, ts_vqgan_decode(g, v, latents));
 }
 
 ts_tensor *ts_vqgan_paint(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w)

@@ -61,6 +61,9 @@ ts_tensor *ts_vqgan_codes(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
 ts_tensor *ts_vqgan_lookup(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w);
 /* latents (N, h, w, embed) -> (N, h*f, w*f, 3), about [-1, 1] but not clamped. */
 ts_tensor *ts_vqgan_decode(ts_graph *g, const ts_vqgan *v, ts_tensor *latents);
+/* Those -> pictures, clamped and brought to [0, 1]. The clamp makes a colour even of what is no number: whoever shows pictures to
+ * somebody keeps the mean of `decoded` too, which is none where one of them is not. */
+ts_tensor *ts_vqgan_show(ts_graph *g, ts_tensor *decoded);
 /* codes I32 (N, h*w) -> pictures (N, h*f, w*f, 3), clamped and brought to [0, 1]. */
 ts_tensor *ts_vqgan_paint(ts_graph *g, const ts_vqgan *v, ts_tensor *codes, int64_t h, int64_t w);
 /* The same of latents (N, h, w, embed). */

@@ -10,7 +10,7 @@ enum { TEXTS_A_STEP = 256, SAMPLES = 64 };
 
 bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
 {
-    if (!ts_check_readable(u->model, "model", err)) return false;
+    if (!ts_check_model(u->model, "model", TS_KIND_CLIP, err)) return false;
     u->weights = ts_weights_open(u->model, err);
     if (!u->weights || !ts_clip_config_read(u->weights, &u->told, &u->config, err)) return false;
     if (u->config.guessed && !u->common.quiet)

@@ -172,6 +172,7 @@ static bool open_texts(state *s, ts_error *err)
     ts_clip_train_config *c = s->config;
     if (!ts_training_find_checkpoint(s->run->folder, &s->console, &s->checkpoint, err)) return false;
     if (c->init && !s->checkpoint && !(s->init = ts_weights_open(c->init, err))) return false;
+    if (s->init && !ts_weights_check_finite(s->init, err)) return false;
     const ts_weights *from = s->checkpoint ? s->checkpoint : s->init;
     if (from && !ts_clip_config_read(from, s->checkpoint ? NULL : &c->told, &c->model, err)) return false;
     s->tokenizer = ts_clip_train_vocabulary(c, s->run->folder, s->run->resume, &s->pairs, err);
@@ -229,7 +230,7 @@ static bool start(state *s, ts_error *err)
     ts_clip_train_config *c = s->config;
     const char *folder = s->run->folder;
     char *config = NULL;
-    if (c->init && !ts_check_readable(c->init, "model", err)) return false;
+    if (c->init && !ts_check_model(c->init, "model", TS_KIND_CLIP, err)) return false;
     if (!open_data(s, err) || !ts_check_folder(folder, err) || !ts_make_folder(folder, err)) return false;
     if (s->run->resume) ts_train_sweep(folder);
     if (!open_texts(s, err) || !open_trainer(s, err)) return false;

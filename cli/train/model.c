@@ -41,6 +41,7 @@ static bool open_vqgan(ts_train_model *m, ts_train_config *c, ts_error *err)
     const char *path = c->vqgan ? c->vqgan : c->init;
     if (!path) return ts_fail(err, TS_ERR_ARGUMENT, "a VQGAN for the labels is missing: --vqgan FILE (tessera train vqgan)");
     if (!(m->vqgan_file = ts_weights_open(path, err))) return false;
+    if (!ts_weights_check_finite(m->vqgan_file, err)) return false;
     if (!c->vqgan && !ts_vqgan_prefix(m->vqgan_file) && ts_kind_expect(m->vqgan_file, TS_KIND_MAE_VQGAN, err))
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN: name one with --vqgan FILE", path);
     return ts_vqgan_find(m->vqgan_file, &c->vq, err) != NULL;
@@ -79,6 +80,7 @@ static bool open_lpips(ts_train_model *m, const ts_train_config *c, ts_error *er
     if (!c->lpips) return true;
     if (!(m->lpips_file = ts_weights_open(c->lpips, err))) return false;
     if (c->vgg && !(m->vgg_file = ts_weights_open(c->vgg, err))) return false;
+    if (!ts_weights_check_finite(m->lpips_file, err) || (m->vgg_file && !ts_weights_check_finite(m->vgg_file, err))) return false;
     m->lpips = ts_lpips_new(m->dev, m->lpips_file, m->vgg_file, err);
     return m->lpips != NULL;
 }
@@ -116,6 +118,7 @@ ts_train_model *ts_train_model_new(ts_train_config *config, ts_device *dev, cons
     m->config = config;
     m->dev = dev;
     bool ok = !config->init || checkpoint || (m->init = ts_weights_open(config->init, err)) != NULL;
+    ok = ok && (!m->init || ts_weights_check_finite(m->init, err));
     if (ok) ok = config->kind == TS_TRAIN_MAE ? make_mae(m, config, checkpoint, err) : make_vqgan(m, config, checkpoint, err);
     if (ok) {
         m->canvas_bytes = (int64_t)config->canvas * config->canvas * 3;

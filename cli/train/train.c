@@ -318,8 +318,10 @@ static int load_resumed(train *t, const char *name, const char *path, int argc, 
 static bool check_files(const train *t, ts_error *err)
 {
     const ts_train_config *c = &t->run.config;
-    if ((c->vqgan && !ts_check_readable(c->vqgan, "VQGAN", err)) || (c->init && !ts_check_readable(c->init, "model", err)) ||
-        (c->lpips && !ts_check_readable(c->lpips, "LPIPS", err)) || (c->vgg && !ts_check_readable(c->vgg, "VGG", err)))
+    if ((c->vqgan && !ts_check_model(c->vqgan, "VQGAN", TS_KIND_VQGAN, err)) ||
+        (c->init && !ts_check_model(c->init, "model", c->kind == TS_TRAIN_MAE ? TS_KIND_MAE_VQGAN : TS_KIND_VQGAN, err)) ||
+        (c->lpips && !ts_check_model(c->lpips, "LPIPS", TS_KIND_LPIPS, err)) ||
+        (c->vgg && !ts_check_model(c->vgg, "VGG", TS_KIND_VGG, err)))
         return false;
     for (int i = 0; i < c->source_count; i++) {
         const char *path = c->sources[i].path;

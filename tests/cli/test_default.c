@@ -57,8 +57,57 @@ static void missing(void **state)
     assert_int_equal(pclose(f), 1 << 8);
 }
 
+/* Who names no model is told what is taken; who names one, or wants no words, is not. */
+static void told(void **state)
+{
+    (void)state;
+    const char *model = TS_TESTS_DIR "/../assets/default.safetensors", *picture = kept_path("picture.png");
+    if (!file_exists(model)) skip();
+    write_picture(picture, 64, 64, 1);
+    static const char words[] = "a small one trained on drawn figures, which paints 39 x 39 pixels; for photographs name another "
+                                "with --model: published ones are at github.com/amirbar/visual_prompting";
+    for (int i = 0; i < 3; i++) {
+        const char *args[16] = {"run",
+                                "-e",
+                                picture,
+                                picture,
+                                "-q",
+                                picture,
+                                "-o",
+                                temp_path("answer.png"),
+                                "--views",
+                                "1",
+                                i == 1   ? "-Q"
+                                : i == 2 ? "-m"
+                                         : "--cell",
+                                model};
+        program_result r = program_run_list(args, i == 2 ? 12 : 11);
+        if (r.status != 0) fail_msg("%s", r.err);
+        assert_int_equal(strstr(r.err, words) != NULL, i == 0);
+        program_free(&r);
+    }
+}
+
+/* A file that is not there: where one is to be had. */
+static void absent(void **state)
+{
+    (void)state;
+    const char *picture = kept_path("picture.png"), *no = kept_path("no.pth"), *out = kept_path("out");
+    write_picture(picture, 64, 64, 1);
+    static const char mae[] =
+        "no.pth is not there; published ones are at github.com/amirbar/visual_prompting, 'Pretrained Models'";
+    assert_refused(program_run("run", "-m", no, "-e", picture, picture, "-q", picture, "-o", "a.png", NULL), 1, mae);
+    assert_refused(program_run("eval", "synthetic", "-m", no, NULL), 1, mae);
+    assert_refused(program_run("train", "mae", "--data", "figures:", "--steps", "1", "--out", out, "--vqgan", no, NULL), 1,
+                   "no.pth is not there; the published one is vqgan_imagenet_f16_1024");
+    assert_refused(program_run("clip", "embed", "--text", "a", "--out", temp_path("a.jsonl"), "-m", no, NULL), 1,
+                   "no.pth is not there; OpenAI's are listed in clip/clip.py of github.com/openai/CLIP");
+    assert_refused(program_run("model", "info", no, NULL), 1, "no.pth is not there; docs/models.md says where");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(does_the_tasks), cmocka_unit_test(missing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(does_the_tasks), cmocka_unit_test(missing), cmocka_unit_test(told),
+                                       cmocka_unit_test(absent)};
     return cmocka_run_group_tests_name("default model", tests, NULL, NULL);
 }

@@ -294,12 +294,59 @@ static void write_converted(void **state)
     unlink(path);
 }
 
+/* ---- numbers that are none ---- */
+
+/* One value of each dtype is made NaN or infinite, in a tensor that is large enough for several threads. */
+static void test_finite(void **state)
+{
+    (void)state;
+    enum { COUNT = 300000 };
+    static const ts_dtype types[] = {TS_DT_F32, TS_DT_F16, TS_DT_BF16, TS_DT_F64};
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    float *values = calloc(COUNT, sizeof *values);
+    assert_non_null(values);
+    for (size_t k = 0; k < sizeof types / sizeof *types; k++)
+        for (int b = 0; b < 4; b++) {
+            ts_error err = {0};
+            char path[256];
+            values[COUNT - 1] = b < 3 ? bad[b] : 65504.0f; /* the largest of fp16 is a number */
+            values[7] = b == 0 ? NAN : -1e-7f;
+            ts_weights_writer *plain = ts_weights_writer_new();
+            assert_true(ts_weights_writer_add(plain, "x", TS_DT_F32, 1, (int64_t[]){COUNT}, values, &err));
+            snprintf(path, sizeof path, "%s/plain.safetensors", temp_dir());
+            assert_true(ts_weights_writer_save(plain, path, &err));
+            ts_weights_writer_free(plain);
+            ts_weights *w = ts_weights_open(path, &err);
+            assert_non_null(w);
+            ts_weights_writer *out = ts_weights_writer_new();
+            const ts_weight *t = ts_weights_at(w, 0);
+            assert_true(ts_weights_writer_add_weight_as(out, "causal_mask", t, types[k], &err) &&
+                        ts_weights_writer_add_weight_as(out, "layer", t, types[k], &err) &&
+                        ts_weights_writer_add_weight_as(out, "other", t, types[k], &err));
+            snprintf(path, sizeof path, "%s/typed.safetensors", temp_dir());
+            assert_true(ts_weights_writer_save(out, path, &err));
+            ts_weights_writer_free(out);
+            ts_weights_free(w);
+            w = ts_weights_open(path, &err);
+            assert_non_null(w);
+            const bool ok = ts_weights_check_finite(w, &err);
+            assert_int_equal(ok, b == 3);
+            if (!ok &&
+                !strstr(err.text, b == 0 ? "tensor layer holds 2 values that are no numbers (NaN or infinite), and 1 further "
+                                           "tensor does"
+                                         : "tensor layer holds 1 value that is no number"))
+                fail_msg("%s", err.text);
+            ts_weights_free(w);
+        }
+    free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(element_types_and_views), cmocka_unit_test(containers),      cmocka_unit_test(published_mae),
-        cmocka_unit_test(published_clip),          cmocka_unit_test(expected_files),  cmocka_unit_test(half_precision),
-        cmocka_unit_test(write_and_read_back),     cmocka_unit_test(write_converted),
+        cmocka_unit_test(test_finite),    cmocka_unit_test(element_types_and_views), cmocka_unit_test(containers),
+        cmocka_unit_test(published_mae),  cmocka_unit_test(published_clip),          cmocka_unit_test(expected_files),
+        cmocka_unit_test(half_precision), cmocka_unit_test(write_and_read_back),     cmocka_unit_test(write_converted),
     };
     return cmocka_run_group_tests_name("weights", tests, NULL, NULL);
 }

@@ -597,6 +597,54 @@ static void test_about(void **state)
     }
 }
 
+/* One weight that is no number, in the masked autoencoder, in the VQGAN's decoder or in its encoder: no picture comes of it. */
+static void test_no_numbers(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"blocks.0.attn.qkv.weight", "decoder_pred.bias", "vae.decoder.conv_out.bias",
+                                        "vae.encoder.conv_in.weight"};
+    ts_error err = {0};
+    ts_device *host = open_host(TS_F32);
+    char path[256];
+    snprintf(path, sizeof path, "%s/random.safetensors", temp_dir());
+    if (!ts_mae_write_random(path, NULL, NULL, 1, &err)) fail_msg("%s", err.text);
+    ts_weights *whole = ts_weights_open(path, &err);
+    assert_non_null(whole);
+    ts_grid grid;
+    ts_image canvas;
+    assert_true(ts_grid_plan(&(ts_grid_desc){0}, &grid, &err) && ts_image_new(224, 224, &canvas, &err));
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ts_weights_writer *out = ts_weights_writer_new();
+        float *broken = golden_f32(whole, names[i]);
+        broken[1] = i % 2 ? NAN : INFINITY;
+        for (int64_t k = 0; k < ts_weights_count(whole); k++) {
+            const ts_weight *t = ts_weights_at(whole, k);
+            if (strcmp(t->name, names[i]) != 0) assert_true(ts_weights_writer_add_weight(out, t, t->dtype, &err));
+            else assert_true(ts_weights_writer_add(out, t->name, TS_DT_F32, t->ndim, t->shape, broken, &err));
+        }
+        for (int64_t k = 0; k < ts_weights_meta_count(whole); k++) {
+            const char *key, *value;
+            ts_weights_meta_at(whole, k, &key, &value);
+            assert_true(ts_weights_writer_meta(out, key, value, &err));
+        }
+        ts_weights *w = write_and_open(out, "broken");
+        free(broken);
+        ts_inpainter *ip = ts_inpainter_new(host, &(ts_inpainter_desc){.weights = w}, &err);
+        if (!ip) fail_msg("%s", err.text);
+        ts_inpainted r = {0};
+        const ts_inpaint_options how = {.keep_visible_codes = true};
+        if (ts_inpainter_run(ip, &grid, &canvas, 1, &how, &r, NULL, &err) || !strstr(err.text, "no numbers"))
+            fail_msg("%s: taken, or refused by \"%s\"", names[i], err.text);
+        err = (ts_error){0};
+        ts_inpainted_clear(&r);
+        ts_inpainter_free(ip);
+        ts_weights_free(w);
+    }
+    ts_image_clear(&canvas);
+    ts_weights_free(whole);
+    ts_device_free(host);
+}
+
 /* The demo's model: written, known for what it is, complete, and it runs; the picture is not flat. */
 static void test_random_model(void **state)
 {
@@ -647,6 +695,7 @@ int main(void)
                                        cmocka_unit_test(test_views),
                                        cmocka_unit_test(test_about),
                                        cmocka_unit_test(test_random_model),
+                                       cmocka_unit_test(test_no_numbers),
                                        cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("mae", tests, NULL, NULL);
 }
