@@ -22,14 +22,23 @@ typedef struct {
     int count;
 } ts_words;
 
-/* What every subcommand takes. */
+/* What subcommands have in common. */
 typedef struct {
     const char *device; /* NULL: auto */
     ts_precision precision;
     int threads;
     uint64_t seed;
-    bool json, quiet;
+    bool json, quiet, verbose;
+    double started; /* ts_now_ms when the command line had been read */
 } ts_common;
+
+/* Which of the common options a subcommand has; --quiet and --help every one has. */
+enum {
+    TS_TAKES_DEVICE = 1, /* --device, --threads, --verbose */
+    TS_TAKES_PRECISION = 2,
+    TS_TAKES_SEED = 4,
+    TS_TAKES_JSON = 8,
+};
 
 typedef enum {
     TS_OPT_FLAG,   /* bool *, set */
@@ -63,6 +72,7 @@ typedef struct {
     int most;
     const char *rest_name;
     ts_common *common;
+    unsigned takes; /* TS_TAKES_... */
 } ts_command;
 
 /* Reads the command line into the targets. -1: go on; else the exit status (help was printed, or the usage is wrong and has been
@@ -72,8 +82,45 @@ void ts_words_free(ts_words *w);
 
 /* One sentence on standard error, after "tessera NAME: ". Returns TS_EXIT_USAGE and points to --help. */
 int ts_usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Of two names, the one that a mistyped word is nearer to; NULL where it is near to none. `best` may be NULL. nearest.c */
+const char *ts_nearer(const char *word, const char *name, const char *best);
 /* Half the cores, at most 8: threads to read pictures. */
 int ts_default_workers(void);
+
+/* ---- group.c ------------------------------------------------------------------------------------------------- */
+
+typedef struct ts_group ts_group;
+
+/* A subcommand, or (with `group`) what holds more of them. */
+typedef struct {
+    const char *name, *usage, *summary; /* usage: words after the name, may be NULL */
+    int (*run)(int argc, char **argv);
+    const ts_group *group;
+    bool computes; /* it keeps the processor busy */
+    /* Its own words in place of subcommands: that at `i`, false after the last. NULL: it has none. */
+    bool (*below)(int i, const char **name, const char **summary);
+} ts_entry;
+
+struct ts_group {
+    const char *name, *summary; /* "model"; "" is the program */
+    const char *wanted;         /* "what to do": what is missing where no word follows */
+    const char *note, *example; /* lines of the help */
+    const ts_entry *entries;
+    int count;
+};
+
+const ts_entry *ts_group_find(const ts_group *g, const char *word);
+/* Runs the command that argv[1] names, or prints the group's help; returns the exit status. */
+int ts_group_run(const ts_group *g, int argc, char **argv);
+/* A line for each command, those below it after it: its whole name, and what it does. */
+void ts_group_list(const ts_group *g);
+bool ts_asks_help(const char *word); /* --help or -h */
+
+/* ---- processor.c --------------------------------------------------------------------------------------------- */
+
+/* Sets how long threads wait for each other awake, so that a run beside other work is not slowed out of proportion. May start the
+ * program anew in the same process, with the same words: call it first of all. */
+void ts_share_processor(char **argv);
 
 /* ---- progress.c --------------------------------------------------------------------------------------------- */
 
@@ -106,6 +153,10 @@ bool ts_print_json(cJSON *json, ts_error *err);
 char *ts_json_text(const cJSON *json, bool spread);
 /* Flushes standard output: a full disk is a failure and not a silent success. */
 bool ts_flush_output(ts_error *err);
+/* The same at the end of a command: its exit status, the complaint said. */
+int ts_finish_output(const char *command);
+/* With --verbose, a line of its own on standard error after the seconds since the command began: where the time goes. */
+void ts_say_stage(const ts_common *common, const char *format, ...) __attribute__((format(printf, 2, 3)));
 const char *ts_precision_name(ts_precision p);
 /* 1234567 as "1.23 M", with the unit's powers of 1000; `out` is returned. */
 const char *ts_count_text(double count, char out[32]);
@@ -187,14 +238,12 @@ void ts_jobs_free(ts_jobs *jobs);
 /* ---- subcommands -------------------------------------------------------------------------------------------- */
 
 int ts_cmd_run(int argc, char **argv);
-int ts_cmd_model(int argc, char **argv);
 int ts_cmd_bench(int argc, char **argv);
 int ts_cmd_devices(int argc, char **argv);
 int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_sheet(int argc, char **argv);
-int ts_cmd_train(int argc, char **argv);
-int ts_cmd_clip(int argc, char **argv);
+extern const ts_group ts_group_train, ts_group_model, ts_group_clip;
 
 /* ---- published.c -------------------------------------------------------------------------------------------- */
 

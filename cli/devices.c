@@ -71,7 +71,8 @@ int ts_cmd_devices(int argc, char **argv)
                             .usage = "[--device NAME] [--json]",
                             .summary = "which devices there are and what they can do; with --device, that one alone",
                             .example = "  tessera devices\n  tessera devices --json\n",
-                            .common = &common};
+                            .common = &common,
+                            .takes = TS_TAKES_DEVICE | TS_TAKES_JSON};
     int status = ts_options_parse(&cmd, argc, argv);
     if (status >= 0) return status;
     ts_error err = {0};

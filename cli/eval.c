@@ -76,7 +76,8 @@ static int parse(eval *v, int argc, char **argv)
                                           .least = 1,
                                           .most = 1,
                                           .rest_name = "TASK",
-                                          .common = &v->common},
+                                          .common = &v->common,
+                                          .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
                             argc, argv);
 }
 
@@ -322,7 +323,10 @@ static int run(eval *v)
     ts_error err = {0};
     if (!open_model(v, &err)) return ts_report(name, &err);
     ts_announce_device(&v->common, v->dev);
-    if (!measure(v, &err) || !(v->common.json ? print_report(v, &err) : print_table(v, &err))) return ts_report(name, &err);
+    ts_say_stage(&v->common, "model loaded");
+    if (!measure(v, &err)) return ts_report(name, &err);
+    ts_say_stage(&v->common, "measured");
+    if (!(v->common.json ? print_report(v, &err) : print_table(v, &err))) return ts_report(name, &err);
     return TS_EXIT_DONE;
 }
 

@@ -50,7 +50,8 @@ static int parse(figures *f, int argc, char **argv)
                                                      "  tessera figures --classes twelve --count 16 --shift 0.5\n",
                                           .options = options,
                                           .count = sizeof options / sizeof *options,
-                                          .common = &f->common},
+                                          .common = &f->common,
+                                          .takes = TS_TAKES_SEED | TS_TAKES_JSON},
                             argc, argv);
 }
 

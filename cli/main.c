@@ -4,61 +4,67 @@
 
 #include "cli/cli.h"
 
-static const struct {
-    const char *name, *summary;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    {"run", "do to a picture what example pairs show", ts_cmd_run},
-    {"train", "train the inpainting model, or its VQGAN", ts_cmd_train},
-    {"model", "look into a weights file, convert it, check it, make one with random weights", ts_cmd_model},
-    {"devices", "which devices there are, and what they can do", ts_cmd_devices},
-    {"eval", "measure a model on tasks with known answers", ts_cmd_eval},
-    {"figures", "draw pages of example pairs to train on", ts_cmd_figures},
-    {"sheet", "lay pictures out in rows, to look at many at once", ts_cmd_sheet},
-    {"clip", "name what is on pictures and find them by words, with a CLIP", ts_cmd_clip},
-    {"bench", "speed of every kernel and of every model", ts_cmd_bench},
+static const ts_entry commands[] = {
+    {.name = "run", .summary = "do to a picture what example pairs show", .run = ts_cmd_run, .computes = true},
+    {.name = "train", .summary = "train the inpainting model, or its VQGAN", .group = &ts_group_train},
+    {.name = "model",
+     .summary = "look into a weights file, convert it, check it, make one with random weights",
+     .group = &ts_group_model},
+    {.name = "devices", .summary = "which devices there are, and what they can do", .run = ts_cmd_devices},
+    {.name = "eval", .summary = "measure a model on tasks with known answers", .run = ts_cmd_eval, .computes = true},
+    {.name = "figures", .summary = "draw pages of example pairs to train on", .run = ts_cmd_figures},
+    {.name = "sheet", .summary = "lay pictures out in rows, to look at many at once", .run = ts_cmd_sheet},
+    {.name = "clip", .summary = "name what is on pictures and find them by words, with a CLIP", .group = &ts_group_clip},
+    {.name = "bench", .summary = "speed of every kernel and of every model", .run = ts_cmd_bench, .computes = true},
 };
-enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+static const ts_group program = {
+    .name = "",
+    .summary = "fills in the missing tile: shows a model example pairs and a query, and the model paints the answer",
+    .wanted = "a command",
+    .note = "Options:\n"
+            "  -h, --help     this page; tessera COMMAND --help, or tessera help COMMAND, tells of a command,\n"
+            "                 tessera help --all lists those below the commands too\n"
+            "  -V, --version  the program's version\n"
+            "\nExit status:\n  0  done\n  1  failed\n  2  wrong usage\n"
+            "  3  done, but some inputs were left out, each named (with --strict they are a failure)\n",
+    .example = "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n",
+    .entries = commands,
+    .count = sizeof commands / sizeof *commands,
+};
 
-static void print_usage(void)
+/* `tessera help [COMMAND [SUB]]`: the same as COMMAND SUB --help. */
+static int help(int argc, char **argv)
 {
-    printf("tessera fills in the missing tile: it shows a model example pairs and a query, and the model paints the answer.\n\n"
-           "Usage: tessera COMMAND [options]\n\nCommands:\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) printf("  %-10s %s\n", commands[i].name, commands[i].summary);
-    printf("\nOptions:\n  --help     this page; tessera COMMAND --help tells of a command\n  --version  the program's version\n"
-           "\nExit status:\n  0  done\n  1  failed\n  2  wrong usage\n"
-           "  3  done, but some inputs were left out, each named (with --strict they are a failure)\n"
-           "\nExample:\n  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n");
+    enum { DEEPEST = 4 };
+    char *words[DEEPEST + 2] = {argv[0]};
+    int count = 1;
+    if (argc == 3 && strcmp(argv[2], "--all") == 0) {
+        ts_group_list(&program);
+        return ts_finish_output("");
+    }
+    for (int i = 2; i < argc && count <= DEEPEST; i++) words[count++] = argv[i];
+    words[count++] = (char[]){"--help"};
+    return ts_group_run(&program, count, words);
 }
 
-static int finish(void)
+static bool computes(int argc, char **argv)
 {
-    ts_error err = {0};
-    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report("", &err);
+    const ts_group *g = &program;
+    const ts_entry *e = NULL;
+    for (int i = 1; i < argc && g && (e = ts_group_find(g, argv[i])); i++) g = e->group;
+    for (int i = 1; i < argc; i++)
+        if (ts_asks_help(argv[i])) return false;
+    return e && e->computes;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc < 2) {
-        fprintf(stderr,
-                "tessera: a command is missing: run, train, eval, model, devices, figures, sheet, clip or bench (tessera --help "
-                "shows how)\n");
-        return TS_EXIT_USAGE;
-    }
-    const char *word = argv[1];
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-        print_usage();
-        return finish();
-    }
-    if (strcmp(word, "--version") == 0) {
+    const char *word = argc > 1 ? argv[1] : "";
+    if (strcmp(word, "help") == 0) return help(argc, argv);
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
         puts("tessera " TESSERA_VERSION);
-        return finish();
+        return ts_finish_output("");
     }
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(word, commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr,
-            "tessera: there is no command %s: run, train, eval, model, devices, figures, sheet, clip or bench (tessera --help "
-            "shows how)\n",
-            word);
-    return TS_EXIT_USAGE;
+    if (computes(argc, argv)) ts_share_processor(argv);
+    return ts_group_run(&program, argc, argv);
 }

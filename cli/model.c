@@ -227,7 +227,8 @@ static int info_command(int argc, char **argv)
                                                 .least = 1,
                                                 .most = 1,
                                                 .rest_name = "FILE",
-                                                .common = &common},
+                                                .common = &common,
+                                                .takes = TS_TAKES_JSON},
                                   argc, argv);
     if (status < 0) {
         ts_error err = {0};
@@ -287,7 +288,8 @@ static int check_command(int argc, char **argv)
                       .least = 1,
                       .most = 1,
                       .rest_name = "FILE",
-                      .common = &common},
+                      .common = &common,
+                      .takes = TS_TAKES_JSON},
         argc, argv);
     if (status < 0) {
         ts_error err = {0};
@@ -438,7 +440,8 @@ static int convert_command(int argc, char **argv)
                       .least = 2,
                       .most = 2,
                       .rest_name = "IN or OUT",
-                      .common = &common},
+                      .common = &common,
+                      .takes = TS_TAKES_JSON},
         argc, argv);
     if (status < 0 && examples && !ts_grid_examples_read(examples, TS_GRID_MAX_EXAMPLES, &how.least_examples, &how.most_examples))
         status = ts_usage_error("model convert", "--examples %s is not a number from 1 to %d or a range such as 1..2", examples,
@@ -498,7 +501,8 @@ static int random_command(int argc, char **argv)
                       .least = 1,
                       .most = 1,
                       .rest_name = "OUT",
-                      .common = &common},
+                      .common = &common,
+                      .takes = TS_TAKES_SEED | TS_TAKES_JSON},
         argc, argv);
     if (status < 0) {
         const char *to = files.items[0];
@@ -521,28 +525,24 @@ static int random_command(int argc, char **argv)
 
 /* ---- dispatch ----------------------------------------------------------------------------------------------- */
 
-static const struct {
-    const char *name, *usage, *summary;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    {"info", "FILE", "what a weights file is", info_command},
-    {"convert", "IN OUT", "the same as safetensors, in fp32 or fp16", convert_command},
-    {"check", "FILE", "whether every tensor of the model is there", check_command},
-    {"random", "OUT", "a small model with random weights, to try with", random_command},
+static const ts_entry commands[] = {
+    {.name = "info", .usage = "FILE", .summary = "what a weights file is", .run = info_command},
+    {.name = "convert",
+     .usage = "IN OUT",
+     .summary = "the same as safetensors, in fp32 or fp16",
+     .run = convert_command,
+     .computes = true},
+    {.name = "check",
+     .usage = "FILE",
+     .summary = "whether every tensor of the model is there",
+     .run = check_command,
+     .computes = true},
+    {.name = "random", .usage = "OUT", .summary = "a small model with random weights, to try with", .run = random_command},
 };
-enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
-
-int ts_cmd_model(int argc, char **argv)
-{
-    if (argc < 2) return ts_usage_error("model", "what to do is missing: info, convert, check or random");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    if (strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
-        return ts_usage_error("model", "there is no model %s: info, convert, check or random", argv[1]);
-    printf("tessera model - looks into weights files\n\nUsage:\n");
-    for (int i = 0; i < COMMAND_COUNT; i++)
-        printf("  tessera model %-8s %-8s %s\n", commands[i].name, commands[i].usage, commands[i].summary);
-    printf("\nExample:\n  tessera model info checkpoint-1000.pth\n");
-    ts_error err = {0};
-    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report("model", &err);
-}
+const ts_group ts_group_model = {.name = "model",
+                                 .summary = "looks into weights files",
+                                 .wanted = "what to do",
+                                 .note = "tessera model COMMAND --help tells of a command.\n",
+                                 .example = "  tessera model info checkpoint-1000.pth\n",
+                                 .entries = commands,
+                                 .count = sizeof commands / sizeof *commands};

@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { COMMON_COUNT = 7, MAX_OPTIONS = 40 };
+enum { COMMON_COUNT = 8 };
 
 /* The seed goes through a double's place only where it fits: it is read on its own below. */
 typedef struct {
@@ -28,23 +27,35 @@ static int word_count(const char *values)
     return n;
 }
 
-/* Options take more room in the help than the table has for them: the common ones are put behind the subcommand's own. */
-static int all_options(const ts_command *cmd, extra *more, ts_option out[MAX_OPTIONS])
+/* A subcommand's own options and those of the common ones that mean something to it. NULL: no memory. */
+static ts_option *all_options(const ts_command *cmd, extra *more, int *count)
 {
-    const ts_option common[COMMON_COUNT] = {
-        {0, "device", "NAME", TS_OPT_TEXT, &cmd->common->device, 0, 0,
-         "auto (a GPU, else the processor), cpu, vulkan, vulkan:N, or part of a name (see tessera devices)"},
-        {0, "precision", "fp32|fp16", TS_OPT_CHOICE, &more->precision, 0, 0, "how numbers are stored on the device; fp32"},
-        {0, "threads", "N", TS_OPT_INT, &cmd->common->threads, 1, 4096, "threads on the processor; one for each core"},
-        {0, "seed", "N", TS_OPT_TEXT, &more->seed, 0, 0, "of what is random; 0"},
-        {0, "json", NULL, TS_OPT_FLAG, &cmd->common->json, 0, 0, "results for machines, on standard output"},
-        {'Q', "quiet", NULL, TS_OPT_FLAG, &cmd->common->quiet, 0, 0, "nothing on standard error but failures"},
-        {'h', "help", NULL, TS_OPT_FLAG, &more->help, 0, 0, "this page"},
+    const struct {
+        unsigned of; /* 0: every command's */
+        ts_option option;
+    } common[COMMON_COUNT] = {
+        {TS_TAKES_DEVICE,
+         {0, "device", "NAME", TS_OPT_TEXT, &cmd->common->device, 0, 0,
+          "auto (a GPU, else the processor), cpu, vulkan, vulkan:N, or part of a name (see tessera devices)"}},
+        {TS_TAKES_PRECISION,
+         {0, "precision", "fp32|fp16", TS_OPT_CHOICE, &more->precision, 0, 0, "how numbers are stored on the device; fp32"}},
+        {TS_TAKES_DEVICE,
+         {0, "threads", "N", TS_OPT_INT, &cmd->common->threads, 1, 4096, "threads on the processor; one for each core"}},
+        {TS_TAKES_SEED, {0, "seed", "N", TS_OPT_TEXT, &more->seed, 0, 0, "of what is random; 0"}},
+        {TS_TAKES_JSON, {0, "json", NULL, TS_OPT_FLAG, &cmd->common->json, 0, 0, "results for machines, on standard output"}},
+        {TS_TAKES_DEVICE,
+         {0, "verbose", NULL, TS_OPT_FLAG, &cmd->common->verbose, 0, 0,
+          "versions, the device's limits and the time of each stage, on standard error"}},
+        {0, {'Q', "quiet", NULL, TS_OPT_FLAG, &cmd->common->quiet, 0, 0, "nothing on standard error but failures"}},
+        {0, {'h', "help", NULL, TS_OPT_FLAG, &more->help, 0, 0, "this page"}},
     };
+    ts_option *out = malloc((size_t)(cmd->count + COMMON_COUNT) * sizeof *out);
     int n = 0;
-    for (int i = 0; i < cmd->count && n < MAX_OPTIONS; i++) out[n++] = cmd->options[i];
-    for (int i = 0; i < COMMON_COUNT && n < MAX_OPTIONS; i++) out[n++] = common[i];
-    return n;
+    for (int i = 0; out && i < cmd->count; i++) out[n++] = cmd->options[i];
+    for (int i = 0; out && i < COMMON_COUNT; i++)
+        if (common[i].of == 0 || (common[i].of & cmd->takes)) out[n++] = common[i].option;
+    *count = n;
+    return out;
 }
 
 static void print_help(const ts_command *cmd, const ts_option *list, int count)
@@ -68,7 +79,8 @@ int ts_usage_error(const char *command, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, "tessera %s: %s (tessera %s --help shows how)\n", command, text, command);
+    const char *space = command[0] ? " " : "";
+    fprintf(stderr, "tessera%s%s: %s (tessera%s%s --help shows how)\n", space, command, text, space, command);
     return TS_EXIT_USAGE;
 }
 
@@ -100,6 +112,16 @@ static int choice_index(const char *choices, const char *word)
     }
 }
 
+static int no_choice(const ts_command *cmd, const ts_option *o, const char *word)
+{
+    char names[256], *rest = names, *name;
+    const char *near = NULL;
+    snprintf(names, sizeof names, "%s", o->values);
+    while ((name = strsep(&rest, "|"))) near = ts_nearer(word, name, near);
+    if (near) return ts_usage_error(cmd->name, "--%s %s is not one of %s: did you mean %s?", o->name, word, o->values, near);
+    return ts_usage_error(cmd->name, "--%s %s is not one of %s", o->name, word, o->values);
+}
+
 /* Puts the words of one use of an option where they belong. -1, or the exit status. */
 static int take(const ts_command *cmd, const ts_option *o, const char *const *words)
 {
@@ -114,7 +136,7 @@ static int take(const ts_command *cmd, const ts_option *o, const char *const *wo
         return -1;
     case TS_OPT_CHOICE:
         at = choice_index(o->values, words[0]);
-        if (at < 0) return ts_usage_error(cmd->name, "--%s %s is not one of %s", o->name, words[0], o->values);
+        if (at < 0) return no_choice(cmd, o, words[0]);
         *(int *)o->target = at;
         return -1;
     case TS_OPT_INT:
@@ -147,6 +169,17 @@ static const ts_option *find_short(const ts_option *list, int count, char letter
     for (int i = 0; i < count; i++)
         if (list[i].letter == letter && letter != '\0') return &list[i];
     return NULL;
+}
+
+/* `word` is "--name" or "--name=value". */
+static int no_option(const ts_command *cmd, const ts_option *list, int count, const char *word, size_t length)
+{
+    char name[64];
+    const char *near = NULL;
+    snprintf(name, sizeof name, "%.*s", (int)length, word + 2);
+    for (int i = 0; i < count; i++) near = ts_nearer(name, list[i].name, near);
+    if (near) return ts_usage_error(cmd->name, "there is no option %.*s: did you mean --%s?", (int)length + 2, word, near);
+    return ts_usage_error(cmd->name, "there is no option %.*s", (int)length + 2, word);
 }
 
 /* The option at argv[at] and its words; `next` is set to the place after them. `joined` is a value in the same word. */
@@ -195,11 +228,9 @@ static int parse_seed(const ts_command *cmd, const char *word)
     return ts_usage_error(cmd->name, "--seed %s is not a whole number of 64 bits", word);
 }
 
-int ts_options_parse(const ts_command *cmd, int argc, char **argv)
+/* -1: all words are read. */
+static int take_words(const ts_command *cmd, const ts_option *list, int count, const extra *more, int argc, char **argv)
 {
-    extra more = {0};
-    ts_option list[MAX_OPTIONS];
-    int count = all_options(cmd, &more, list);
     bool only_words = false;
     for (int at = 1, next; at < argc; at = next) {
         const char *word = argv[at];
@@ -213,18 +244,41 @@ int ts_options_parse(const ts_command *cmd, int argc, char **argv)
         } else if (word[1] == '-') {
             size_t length = strcspn(word + 2, "=");
             const ts_option *o = find_long(list, count, word + 2, length);
-            if (!o) return ts_usage_error(cmd->name, "there is no option %.*s", (int)length + 2, word);
+            if (!o) return no_option(cmd, list, count, word, length);
             const char *joined = word[2 + length] ? word + 3 + length : NULL;
             status = take_option(cmd, o, joined, argc, argv, at, &next);
         } else {
             status = take_letters(cmd, list, count, argc, argv, at, &next);
         }
         if (status >= 0) return status;
-        if (more.help) {
+        if (more->help) {
             print_help(cmd, list, count);
-            return TS_EXIT_DONE;
+            return ts_finish_output(cmd->name);
         }
     }
+    return -1;
+}
+
+/* More threads than cores only take turns on them. */
+static void cap_threads(ts_common *c)
+{
+    const int cores = ts_core_count();
+    if (c->threads <= cores) return;
+    if (!c->quiet) fprintf(stderr, "note: --threads %d is more than there are cores: %d are used\n", c->threads, cores);
+    c->threads = cores;
+}
+
+int ts_options_parse(const ts_command *cmd, int argc, char **argv)
+{
+    extra more = {0};
+    int count;
+    ts_option *list = all_options(cmd, &more, &count);
+    if (!list) return ts_report(cmd->name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    int status = take_words(cmd, list, count, &more, argc, argv);
+    free(list);
+    if (status >= 0) return status;
+    cmd->common->started = ts_now_ms();
+    cap_threads(cmd->common);
     cmd->common->precision = more.precision ? TS_F16 : TS_F32;
     if (cmd->rest && cmd->rest->count < cmd->least) return ts_usage_error(cmd->name, "%s is missing", cmd->rest_name);
     return parse_seed(cmd, more.seed);
@@ -232,6 +286,6 @@ int ts_options_parse(const ts_command *cmd, int argc, char **argv)
 
 int ts_default_workers(void)
 {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return cores > 16 ? 8 : cores > 3 ? (int)cores / 2 : 1;
+    const int cores = ts_core_count();
+    return cores > 16 ? 8 : cores > 3 ? cores / 2 : 1;
 }

@@ -2,13 +2,14 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int ts_report(const char *command, const ts_error *err)
 {
-    fprintf(stderr, "tessera %s: %s\n", command, err->text);
+    fprintf(stderr, "tessera%s%s: %s\n", command[0] ? " " : "", command, err->text);
     return TS_EXIT_FAILED;
 }
 
@@ -24,12 +25,39 @@ void ts_announce_device(const ts_common *common, const ts_device *dev)
     if (common->quiet) return;
     const ts_device_info *info = ts_device_about(dev);
     fprintf(stderr, "device: %s (%s), %s\n", info->name, info->driver, ts_precision_name(ts_device_precision(dev)));
+    if (!common->verbose) return;
+    const double mib = 1.0 / (1 << 20);
+    fprintf(stderr, "versions: tessera %s, %s%s%s\n", TESSERA_VERSION, info->driver, info->api[0] ? ", Vulkan " : "", info->api);
+    fprintf(stderr, "limits: %.0f MiB of memory, %.0f MiB in one piece", (double)info->memory_bytes * mib,
+            (double)info->max_alloc_bytes * mib);
+    if (info->kind == TS_DEVICE_HOST) fprintf(stderr, ", %d threads\n", common->threads ? common->threads : ts_core_count());
+    else
+        fprintf(stderr, ", subgroups of %d, %d bytes shared, fp16 %s, matrices %s\n", (int)info->subgroup,
+                (int)info->shared_bytes, info->fp16_storage && info->fp16_arithmetic ? "yes" : "no",
+                info->cooperative_matrix ? "yes" : "no");
+}
+
+void ts_say_stage(const ts_common *common, const char *format, ...)
+{
+    if (!common->verbose || common->quiet) return;
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "%9.3f s  %s\n", (ts_now_ms() - common->started) * 1e-3, text);
 }
 
 bool ts_flush_output(ts_error *err)
 {
     if (fflush(stdout) == 0 && !ferror(stdout)) return true;
     return ts_fail(err, TS_ERR_IO, "standard output cannot be written: %s", strerror(errno));
+}
+
+int ts_finish_output(const char *command)
+{
+    ts_error err = {0};
+    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report(command, &err);
 }
 
 /* Length of the character in UTF-8 (RFC 3629) at the beginning of a text; 0: there is none. */

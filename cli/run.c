@@ -81,7 +81,8 @@ static int parse(run *r, int argc, char **argv)
                                           .rest = &r->more,
                                           .most = 1 << 20,
                                           .rest_name = "query",
-                                          .common = &r->common},
+                                          .common = &r->common,
+                                          .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
                             argc, argv);
 }
 
@@ -282,10 +283,12 @@ static bool run_batch(run *r, int first, int count, ts_error *err)
     ts_inpaint_ms ms = {0};
     bool ok = ts_inpainter_run(r->inpainter, &r->grid, r->canvases + (size_t)first * (size_t)r->fused, count, &r->options,
                                results, &ms, err);
+    ts_say_stage(&r->common, "painted: encoder %.1f ms, autoencoder %.1f ms, decoder %.1f ms", ms.encode, ms.mae, ms.decode);
     /* A batch is one piece of work: each of its queries is told its share, and the whole of the loading. */
     r->load.load += ms.load;
     ms = (ts_inpaint_ms){r->load.load, ms.encode / count, ms.mae / count, ms.decode / count};
     for (int i = 0; ok && i < count; i++) ok = write_result(r, first + i, &results[i], &ms, err);
+    ts_say_stage(&r->common, "%d of %d written", first + count, r->jobs.count);
     for (int i = 0; i < count; i++) ts_inpainted_clear(&results[i]);
     free(results);
     return ok;
@@ -374,7 +377,13 @@ static int work(run *r, int argc, char **argv)
     if (!list_inputs(r, &err)) return ts_report("run", &err);
     status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->canvas, &r->inputs, &r->left_out, &r->jobs);
     if (status >= 0) return status;
-    bool ok = open_model(r, background, &err) && compose(r, &err) && start(r, &err) && run_all(r, &err);
+    bool ok = open_model(r, background, &err);
+    if (ok) ts_say_stage(&r->common, "model opened");
+    ok = ok && compose(r, &err);
+    if (ok) ts_say_stage(&r->common, "%d canvases composed", r->jobs.count * r->fused);
+    ok = ok && start(r, &err);
+    if (ok) ts_say_stage(&r->common, "weights loaded and planned");
+    ok = ok && run_all(r, &err);
     return ok ? ts_left_out_status("run", &r->left_out) : ts_report("run", &err);
 }
 

@@ -94,6 +94,8 @@ ts_device *ts_device_open(const ts_device_desc *desc, ts_error *err);
 void ts_device_free(ts_device *dev);
 const ts_device_info *ts_device_about(const ts_device *dev);
 ts_precision ts_device_precision(const ts_device *dev);
+/* Cores that this process may use: the host's threads, where a description names no number. */
+int ts_core_count(void);
 
 /* Number of validation messages (errors and warnings) so far, and the first one's text (NULL where none). */
 int ts_device_validation(const ts_device *dev, const char **first);

@@ -227,7 +227,6 @@ ts_precision ts_params_precision(const ts_params *ps);
 
 ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err);
 void ts_host_device_info(ts_device_info *info);
-int ts_host_cores(void); /* that this process may use */
 #ifdef TESSERA_VULKAN
 /* engine/vulkan/: number of physical devices and their infos (owned by the caller); 0 where there is no loader or driver. */
 int ts_vk_device_list(ts_device_info **list, ts_error *err);

@@ -160,7 +160,8 @@ static int parse(bench *b, int argc, char **argv)
                                                      "  tessera bench --model checkpoint-1000.pth --precision fp16\n",
                                           .options = options,
                                           .count = sizeof options / sizeof *options,
-                                          .common = &b->common},
+                                          .common = &b->common,
+                                          .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
                             argc, argv);
 }
 

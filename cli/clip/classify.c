@@ -71,7 +71,8 @@ static int parse(classify *c, int argc, char **argv)
                       .least = 1,
                       .most = 1 << 20,
                       .rest_name = "PICTURE",
-                      .common = &c->use.common},
+                      .common = &c->use.common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_JSON},
         argc, argv);
 }
 

@@ -49,7 +49,8 @@ static int parse(embed *v, int argc, char **argv)
                       .rest = &v->rest,
                       .most = 1 << 20,
                       .rest_name = "PICTURE",
-                      .common = &v->use.common},
+                      .common = &v->use.common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_JSON},
         argc, argv);
 }
 

@@ -65,7 +65,8 @@ static int parse(eval *e, int argc, char **argv)
                           "      -p dtd/seed-1/prompt.safetensors -p dtd/seed-2/prompt.safetensors --json\n",
                       .options = options,
                       .count = sizeof options / sizeof *options,
-                      .common = &e->use.common},
+                      .common = &e->use.common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_JSON},
         argc, argv);
 }
 

@@ -47,6 +47,7 @@ void ts_clip_use_announce(ts_clip_use *u)
 {
     if (!u->announced) {
         ts_announce_device(&u->common, u->dev);
+        ts_say_stage(&u->common, "model loaded");
         ts_say_passed(&u->left_out);
     }
     u->announced = true;
@@ -122,6 +123,7 @@ bool ts_clip_use_texts(ts_clip_use *u, const char *const *texts, int count, floa
         ts_progress_step(&progress, at + n);
     }
     ts_progress_end(&progress);
+    if (ok) ts_say_stage(&u->common, "texts encoded: %d", count);
     free(tokens);
     return ok;
 }

@@ -222,6 +222,7 @@ bool ts_clip_pictures_encode(ts_clip_use *u, ts_clip_pictures *p, const int *whi
     pthread_cond_destroy(&r.made);
     pthread_cond_destroy(&r.taken);
     free(r.pixels);
+    if (ok) ts_say_stage(&u->common, "pictures encoded: %d", count);
     return ok;
 }
 

@@ -69,7 +69,8 @@ static int parse(search *s, int argc, char **argv)
                       .least = 1,
                       .most = 1,
                       .rest_name = "FOLDER",
-                      .common = &s->use.common},
+                      .common = &s->use.common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_JSON},
         argc, argv);
 }
 

@@ -72,7 +72,8 @@ static int parse(train *t, int argc, char **argv)
                           "  tessera clip classify --model run/model.safetensors --classes \"red circle,blue star\" a.png\n",
                       .options = options,
                       .count = sizeof options / sizeof *options,
-                      .common = &t->common},
+                      .common = &t->common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_SEED | TS_TAKES_JSON},
         argc, argv);
     t->sized = t->vision || t->text || t->image || t->patch || t->embed || t->context;
     return status;
@@ -132,8 +133,6 @@ static int complete(train *t, bool resumed)
     if (!c->data) return ts_usage_error(name, "pictures to learn from are missing: --data DIR");
     if (c->steps == 0 && t->run.epochs == 0)
         return ts_usage_error(name, "the length of the training is missing: --steps N or --epochs X");
-    if (t->common.precision == TS_F16)
-        return ts_usage_error(name, "--precision fp16 is too coarse to train with (--fp16 narrows the model's file)");
     if (t->sized && (resumed || c->init))
         return ts_usage_error(name, resumed ? "the sizes of a run that goes on cannot change" : "--init has sizes of its own");
     if (!c->init && (c->told.heads || c->told.text_heads))

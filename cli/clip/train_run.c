@@ -240,6 +240,7 @@ static bool start(state *s, ts_error *err)
     free(config);
     if (!ok) return false;
     ts_announce_device(s->run->common, s->dev);
+    ts_say_stage(s->run->common, "ready to train");
     if (s->done > 0) ts_training_say(&s->console, "going on after step %lld of %d", (long long)s->done, c->steps);
     else
         ts_training_say(&s->console, "%lld pairs, a vocabulary of %d symbols, texts of up to %d", (long long)s->pairs.count,
@@ -276,6 +277,7 @@ static bool report(state *s, ts_error *err)
                                  .device = ts_device_about(s->dev)->name};
     cJSON *more = s->run->common->json ? told(s) : NULL;
     if (s->run->common->json && !more) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ts_say_stage(s->run->common, "trained");
     return ts_training_report(&s->console, &s->log, &end, s->run->common->json, more, err);
 }
 

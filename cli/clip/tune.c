@@ -8,7 +8,7 @@
 
 #include "cli/clip/tune.h"
 
-enum { OPTIONS = 40, WORDS_SHOWN = 3, VECTORS_SHOWN = 64, POSITIONS = 3 };
+enum { SETTINGS = 8, WORDS_SHOWN = 3, VECTORS_SHOWN = 64, POSITIONS = 3 };
 
 typedef struct {
     ts_tune_config config;
@@ -57,8 +57,8 @@ static bool takes(const tune *t, const char *key)
 
 static int add(ts_option *list, int n, ts_option o)
 {
-    if (n < OPTIONS) list[n++] = o;
-    return n;
+    list[n] = o;
+    return n + 1;
 }
 
 /* The options of the method's own settings. */
@@ -68,7 +68,7 @@ static int add_settings(tune *t, ts_option *list, int n)
     const struct {
         const char *key;
         ts_option option;
-    } all[] = {
+    } all[SETTINGS] = {
         {"context", {0, "ctx", "M", TS_OPT_INT, &c->context, 1, 70, "context vectors beside the class name"}},
         {"per-class", {0, "csc", NULL, TS_OPT_FLAG, &c->per_class, 0, 0, "context of its own for each class"}},
         {"position", {0, "position", "end|middle|front", TS_OPT_CHOICE, &t->position, 0, 0, "of the class name"}},
@@ -83,7 +83,7 @@ static int add_settings(tune *t, ts_option *list, int n)
          {0, "attention", "true|degenerate", TS_OPT_CHOICE, &t->attention, 0, 0,
           "as published, or as the released code has it by mistake"}},
     };
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+    for (int i = 0; i < SETTINGS; i++)
         if (takes(t, all[i].key)) n = add(list, n, all[i].option);
     return n;
 }
@@ -132,7 +132,7 @@ static int parse(tune *t, int argc, char **argv)
         {'t', "template", "TEXT", TS_OPT_TEXT, &t->template, 0, 0, "of the zero-shot classifier beside it; \"a photo of a {}.\""},
         {0, "no-eval", NULL, TS_OPT_FLAG, &t->no_eval, 0, 0, "do not measure at the end"},
     };
-    ts_option list[OPTIONS];
+    ts_option list[sizeof first / sizeof *first + SETTINGS + 1];
     int n = 0;
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) n = add(list, n, first[i]);
     n = add_settings(t, list, n);
@@ -146,7 +146,8 @@ static int parse(tune *t, int argc, char **argv)
                                                 .example = EXAMPLE,
                                                 .options = list,
                                                 .count = n,
-                                                .common = &t->use.common},
+                                                .common = &t->use.common,
+                                                .takes = TS_TAKES_DEVICE | TS_TAKES_SEED | TS_TAKES_JSON},
                                   argc, argv);
     static const char *const positions[POSITIONS] = {"end", "middle", "front"};
     if (t->position >= 0) c->position = positions[t->position];
@@ -444,13 +445,15 @@ int ts_clip_cmd_tune(int argc, char **argv)
         const size_t used = strlen(names);
         snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", m.name);
     }
-    if (strcmp(word, "--help") != 0 && strcmp(word, "-h") != 0) {
+    if (!ts_asks_help(word)) {
+        const char *near = NULL;
+        for (int i = 0; ts_clip_method_at(i, &m); i++) near = ts_nearer(word, m.name, near);
+        if (near) return ts_usage_error("clip tune", "there is no method %s: did you mean %s? There are %s", word, near, names);
         if (*word && *word != '-') return ts_usage_error("clip tune", "there is no method %s: %s", word, names);
         return ts_usage_error("clip tune", "the method is missing: %s", names);
     }
     printf("tessera clip tune - learns a prompt for a frozen CLIP\n\nUsage: tessera clip tune METHOD [options]\n\nMethods:\n");
     for (int i = 0; ts_clip_method_at(i, &m); i++) printf("  %-12s %s\n", m.name, m.about);
     printf("\ntessera clip tune METHOD --help tells its options.\n\nExample:\n%s", EXAMPLE);
-    ts_error err = {0};
-    return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report("clip tune", &err);
+    return ts_finish_output("clip tune");
 }

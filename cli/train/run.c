@@ -217,6 +217,7 @@ static bool start(state *s, ts_error *err)
     free(config);
     if (!ok) return false;
     ts_announce_device(r->common, s->dev);
+    ts_say_stage(r->common, "ready to train");
     for (int i = 0; i < c->source_count; i++)
         if (*ts_loader_passed(s->loader, i))
             ts_training_say(&s->console, "%s: %s", c->sources[i].path, ts_loader_passed(s->loader, i));
@@ -233,6 +234,7 @@ static bool report(state *s, ts_error *err)
                                  .pictures = pictures_of_step(s->config),
                                  .waited_ms = s->waited_ms,
                                  .device = ts_device_about(s->dev)->name};
+    ts_say_stage(s->run->common, "trained");
     return ts_training_report(&s->console, &s->log, &end, s->run->common->json, NULL, err);
 }
 

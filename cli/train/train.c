@@ -9,8 +9,6 @@
 #include "cli/train/training.h"
 #include "engine/number.h"
 
-enum { OPTIONS = 40 };
-
 typedef struct {
     ts_train_run run;
     ts_common common;
@@ -51,8 +49,8 @@ static const ts_vqgan_config VQGAN_PRESET[] = {
 
 static int add(ts_option *list, int n, ts_option o)
 {
-    if (n < OPTIONS) list[n++] = o;
-    return n;
+    list[n] = o;
+    return n + 1;
 }
 
 static int parse(train *t, int argc, char **argv)
@@ -130,7 +128,7 @@ static int parse(train *t, int argc, char **argv)
         {0, "discriminator-width", "N", TS_OPT_INT, &c->discriminator_width, 1, TS_VQGAN_MAX_DISCRIMINATOR,
          "channels of its first layer; 64, as published"},
     };
-    ts_option list[OPTIONS];
+    ts_option list[(sizeof first + sizeof of_mae + sizeof of_vqgan) / sizeof *first];
     int n = 0;
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) n = add(list, n, first[i]);
     for (size_t i = 0; mae && i < sizeof of_mae / sizeof *of_mae; i++) n = add(list, n, of_mae[i]);
@@ -143,7 +141,8 @@ static int parse(train *t, int argc, char **argv)
                       .example = mae ? MAE_EXAMPLE : VQGAN_EXAMPLE,
                       .options = list,
                       .count = n,
-                      .common = &t->common},
+                      .common = &t->common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
         argc, argv);
 }
 
@@ -367,18 +366,32 @@ static int train_kind(ts_train_kind kind, const char *name, int argc, char **arg
     return status;
 }
 
-int ts_cmd_train(int argc, char **argv)
+static int train_mae(int argc, char **argv)
 {
-    const char *word = argc > 1 ? argv[1] : "";
-    if (strcmp(word, "mae") == 0) return train_kind(TS_TRAIN_MAE, "train mae", argc - 1, argv + 1);
-    if (strcmp(word, "vqgan") == 0) return train_kind(TS_TRAIN_VQGAN, "train vqgan", argc - 1, argv + 1);
-    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-        printf("tessera train - trains the inpainting model\n\nUsage: tessera train vqgan|mae [options]\n\n"
-               "  vqgan  a VQGAN on pictures: what turns pictures into codes and back, first\n"
-               "  mae    the masked autoencoder on the same pictures, with the VQGAN's codes as labels\n\n"
-               "tessera train vqgan --help and tessera train mae --help tell the rest.\n\nExample:\n%s%s",
-               VQGAN_EXAMPLE, MAE_EXAMPLE);
-        return TS_EXIT_DONE;
-    }
-    return ts_usage_error("train", "what to train is missing: vqgan or mae");
+    return train_kind(TS_TRAIN_MAE, "train mae", argc, argv);
 }
+
+static int train_vqgan(int argc, char **argv)
+{
+    return train_kind(TS_TRAIN_VQGAN, "train vqgan", argc, argv);
+}
+
+static const ts_entry commands[] = {
+    {.name = "vqgan",
+     .summary = "a VQGAN on pictures: what turns pictures into codes and back, first",
+     .run = train_vqgan,
+     .computes = true},
+    {.name = "mae",
+     .summary = "the masked autoencoder on the same pictures, with the VQGAN's codes as labels",
+     .run = train_mae,
+     .computes = true},
+};
+const ts_group ts_group_train = {.name = "train",
+                                 .summary = "trains the inpainting model",
+                                 .wanted = "what to train",
+                                 .note = "tessera train vqgan --help and tessera train mae --help tell the rest.\n",
+                                 .example =
+                                     "  tessera train vqgan --data photos/ --out vqgan --preset tiny --steps 20000 --lr 5e-4\n"
+                                     "  tessera train mae --data figures: --vqgan vqgan/model.safetensors --out mae\n",
+                                 .entries = commands,
+                                 .count = sizeof commands / sizeof *commands};

@@ -44,7 +44,7 @@ static void processor_name(char *out, size_t room)
     if (f) fclose(f);
 }
 
-int ts_host_cores(void)
+int ts_core_count(void)
 {
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
@@ -253,7 +253,7 @@ ts_device *ts_host_device_open(const ts_device_desc *desc, ts_error *err)
     dev->real_bytes = desc->precision == TS_F64 ? 8 : 4;
     dev->block_bytes = UINT64_MAX / 4;
     dev->align = alignment;
-    dev->threads = desc->threads > 0 ? desc->threads : ts_host_cores();
+    dev->threads = desc->threads > 0 ? desc->threads : ts_core_count();
     dev->profile = desc->profile;
     return dev;
 }

@@ -389,7 +389,7 @@ ts_device *ts_vk_device_open(const ts_device_desc *desc, int index, ts_error *er
     }
     dev->backend = &backend;
     dev->impl = vk;
-    dev->threads = desc->threads > 0 ? desc->threads : ts_host_cores();
+    dev->threads = desc->threads > 0 ? desc->threads : ts_core_count();
     vk->dev = dev;
     bool absent;
     VkPhysicalDevice *physical = NULL;

@@ -1,35 +1,5 @@
-/* test_usage.c - the command line itself: help, version, and wrong usage, which is exit status 2 and one line. */
+/* test_usage.c - wrong usage of the command line, which is exit status 2 and one line. */
 #include "../support/program.h"
-
-#include <string.h>
-
-static void help(void **state)
-{
-    (void)state;
-    static const char *const commands[][2] = {{"run", NULL},     {"bench", NULL},      {"devices", NULL},  {"model", NULL},
-                                              {"model", "info"}, {"model", "convert"}, {"model", "check"}, {"model", "random"}};
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        const char *const *c = commands[i];
-        program_result r = c[1] ? program_run(c[0], c[1], "--help", NULL) : program_run(c[0], "--help", NULL);
-        if (r.status != 0 || r.err[0] || !strstr(r.out, "Usage:") || !strstr(r.out, "Example:\n"))
-            fail_msg("%s %s --help: status %d, \"%s\" \"%s\"", c[0], c[1] ? c[1] : "", r.status, r.out, r.err);
-        program_free(&r);
-    }
-    program_result r = program_run("--help", NULL);
-    assert_int_equal(r.status, 0);
-    for (size_t i = 0; i < 4; i++) assert_non_null(strstr(r.out, commands[i][0]));
-    program_free(&r);
-}
-
-static void version(void **state)
-{
-    (void)state;
-    program_result r = program_run("--version", NULL);
-    assert_int_equal(r.status, 0);
-    assert_ptr_equal(strstr(r.out, "tessera "), r.out);
-    assert_string_equal(r.err, "");
-    program_free(&r);
-}
 
 static void wrong_command(void **state)
 {
@@ -90,7 +60,7 @@ static void wrong_values(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(help), cmocka_unit_test(version), cmocka_unit_test(wrong_command),
-                                       cmocka_unit_test(wrong_options), cmocka_unit_test(wrong_values)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(wrong_command), cmocka_unit_test(wrong_options),
+                                       cmocka_unit_test(wrong_values)};
     return cmocka_run_group_tests_name("usage", tests, NULL, NULL);
 }
