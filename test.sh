@@ -18,11 +18,13 @@ esac
 packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
     libjpeg62-turbo-dev libvulkan-dev glslang-tools mesa-vulkan-drivers vulkan-validationlayers libcmocka-dev)
 if $all; then
-    packages+=(clang libclang-rt-14-dev clang-format clang-tidy cppcheck)
+    packages+=(clang clang-format clang-tidy cppcheck)
     # Without the validation layer, or without a driver to test on, half of what is checked here would be skipped in silence.
     export TESSERA_REQUIRE_VALIDATION=1
 fi
 scripts/packages.sh "${packages[@]}"
+# The sanitizers' and fuzzers' runtime is a package named after the version of clang that this Debian has.
+if $all && command -v clang >/dev/null; then scripts/packages.sh "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev"; fi
 
 step() { printf '\n==== %s\n' "$*"; }
 jobs=$(nproc)

@@ -7,6 +7,7 @@
 #define TESSERA_CLI_H
 
 #include <cjson/cJSON.h>
+#include <stdio.h>
 
 #include "engine/engine.h"
 #include "kinds/kinds.h"
@@ -148,9 +149,15 @@ ts_device *ts_open_device(const ts_common *common, bool profile, ts_error *err);
 void ts_announce_device(const ts_common *common, const ts_device *dev);
 /* Prints the object on standard output and frees it. False: out of memory, or standard output is broken (both in `err`). */
 bool ts_print_json(cJSON *json, ts_error *err);
-/* The object as text, on one line or `spread`; free() it. JSON is UTF-8 and a file's name may be any bytes: those that are no
- * UTF-8 stand as '?'. NULL: out of memory. */
+/* The object as text, on one line or `spread`; free() it. JSON is UTF-8 and a file's name may be any bytes: a byte B that is no
+ * UTF-8 stands as the lone surrogate \udcB, as Python's os.fsdecode has it and os.fsencode gives it back. NULL: out of memory. */
 char *ts_json_text(const cJSON *json, bool spread);
+/* A name from outside, as it may stand in a line (ts_printable); returns its width in columns. NULL: only measured. */
+int ts_put_text(FILE *f, const char *text);
+/* The same on a line of standard output. */
+void ts_put_line(const char *text);
+/* Columns of a text in UTF-8 that holds nothing but letters. */
+int ts_text_width(const char *text);
 /* Flushes standard output: a full disk is a failure and not a silent success. */
 bool ts_flush_output(ts_error *err);
 /* The same at the end of a command: its exit status, the complaint said. */

@@ -134,7 +134,8 @@ static bool draw_page(figures *f, int at, cJSON *pages, ts_error *err)
 static bool report(const figures *f, cJSON *all, ts_error *err)
 {
     if (f->common.json) return ts_print_json(all, err);
-    printf("%d pages of %d x %d in %s\n", f->count, f->desc.canvas, f->desc.canvas, f->out);
+    printf("%d pages of %d x %d in ", f->count, f->desc.canvas, f->desc.canvas);
+    ts_put_line(f->out);
     for (int i = 0; i < TS_FIGURE_TASKS; i++)
         if (f->drawn[i] > 0) printf("  %-13s %d\n", ts_figure_task_name((ts_figure_task)i), f->drawn[i]);
     return ts_flush_output(err);

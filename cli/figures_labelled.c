@@ -46,7 +46,8 @@ static bool report_captions(const ts_labelled *l, const char *list, ts_error *er
         }
         return ts_print_json(all, err);
     }
-    printf("%d scenes of %d x %d with their sentences in %s\n", l->count, l->size, l->size, list);
+    printf("%d scenes of %d x %d with their sentences in ", l->count, l->size, l->size);
+    ts_put_line(list);
     return ts_flush_output(err);
 }
 
@@ -116,8 +117,9 @@ static bool draw_part(const ts_labelled *l, const char *part, int count, ts_prog
 static bool report_classes(const ts_labelled *l, ts_error *err)
 {
     if (!l->common->json) {
-        printf("%d classes of %d pictures to train and %d to test, %d x %d, in %s\n", TS_FIGURE_CLASSES, l->count, l->tests,
-               l->size, l->size, l->folder);
+        printf("%d classes of %d pictures to train and %d to test, %d x %d, in ", TS_FIGURE_CLASSES, l->count, l->tests, l->size,
+               l->size);
+        ts_put_line(l->folder);
         return ts_flush_output(err);
     }
     cJSON *all = cJSON_CreateObject(), *names = cJSON_AddArrayToObject(all, "classes");

@@ -44,7 +44,7 @@ int ts_left_out_status(const char *command, ts_left_out *l)
 
 bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l, ts_folder *out, ts_error *err)
 {
-    char text[256];
+    char text[256], shown[512], line[512];
     if (!ts_folder_list(folder, depth, out, err)) return false;
     bool ok = true;
     for (int64_t i = 0; ok && i < out->problems; i++) {
@@ -56,8 +56,8 @@ bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l,
         ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (%s)%s", folder, ts_picture_endings(),
                      depth == TS_FOLDER_BELOW ? ", nor does any below it" : "");
     const size_t used = strlen(l->passed), room = sizeof l->passed - used;
-    if (ok && out->passed > 0 &&
-        snprintf(l->passed + used, room, "%.200s: %s\n", folder, ts_folder_passed(out, text, sizeof text)) >= (int)room)
+    snprintf(line, sizeof line, "%.200s: %s", folder, ts_folder_passed(out, text, sizeof text));
+    if (ok && out->passed > 0 && snprintf(l->passed + used, room, "%s\n", ts_printable(line, shown, sizeof shown)) >= (int)room)
         l->passed[used] = '\0';
     if (!ok) ts_folder_clear(out);
     return ok;

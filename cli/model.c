@@ -99,11 +99,16 @@ static void print_info(const ts_weights *w, const about *a, bool tensors)
 {
     const ts_model_info *info = &a->model;
     char count[32];
-    printf("file          %s\ncontainer     %s\nmodel         %s\n", ts_weights_path(w), container_name(ts_weights_kind(w)),
-           info->title);
+    printf("file          ");
+    ts_put_line(ts_weights_path(w));
+    printf("container     %s\nmodel         ", container_name(ts_weights_kind(w)));
+    ts_put_line(info->title);
     for (const char *line = info->architecture; *line;) {
         int length = (int)strcspn(line, "\n");
-        printf("              %.*s\n", length, line);
+        char shown[sizeof info->architecture];
+        snprintf(shown, sizeof shown, "%.*s", length, line);
+        printf("              ");
+        ts_put_line(shown);
         line += length + (line[length] == '\n');
     }
     if (a->problem.code) printf("problem       %s\n", a->problem.text);
@@ -117,12 +122,16 @@ static void print_info(const ts_weights *w, const about *a, bool tensors)
     for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
         const char *key, *value;
         ts_weights_meta_at(w, i, &key, &value);
-        printf("%s%s = %s\n", i ? "              " : "metadata      ", key, value);
+        printf("%s", i ? "              " : "metadata      ");
+        ts_put_text(stdout, key);
+        printf(" = ");
+        ts_put_line(value);
     }
     for (int64_t i = 0; tensors && i < ts_weights_count(w); i++) {
         const ts_weight *t = ts_weights_at(w, i);
         char shape[MAX_TEXT * 3];
-        printf("%s%-4s %-18s %s\n", i ? "" : "\n", ts_dtype_name(t->dtype), shape_text(t, shape), t->name);
+        printf("%s%-4s %-18s ", i ? "" : "\n", ts_dtype_name(t->dtype), shape_text(t, shape));
+        ts_put_line(t->name);
     }
 }
 
@@ -270,7 +279,8 @@ static bool check_file(const char *path, bool json, ts_error *err)
         return ts_print_json(o, ok ? err : &broken) && ok;
     }
     if (!ok) return false;
-    printf("%s: %s, whole: all of its %" PRId64 " tensors are there with the right shapes, and all they hold are numbers\n", path,
+    ts_put_text(stdout, path);
+    printf(": %s, whole: all of its %" PRId64 " tensors are there with the right shapes, and all they hold are numbers\n",
            info.model.title, info.model.ours);
     return ts_flush_output(err);
 }
@@ -475,7 +485,7 @@ static int convert_command(int argc, char **argv)
             ok = ts_print_json(o, &err) && made;
             ts_weights_free(made);
         } else if (ok) {
-            puts(to);
+            ts_put_line(to);
             ok = ts_flush_output(&err);
         }
         ts_weights_free(w);
@@ -514,7 +524,7 @@ static int random_command(int argc, char **argv)
             cJSON_AddNumberToObject(o, "seed", (double)common.seed);
             ok = ts_print_json(o, &err);
         } else if (ok) {
-            puts(to);
+            ts_put_line(to);
             ok = ts_flush_output(&err);
         }
         status = ok ? TS_EXIT_DONE : ts_report("model random", &err);

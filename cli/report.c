@@ -60,28 +60,56 @@ int ts_finish_output(const char *command)
     return ts_flush_output(&err) ? TS_EXIT_DONE : ts_report(command, &err);
 }
 
-/* Length of the character in UTF-8 (RFC 3629) at the beginning of a text; 0: there is none. */
-static int character(const unsigned char *s)
+int ts_put_text(FILE *f, const char *text)
 {
-    if (s[0] < 0x80) return 1;
-    /* The second byte's bounds: no longer form than needed, no surrogates, nothing beyond U+10FFFF. */
-    const int least = s[0] == 0xe0 ? 0xa0 : s[0] == 0xf0 ? 0x90 : 0x80, most = s[0] == 0xed ? 0x9f : s[0] == 0xf4 ? 0x8f : 0xbf;
-    const int length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4 || s[1] < least || s[1] > most) return 0;
-    for (int i = 2; i < length; i++)
-        if ((s[i] & 0xc0) != 0x80) return 0;
-    return length;
+    char unit[TS_PRINTABLE_UNIT];
+    int width = 0;
+    while (*text) {
+        ts_printable_next(&text, unit);
+        width += ts_text_width(unit);
+        if (f) fputs(unit, f);
+    }
+    return width;
 }
 
+int ts_text_width(const char *text)
+{
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+void ts_put_line(const char *text)
+{
+    ts_put_text(stdout, text);
+    putchar('\n');
+}
+
+/* Bytes that are no UTF-8 can stand in a string only. */
 char *ts_json_text(const cJSON *json, bool spread)
 {
     char *text = spread ? cJSON_Print(json) : cJSON_PrintUnformatted(json);
-    for (unsigned char *at = (unsigned char *)text; at && *at;) {
-        const int length = character(at);
-        if (length == 0) *at = '?';
-        at += length ? length : 1;
+    if (!text) return NULL;
+    size_t length = 0, bad = 0;
+    for (const char *at = text; *at; length++) {
+        const int n = ts_utf8_length(at);
+        bad += n == 0;
+        length += n ? (size_t)n - 1 : 0;
+        at += n ? n : 1;
     }
-    return text;
+    if (bad == 0) return text;
+    enum { ESCAPE = 6 }; /* \udc80 */
+    char *out = malloc(length + bad * (ESCAPE - 1) + 1), *to = out;
+    for (const char *at = text; out && *at;) {
+        const int n = ts_utf8_length(at);
+        if (n) memcpy(to, at, (size_t)n);
+        else snprintf(to, ESCAPE + 1, "\\udc%02x", (unsigned char)*at);
+        to += n ? n : ESCAPE;
+        at += n ? n : 1;
+    }
+    if (out) *to = '\0';
+    free(text);
+    return out;
 }
 
 bool ts_print_json(cJSON *json, ts_error *err)

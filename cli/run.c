@@ -272,7 +272,7 @@ static bool write_result(run *r, int at, const ts_inpainted *result, const ts_in
     ts_image_clear(&answer);
     if (!ok) return false;
     if (r->report) return add_report(r, at, result, ms, ts_now_ms() - start, err);
-    puts(r->jobs.answer[at]);
+    ts_put_line(r->jobs.answer[at]);
     return true;
 }
 

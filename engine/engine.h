@@ -50,6 +50,19 @@ typedef struct {
 /* Fills `err` (unless NULL, or it already holds an error: the first one is the cause) and returns false. */
 bool ts_fail(ts_error *err, ts_code code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* ---- text from outside -------------------------------------------------------------------------------------- */
+
+enum { TS_PRINTABLE_UNIT = 16 };
+
+/* The text as it may stand in a line on a terminal: control characters (line ends too), marks of the direction of writing and
+ * bytes that are no UTF-8 are shown as \x1b or \u202e. What does not fit is cut, no character in two. `out` is returned. An
+ * error's sentence is such a text. */
+const char *ts_printable(const char *text, char *out, size_t room);
+/* The same for one character at *at, which must not be the end; moves on behind it and returns the length. */
+int ts_printable_next(const char **at, char out[TS_PRINTABLE_UNIT]);
+/* Bytes of the character at the beginning of a text (RFC 3629); 0: they are no UTF-8. */
+int ts_utf8_length(const char *text);
+
 /* ---- devices ----------------------------------------------------------------------------------------------- */
 
 typedef enum { TS_DEVICE_HOST, TS_DEVICE_VULKAN } ts_device_kind;

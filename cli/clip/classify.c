@@ -249,14 +249,14 @@ static const guess *guess_picture(const classify *c, int picture)
 
 static void print_padded(const char *text, int width)
 {
-    printf("%s%*s", text, width - ts_text_width(text), "");
+    printf("%*s", width - ts_put_text(stdout, text), "");
 }
 
 static int widest(const char *const *texts, int count)
 {
     int most = 0;
     for (int i = 0; i < count; i++) {
-        const int width = ts_text_width(texts[i]);
+        const int width = ts_put_text(NULL, texts[i]);
         if (width > most) most = width;
     }
     return most;

@@ -113,9 +113,4 @@ bool ts_clip_cache_write(const char *path, const char *identity, const ts_clip_c
 int64_t ts_clip_cache_find(const ts_clip_cache *c, const char *name, int64_t size, int64_t mtime);
 void ts_clip_cache_clear(ts_clip_cache *c);
 
-/* ---- words ------------------------------------------------------------------------------------------------------ */
-
-/* How many places a UTF-8 text takes in a table (one a character: good enough for names). */
-int ts_text_width(const char *text);
-
 #endif

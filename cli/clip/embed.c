@@ -186,7 +186,7 @@ static bool write_jsonl(const embed *v, ts_error *err)
 static bool print_report(const embed *v, ts_error *err)
 {
     if (!v->use.common.json) {
-        puts(v->out);
+        ts_put_line(v->out);
         return ts_flush_output(err);
     }
     cJSON *all = cJSON_CreateObject();

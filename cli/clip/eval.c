@@ -146,8 +146,10 @@ static double accuracy(const eval *e, int part, int row)
 }
 
 /* The end of a path that is too long for a column. */
-static void print_label(const char *text)
+static void print_label(const char *label)
 {
+    char text[4096];
+    ts_printable(label, text, sizeof text);
     const int width = ts_text_width(text);
     const size_t length = strlen(text), most = LABEL_WIDTH - 3;
     if (width <= LABEL_WIDTH) {
@@ -235,7 +237,11 @@ static bool show_prompts(eval *e, ts_error *err)
 {
     for (int i = 0; i < e->prompts.count; i++) {
         ts_clip_prompt *p = open_prompt(e, i, err);
-        if (p && e->words) printf("\n%s, ", e->prompts.items[i]);
+        if (p && e->words) {
+            putchar('\n');
+            ts_put_text(stdout, e->prompts.items[i]);
+            fputs(", ", stdout);
+        }
         const bool ok = p && (!e->words || ts_print_prompt_words(p, e->use.tokenizer, e->words, VECTORS_SHOWN, err));
         ts_clip_prompt_free(p);
         if (!ok) return false;

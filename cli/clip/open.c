@@ -127,10 +127,3 @@ bool ts_clip_use_texts(ts_clip_use *u, const char *const *texts, int count, floa
     free(tokens);
     return ok;
 }
-
-int ts_text_width(const char *text)
-{
-    int n = 0;
-    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
-    return n;
-}

@@ -256,8 +256,10 @@ static bool draw_sheet(const search *s, ts_error *err)
 
 static bool print_table(const search *s, ts_error *err)
 {
-    for (int i = 0; i < s->hit_count; i++)
-        printf("%4d  %7.4f  %s\n", i + 1, s->hits[i].score, s->pictures.path[s->hits[i].picture]);
+    for (int i = 0; i < s->hit_count; i++) {
+        printf("%4d  %7.4f  ", i + 1, s->hits[i].score);
+        ts_put_line(s->pictures.path[s->hits[i].picture]);
+    }
     return ts_flush_output(err);
 }
 

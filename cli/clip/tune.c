@@ -368,7 +368,7 @@ static bool report(tune *t, results *r, int ran, bool complete, ts_error *err)
     for (int i = 0; i < ran; i++) {
         char *path = prompt_path(r, i, err);
         if (!path) return false;
-        puts(r->run[i].complete ? path : r->folder[i]);
+        ts_put_line(r->run[i].complete ? path : r->folder[i]);
         free(path);
     }
     if (r->measured) print_scores(t, r);

@@ -38,7 +38,9 @@ bool ts_print_prompt_words(ts_clip_prompt *p, const ts_tokenizer *t, int each, i
         for (int i = 0; i < each; i++) {
             char text[64];
             symbol_text(t, list[v * each + i].symbol, text, sizeof text);
-            printf("  %s (%.3f)", text, (double)list[v * each + i].distance);
+            printf("  ");
+            ts_put_text(stdout, text);
+            printf(" (%.3f)", (double)list[v * each + i].distance);
         }
         printf("\n");
     }

@@ -43,11 +43,13 @@ void ts_training_wipe(ts_training_console *c)
 void ts_training_say(ts_training_console *c, const char *format, ...)
 {
     if (c->quiet) return;
+    char text[1024];
     va_list args;
     ts_training_wipe(c);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    ts_put_text(stderr, text);
     fputc('\n', stderr);
 }
 
@@ -170,7 +172,7 @@ bool ts_training_report(ts_training_console *c, const ts_train_log *log, const t
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }
     if (!complete) ts_training_say(c, "stopped after step %lld of %d: --resume goes on", (long long)end->done, end->steps);
-    if (!json) puts(path);
+    if (!json) ts_put_line(path);
     const bool ok = json ? ts_print_json(report_of(c, log, end, path, more), err) : ts_flush_output(err);
     free(path);
     return ok;

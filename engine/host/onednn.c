@@ -8,8 +8,9 @@
 
 #ifdef TESSERA_ONEDNN
 #include <inttypes.h>
-#include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
+
+#include "engine/host/onednn.h"
 
 typedef struct {
     dnnl_engine_t engine;
@@ -54,29 +55,35 @@ void ts_product_release(void *state)
     free(s);
 }
 
-/* What a primitive is described by; `w` is how the weights come. */
+/* What a primitive is described by; `w` is how the weights come, `wanted` how a convolution would have them. */
 typedef struct {
-    dnnl_memory_desc_t x, w, bias, out;
+    ts_md x, w, wanted, bias, out;
     dnnl_primitive_attr_t attr;
 } shapes;
+
+static void clear_shapes(shapes *s)
+{
+    ts_md *const all[] = {&s->x, &s->w, &s->wanted, &s->bias, &s->out};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ts_md_clear(all[i]);
+    if (s->attr) dnnl_primitive_attr_destroy(s->attr);
+}
 
 static bool describe(const ts_product *p, shapes *s)
 {
     if (is_matmul(p)) {
         const int64_t rows = p->images * p->height * p->width;
-        return dnnl_memory_desc_init_by_tag(&s->x, 2, (dnnl_dims_t){rows, p->channels}, dnnl_f32, dnnl_ab) == dnnl_success &&
-               dnnl_memory_desc_init_by_tag(&s->w, 2, (dnnl_dims_t){p->channels, p->out_channels}, dnnl_f32, dnnl_ba) ==
-                   dnnl_success &&
-               dnnl_memory_desc_init_by_tag(&s->bias, 2, (dnnl_dims_t){1, p->out_channels}, dnnl_f32, dnnl_ab) == dnnl_success &&
-               dnnl_memory_desc_init_by_tag(&s->out, 2, (dnnl_dims_t){rows, p->out_channels}, dnnl_f32, dnnl_ab) == dnnl_success;
+        return ts_md_new(&s->x, 2, (dnnl_dims_t){rows, p->channels}, dnnl_ab) == dnnl_success &&
+               ts_md_new(&s->w, 2, (dnnl_dims_t){p->channels, p->out_channels}, dnnl_ba) == dnnl_success &&
+               ts_md_new(&s->bias, 2, (dnnl_dims_t){1, p->out_channels}, dnnl_ab) == dnnl_success &&
+               ts_md_new(&s->out, 2, (dnnl_dims_t){rows, p->out_channels}, dnnl_ab) == dnnl_success;
     }
-    return dnnl_memory_desc_init_by_tag(&s->x, 4, (dnnl_dims_t){p->images, p->channels, p->height, p->width}, dnnl_f32,
-                                        dnnl_nhwc) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&s->w, 4, (dnnl_dims_t){p->out_channels, p->channels, p->kernel_h, p->kernel_w}, dnnl_f32,
-                                        dnnl_oihw) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&s->bias, 1, (dnnl_dims_t){p->out_channels}, dnnl_f32, dnnl_a) == dnnl_success &&
-           dnnl_memory_desc_init_by_tag(&s->out, 4, (dnnl_dims_t){p->images, p->out_channels, p->out_height, p->out_width},
-                                        dnnl_f32, dnnl_nhwc) == dnnl_success;
+    const dnnl_dims_t x = {p->images, p->channels, p->height, p->width},
+                      w = {p->out_channels, p->channels, p->kernel_h, p->kernel_w},
+                      out = {p->images, p->out_channels, p->out_height, p->out_width};
+    return ts_md_new(&s->x, 4, x, dnnl_nhwc) == dnnl_success && ts_md_new(&s->w, 4, w, dnnl_oihw) == dnnl_success &&
+           ts_md_new(&s->wanted, 4, w, dnnl_format_tag_any) == dnnl_success &&
+           ts_md_new(&s->bias, 1, (dnnl_dims_t){p->out_channels}, dnnl_a) == dnnl_success &&
+           ts_md_new(&s->out, 4, out, dnnl_nhwc) == dnnl_success;
 }
 
 /* The activation, then the residual. The residual is not oneDNN's `sum`, which would want it in the output's place. */
@@ -86,12 +93,10 @@ static dnnl_status_t describe_post_ops(const ts_product *p, const ts_node *n, sh
     dnnl_post_ops_t ops = NULL;
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(s->attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success) status = dnnl_post_ops_create(&ops);
-    if (status == dnnl_success && p->act == TS_ACT_GELU)
-        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_gelu_erf, 0, 0);
-    if (status == dnnl_success && p->act == TS_ACT_QUICK_GELU)
-        status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1.702F, 0);
-    if (status == dnnl_success && p->act == TS_ACT_SWISH) status = dnnl_post_ops_append_eltwise(ops, 1, dnnl_eltwise_swish, 1, 0);
-    if (status == dnnl_success && residual_of(n)) status = dnnl_post_ops_append_binary(ops, dnnl_binary_add, &s->out);
+    if (status == dnnl_success && p->act == TS_ACT_GELU) status = ts_append_activation(ops, dnnl_eltwise_gelu_erf, 0);
+    if (status == dnnl_success && p->act == TS_ACT_QUICK_GELU) status = ts_append_activation(ops, dnnl_eltwise_swish, 1.702F);
+    if (status == dnnl_success && p->act == TS_ACT_SWISH) status = ts_append_activation(ops, dnnl_eltwise_swish, 1);
+    if (status == dnnl_success && residual_of(n)) status = dnnl_post_ops_append_binary(ops, dnnl_binary_add, ts_md_of(&s->out));
     if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(s->attr, ops);
     if (ops) dnnl_post_ops_destroy(ops);
     return status;
@@ -100,20 +105,11 @@ static dnnl_status_t describe_post_ops(const ts_product *p, const ts_node *n, sh
 static dnnl_status_t describe_primitive(const ts_product *p, const ts_node *n, const shapes *s, dnnl_engine_t engine,
                                         dnnl_primitive_desc_t *desc)
 {
-    const dnnl_memory_desc_t *bias = n->in[TS_PRODUCT_BIAS] ? &s->bias : NULL;
-    dnnl_status_t status;
-    if (is_matmul(p)) {
-        dnnl_matmul_desc_t matmul;
-        status = dnnl_matmul_desc_init(&matmul, &s->x, &s->w, bias, &s->out);
-        return status == dnnl_success ? dnnl_primitive_desc_create(desc, &matmul, s->attr, engine, NULL) : status;
-    }
-    dnnl_memory_desc_t any = s->w;
-    any.format_kind = dnnl_format_kind_any;
-    dnnl_convolution_desc_t conv;
-    status = dnnl_convolution_forward_desc_init(&conv, dnnl_forward_inference, dnnl_convolution_direct, &s->x, &any, bias,
-                                                &s->out, (dnnl_dims_t){p->stride, p->stride}, (dnnl_dims_t){p->top, p->left},
-                                                (dnnl_dims_t){p->bottom, p->right});
-    return status == dnnl_success ? dnnl_primitive_desc_create(desc, &conv, s->attr, engine, NULL) : status;
+    const ts_md_ref bias = n->in[TS_PRODUCT_BIAS] ? ts_md_of(&s->bias) : NULL;
+    if (is_matmul(p)) return ts_describe_matmul(desc, engine, ts_md_of(&s->x), ts_md_of(&s->w), bias, ts_md_of(&s->out), s->attr);
+    const ts_window at = {{p->stride, p->stride}, {p->top, p->left}, {p->bottom, p->right}};
+    return ts_describe_conv(desc, engine, dnnl_forward_inference, ts_md_of(&s->x), ts_md_of(&s->wanted), bias, ts_md_of(&s->out),
+                            &at, s->attr);
 }
 
 static dnnl_status_t run_reorder(product_state *s, void *plain)
@@ -125,8 +121,7 @@ static dnnl_status_t run_reorder(product_state *s, void *plain)
 }
 
 /* Memory for the weights as the primitive wants them, and the way there. */
-static dnnl_status_t prepare_weights(product_state *s, const ts_node *n, const dnnl_memory_desc_t *plain,
-                                     const dnnl_memory_desc_t *wanted)
+static dnnl_status_t prepare_weights(product_state *s, const ts_node *n, ts_md_ref plain, ts_md_ref wanted)
 {
     if (dnnl_memory_desc_equal(plain, wanted)) return dnnl_memory_create(&s->w, plain, s->engine, DNNL_MEMORY_NONE);
     const size_t bytes = dnnl_memory_desc_get_size(wanted);
@@ -148,17 +143,17 @@ static dnnl_status_t prepare_weights(product_state *s, const ts_node *n, const d
 
 static dnnl_status_t prepare_memory(product_state *s, const ts_node *n, const shapes *shape, const_dnnl_primitive_desc_t desc)
 {
-    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    const ts_md_ref pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     s->scratch_bytes = dnnl_memory_desc_get_size(pad);
     dnnl_status_t status = dnnl_memory_create(&s->scratchpad, pad, s->engine, DNNL_MEMORY_NONE);
-    if (status == dnnl_success) status = dnnl_memory_create(&s->x, &shape->x, s->engine, DNNL_MEMORY_NONE);
-    if (status == dnnl_success) status = dnnl_memory_create(&s->out, &shape->out, s->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&s->x, ts_md_of(&shape->x), s->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&s->out, ts_md_of(&shape->out), s->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success && n->in[TS_PRODUCT_BIAS])
-        status = dnnl_memory_create(&s->bias, &shape->bias, s->engine, DNNL_MEMORY_NONE);
+        status = dnnl_memory_create(&s->bias, ts_md_of(&shape->bias), s->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success && residual_of(n))
-        status = dnnl_memory_create(&s->residual, &shape->out, s->engine, DNNL_MEMORY_NONE);
+        status = dnnl_memory_create(&s->residual, ts_md_of(&shape->out), s->engine, DNNL_MEMORY_NONE);
     if (status != dnnl_success) return status;
-    return prepare_weights(s, n, &shape->w, dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0));
+    return prepare_weights(s, n, ts_md_of(&shape->w), dnnl_primitive_desc_query_md(desc, dnnl_query_weights_md, 0));
 }
 
 bool ts_product_prepare(const ts_product *p, const ts_node *n, ts_host *h, void **state, ts_error *err)
@@ -176,7 +171,7 @@ bool ts_product_prepare(const ts_product *p, const ts_node *n, ts_host *h, void 
               check(describe_primitive(p, n, &shape, s->engine, &desc), n, "make a kernel", err) &&
               check(dnnl_primitive_create(&s->primitive, desc), n, "make a kernel", err) &&
               check(prepare_memory(s, n, &shape, desc), n, "prepare the memory", err);
-    if (shape.attr) dnnl_primitive_attr_destroy(shape.attr);
+    clear_shapes(&shape);
     if (desc) dnnl_primitive_desc_destroy(desc);
     return ok;
 }

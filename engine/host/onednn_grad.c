@@ -5,8 +5,9 @@
 #include "engine/host/product.h"
 
 #ifdef TESSERA_ONEDNN
-#include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
+
+#include "engine/host/onednn.h"
 
 typedef struct {
     dnnl_engine_t engine;
@@ -48,68 +49,61 @@ void ts_product_grad_release(void *state)
 
 /* ---- descriptions ---- */
 
-/* What the primitive reads and writes, in the engine's own order. */
+/* What the primitive reads and writes, in the order it lies in outside; `any` is a convolution's weights as it would have them.
+ */
 typedef struct {
-    dnnl_memory_desc_t dy, with, out;
+    ts_md dy, with, out, any;
 } shapes;
 
-static dnnl_status_t matrix(dnnl_memory_desc_t *d, int64_t rows, int64_t columns, dnnl_format_tag_t tag)
+static void clear_shapes(shapes *s)
 {
-    return dnnl_memory_desc_init_by_tag(d, 2, (dnnl_dims_t){rows, columns}, dnnl_f32, tag);
+    ts_md *const all[] = {&s->dy, &s->with, &s->out, &s->any};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ts_md_clear(all[i]);
+}
+
+static dnnl_status_t matrix(ts_md *d, int64_t rows, int64_t columns, dnnl_format_tag_t tag)
+{
+    return ts_md_new(d, 2, (dnnl_dims_t){rows, columns}, tag);
 }
 
 static dnnl_status_t describe_matmul(const ts_product *p, bool weight, shapes *s, const_dnnl_primitive_attr_t attr,
                                      dnnl_engine_t engine, dnnl_primitive_desc_t *desc)
 {
     const int64_t rows = p->images * p->height * p->width;
-    dnnl_matmul_desc_t matmul;
     dnnl_status_t status =
         weight ? matrix(&s->dy, p->out_channels, rows, dnnl_ba) : matrix(&s->dy, rows, p->out_channels, dnnl_ab);
     if (status == dnnl_success) status = matrix(&s->with, weight ? rows : p->out_channels, p->channels, dnnl_ab);
     if (status == dnnl_success) status = matrix(&s->out, weight ? p->out_channels : rows, p->channels, dnnl_ab);
-    if (status == dnnl_success) status = dnnl_matmul_desc_init(&matmul, &s->dy, &s->with, NULL, &s->out);
-    return status == dnnl_success ? dnnl_primitive_desc_create(desc, &matmul, attr, engine, NULL) : status;
+    if (status != dnnl_success) return status;
+    return ts_describe_matmul(desc, engine, ts_md_of(&s->dy), ts_md_of(&s->with), NULL, ts_md_of(&s->out), attr);
 }
 
 static dnnl_status_t describe_conv(const ts_product *p, bool weight, shapes *s, const_dnnl_primitive_attr_t attr,
                                    dnnl_engine_t engine, dnnl_primitive_desc_t *desc)
 {
-    dnnl_memory_desc_t x, w, any;
-    const dnnl_dims_t stride = {p->stride, p->stride}, before = {p->top, p->left}, after = {p->bottom, p->right};
-    dnnl_status_t status =
-        dnnl_memory_desc_init_by_tag(&x, 4, (dnnl_dims_t){p->images, p->channels, p->height, p->width}, dnnl_f32, dnnl_nhwc);
+    ts_md *x = weight ? &s->with : &s->out, *w = weight ? &s->out : &s->with;
+    const ts_window at = {{p->stride, p->stride}, {p->top, p->left}, {p->bottom, p->right}};
+    const dnnl_dims_t kernel = {p->out_channels, p->channels, p->kernel_h, p->kernel_w};
+    dnnl_status_t status = ts_md_new(x, 4, (dnnl_dims_t){p->images, p->channels, p->height, p->width}, dnnl_nhwc);
+    if (status == dnnl_success) status = ts_md_new(w, 4, kernel, dnnl_oihw);
+    if (status == dnnl_success) status = ts_md_new(&s->any, 4, kernel, dnnl_format_tag_any);
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_tag(&w, 4, (dnnl_dims_t){p->out_channels, p->channels, p->kernel_h, p->kernel_w},
-                                              dnnl_f32, dnnl_oihw);
-    if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_tag(&s->dy, 4, (dnnl_dims_t){p->images, p->out_channels, p->out_height, p->out_width},
-                                              dnnl_f32, dnnl_nhwc);
+        status = ts_md_new(&s->dy, 4, (dnnl_dims_t){p->images, p->out_channels, p->out_height, p->out_width}, dnnl_nhwc);
     if (status != dnnl_success) return status;
-    any = w;
-    any.format_kind = dnnl_format_kind_any;
     /* oneDNN wants to see the forward primitive that the gradient is of. */
     dnnl_primitive_desc_t forward = NULL;
-    dnnl_convolution_desc_t conv;
-    status = dnnl_convolution_forward_desc_init(&conv, dnnl_forward_training, dnnl_convolution_direct, &x, &any, NULL, &s->dy,
-                                                stride, before, after);
-    if (status == dnnl_success) status = dnnl_primitive_desc_create(&forward, &conv, NULL, engine, NULL);
-    if (status == dnnl_success && weight)
-        status = dnnl_convolution_backward_weights_desc_init(&conv, dnnl_convolution_direct, &x, &any, NULL, &s->dy, stride,
-                                                             before, after);
-    else if (status == dnnl_success)
-        status =
-            dnnl_convolution_backward_data_desc_init(&conv, dnnl_convolution_direct, &x, &any, &s->dy, stride, before, after);
-    if (status == dnnl_success) status = dnnl_primitive_desc_create(desc, &conv, attr, engine, forward);
+    const ts_md_ref of_x = ts_md_of(x), of_w = ts_md_of(&s->any), of_dy = ts_md_of(&s->dy);
+    status = ts_describe_conv(&forward, engine, dnnl_forward_training, of_x, of_w, NULL, of_dy, &at, NULL);
+    if (status == dnnl_success)
+        status = (weight ? ts_describe_conv_dw : ts_describe_conv_dx)(desc, engine, of_x, of_w, of_dy, &at, forward, attr);
     if (forward) dnnl_primitive_desc_destroy(forward);
-    s->with = weight ? x : w;
-    s->out = weight ? w : x;
     return status;
 }
 
 /* ---- preparing ---- */
 
 /* The weights' blocks, and the way from (dx) or to (dw) the file's order. */
-static dnnl_status_t prepare_blocks(grad_state *s, bool weight, const dnnl_memory_desc_t *plain, const dnnl_memory_desc_t *blocks)
+static dnnl_status_t prepare_blocks(grad_state *s, bool weight, ts_md_ref plain, ts_md_ref blocks)
 {
     dnnl_memory_t *memory = weight ? &s->out : &s->with;
     if (dnnl_memory_desc_equal(plain, blocks)) return dnnl_memory_create(memory, plain, s->engine, DNNL_MEMORY_NONE);
@@ -117,7 +111,7 @@ static dnnl_status_t prepare_blocks(grad_state *s, bool weight, const dnnl_memor
     s->packed = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!s->packed) return dnnl_out_of_memory;
     dnnl_primitive_desc_t desc = NULL;
-    const dnnl_memory_desc_t *from = weight ? blocks : plain, *to = weight ? plain : blocks;
+    const ts_md_ref from = weight ? blocks : plain, to = weight ? plain : blocks;
     dnnl_status_t status = dnnl_memory_create(memory, blocks, s->engine, s->packed);
     if (status == dnnl_success) status = dnnl_memory_create(&s->plain, plain, s->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success) status = dnnl_reorder_primitive_desc_create(&desc, from, s->engine, to, s->engine, NULL);
@@ -129,16 +123,16 @@ static dnnl_status_t prepare_blocks(grad_state *s, bool weight, const dnnl_memor
 static dnnl_status_t prepare_memory(grad_state *s, const ts_product *p, bool weight, const shapes *shape,
                                     const_dnnl_primitive_desc_t desc)
 {
-    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
+    const ts_md_ref pad = dnnl_primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0);
     s->scratch_bytes = dnnl_memory_desc_get_size(pad);
     dnnl_status_t status = dnnl_memory_create(&s->scratchpad, pad, s->engine, DNNL_MEMORY_NONE);
-    if (status == dnnl_success) status = dnnl_memory_create(&s->dy, &shape->dy, s->engine, DNNL_MEMORY_NONE);
+    if (status == dnnl_success) status = dnnl_memory_create(&s->dy, ts_md_of(&shape->dy), s->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success && (is_matmul(p) || weight))
-        status = dnnl_memory_create(&s->with, &shape->with, s->engine, DNNL_MEMORY_NONE);
+        status = dnnl_memory_create(&s->with, ts_md_of(&shape->with), s->engine, DNNL_MEMORY_NONE);
     if (status == dnnl_success && (is_matmul(p) || !weight))
-        status = dnnl_memory_create(&s->out, &shape->out, s->engine, DNNL_MEMORY_NONE);
+        status = dnnl_memory_create(&s->out, ts_md_of(&shape->out), s->engine, DNNL_MEMORY_NONE);
     if (status != dnnl_success || is_matmul(p)) return status;
-    return prepare_blocks(s, weight, weight ? &shape->out : &shape->with,
+    return prepare_blocks(s, weight, ts_md_of(weight ? &shape->out : &shape->with),
                           dnnl_primitive_desc_query_md(desc, weight ? dnnl_query_diff_weights_md : dnnl_query_weights_md, 0));
 }
 
@@ -163,6 +157,7 @@ static bool prepare(const ts_node *n, bool weight, void **state, ts_error *err)
         check((matmul ? describe_matmul : describe_conv)(p, weight, &shape, attr, s->engine, &desc), n, "make a kernel", err) &&
         check(dnnl_primitive_create(&s->primitive, desc), n, "make a kernel", err) &&
         check(prepare_memory(s, p, weight, &shape, desc), n, "prepare the memory", err);
+    clear_shapes(&shape);
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (desc) dnnl_primitive_desc_destroy(desc);
     return ok;

@@ -118,7 +118,15 @@ static void many_pictures(void **state)
     const cJSON *many = cJSON_GetObjectItem(o[0], "pictures");
     assert_int_equal(cJSON_GetArraySize(many), 72);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(o[0], "skipped")), 3);
-    assert_true(cJSON_Compare(many, cJSON_GetObjectItem(o[1], "pictures"), true));
+    const cJSON *again = cJSON_GetObjectItem(o[1], "pictures");
+    for (int i = 0; i < 72; i++) { /* with other threads sums may be split otherwise: the last digits differ */
+        const cJSON *a = cJSON_GetArrayItem(many, i), *b = cJSON_GetArrayItem(again, i);
+        const cJSON *first = cJSON_GetArrayItem(cJSON_GetObjectItem(a, "classes"), 0),
+                    *second = cJSON_GetArrayItem(cJSON_GetObjectItem(b, "classes"), 0);
+        assert_string_equal(text(a, "file"), text(b, "file"));
+        assert_string_equal(text(first, "class"), text(second, "class"));
+        assert_true(fabs(number(first, "logit") - number(second, "logit")) < 1e-3);
+    }
     for (int i = 0; i < 72; i += 71) {
         const cJSON *item = cJSON_GetArrayItem(many, i);
         cJSON *one =
@@ -237,7 +245,8 @@ static void names_of_any_bytes(void **state)
     (void)state;
     need_model();
     static const char wanted[] =
-        "bytes/?\xc3\xa9?\xe2\x82\xac??.png"; /* of a lone byte, e acute, half a euro, a whole one, a surrogate */
+        "bytes/\\udcff\xc3\xa9\\udce2\xe2\x82\xac\\udced\\udca0.png"; /* of a lone byte, e acute, half a euro, a whole one, a
+                                                                         surrogate */
     const char *folder = make_empty_folder("bytes"), *out = kept_path("bytes.jsonl");
     write_picture(temp_path("bytes/\xff\xc3\xa9\xe2\xe2\x82\xac\xed\xa0.png"), 20, 20, 1);
     cJSON *o = report(program_run("clip", "embed", folder, WITH_MODEL, "--out", out, "--json", NULL));
@@ -246,10 +255,10 @@ static void names_of_any_bytes(void **state)
     char *line = (char *)read_bytes(out, &size);
     if (!strstr(line, wanted)) fail_msg("%s", line);
     free(line);
-    o = report(program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--json", NULL));
-    const char *file = text(cJSON_GetArrayItem(cJSON_GetObjectItem(o, "pictures"), 0), "file");
-    if (!strstr(file, wanted)) fail_msg("%s", file);
-    cJSON_Delete(o);
+    program_result r = program_run("clip", "classify", folder, WITH_MODEL, "--classes", "cat,dog", "--json", NULL);
+    assert_int_equal(r.status, 0);
+    if (!strstr(r.out, wanted)) fail_msg("%s", r.out);
+    program_free(&r);
 }
 
 static void embed_refused(void **state)
