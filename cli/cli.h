@@ -197,6 +197,10 @@ bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l,
 bool ts_is_folder(const char *path);
 /* Fails with a sentence unless the file can be opened for reading. */
 bool ts_check_readable(const char *path, const char *what, ts_error *err);
+/* The same for a weights file, which a folder may stand for. */
+bool ts_check_weights(const char *path, const char *what, ts_error *err);
+/* Opens a weights file, and says on standard error what a user should know of how it was read. */
+ts_weights *ts_open_weights(const char *path, bool quiet, ts_error *err);
 /* Fails unless a file can be made (or replaced) at `path`: its folder is there and may be written, and it is no folder itself. */
 bool ts_check_writable(const char *path, ts_error *err);
 /* Fails unless the folder may be written, or may be made. */

@@ -106,8 +106,8 @@ static bool open_model(eval *v, ts_error *err)
     if (!ts_check_model(v->model, "model", TS_KIND_MAE_VQGAN, err) ||
         (v->vqgan && !ts_check_model(v->vqgan, "VQGAN", TS_KIND_VQGAN, err)))
         return false;
-    if (!(v->weights = ts_weights_open(v->model, err))) return false;
-    if (v->vqgan && !(v->vqgan_weights = ts_weights_open(v->vqgan, err))) return false;
+    if (!(v->weights = ts_open_weights(v->model, v->common.quiet, err))) return false;
+    if (v->vqgan && !(v->vqgan_weights = ts_open_weights(v->vqgan, v->common.quiet, err))) return false;
     if (!(v->dev = ts_open_device(&v->common, false, err))) return false;
     v->inpainter = ts_inpainter_new(v->dev,
                                     &(ts_inpainter_desc){.weights = v->weights,

@@ -66,5 +66,6 @@ int main(int argc, char **argv)
         return ts_finish_output("");
     }
     if (computes(argc, argv)) ts_share_processor(argv);
+    ts_weights_guard(NULL); /* without it a weights file that is cut short ends the process without a word */
     return ts_group_run(&program, argc, argv);
 }

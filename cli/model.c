@@ -21,6 +21,8 @@ static const char *container_name(ts_file_kind kind)
         return "PyTorch checkpoint";
     case TS_FILE_TORCHSCRIPT:
         return "TorchScript archive";
+    case TS_FILE_TORCH_LEGACY:
+        return "PyTorch checkpoint of before 1.6";
     }
     return "unknown";
 }
@@ -101,7 +103,9 @@ static void print_info(const ts_weights *w, const about *a, bool tensors)
     char count[32];
     printf("file          ");
     ts_put_line(ts_weights_path(w));
-    printf("container     %s\nmodel         ", container_name(ts_weights_kind(w)));
+    printf("container     %s", container_name(ts_weights_kind(w)));
+    if (ts_weights_shards(w)) printf(", %d files", ts_weights_shards(w));
+    printf("\nmodel         ");
     ts_put_line(info->title);
     for (const char *line = info->architecture; *line;) {
         int length = (int)strcspn(line, "\n");
@@ -191,6 +195,8 @@ static bool print_info_json(const ts_weights *w, const about *a, bool tensors, t
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "file", ts_weights_path(w));
     cJSON_AddStringToObject(o, "container", container_name(ts_weights_kind(w)));
+    if (ts_weights_shards(w)) cJSON_AddNumberToObject(o, "files", ts_weights_shards(w));
+    if (ts_weights_note(w)) cJSON_AddStringToObject(o, "note", ts_weights_note(w));
     cJSON_AddStringToObject(o, "model", info->title);
     if (info->has_mae) add_mae(o, &info->mae);
     if (info->has_vqgan) add_vqgan(o, &info->vqgan);
@@ -242,8 +248,9 @@ static int info_command(int argc, char **argv)
     if (status < 0) {
         ts_error err = {0};
         about info;
-        ts_weights *w =
-            ts_check_model(files.items[0], "file", TS_KIND_UNKNOWN, &err) ? ts_weights_open(files.items[0], &err) : NULL;
+        ts_weights *w = ts_check_model(files.items[0], "file", TS_KIND_UNKNOWN, &err)
+                            ? ts_open_weights(files.items[0], common.quiet, &err)
+                            : NULL;
         bool ok = w && read_about(w, &info, &err);
         if (ok && common.json) {
             ok = print_info_json(w, &info, tensors, &err);
@@ -260,10 +267,10 @@ static int info_command(int argc, char **argv)
 
 /* ---- check -------------------------------------------------------------------------------------------------- */
 
-static bool check_file(const char *path, bool json, ts_error *err)
+static bool check_file(const char *path, bool json, bool quiet, ts_error *err)
 {
     about info = {0};
-    ts_weights *w = ts_check_model(path, "file", TS_KIND_UNKNOWN, err) ? ts_weights_open(path, err) : NULL;
+    ts_weights *w = ts_check_model(path, "file", TS_KIND_UNKNOWN, err) ? ts_open_weights(path, quiet, err) : NULL;
     bool ok = w && read_about(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
     ok = ok && (info.has_clip || ts_model_check(w, err)); /* reading a CLIP's sizes looks at every tensor */
@@ -303,7 +310,7 @@ static int check_command(int argc, char **argv)
         argc, argv);
     if (status < 0) {
         ts_error err = {0};
-        status = check_file(files.items[0], common.json, &err) ? TS_EXIT_DONE : ts_report("model check", &err);
+        status = check_file(files.items[0], common.json, common.quiet, &err) ? TS_EXIT_DONE : ts_report("model check", &err);
     }
     ts_words_free(&files);
     return status;
@@ -469,7 +476,8 @@ static int convert_command(int argc, char **argv)
                   (!vqgan || ts_check_model(vqgan, "VQGAN", TS_KIND_VQGAN, &err)) && ts_check_writable(to, &err);
         if (ok && (ts_same_file(in, to) || (vqgan && ts_same_file(vqgan, to))))
             ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
-        ts_weights *w = ok ? ts_weights_open(in, &err) : NULL, *other = w && vqgan ? ts_weights_open(vqgan, &err) : NULL;
+        ts_weights *w = ok ? ts_open_weights(in, common.quiet, &err) : NULL;
+        ts_weights *other = w && vqgan ? ts_open_weights(vqgan, common.quiet, &err) : NULL;
         how.dtype = dtype ? TS_DT_F16 : TS_DT_F32;
         how.vqgan = other;
         how.told.heads = how.heads;

@@ -28,7 +28,7 @@ const char *ts_published(ts_kind wanted)
 bool ts_check_model(const char *path, const char *what, ts_kind wanted, ts_error *err)
 {
     struct stat s;
-    if (stat(path, &s) == 0 || errno != ENOENT) return ts_check_readable(path, what, err);
+    if (stat(path, &s) == 0 || errno != ENOENT) return ts_check_weights(path, what, err);
     return ts_fail(err, TS_ERR_IO, "%s %s is not there; %s", what, path, ts_published(wanted));
 }
 

@@ -119,8 +119,9 @@ static bool list_inputs(run *r, ts_error *err)
     r->inputs.items = malloc((size_t)(r->examples.count + 2) * sizeof *r->inputs.items);
     if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < r->examples.count; i++) r->inputs.items[r->inputs.count++] = r->examples.items[i];
-    r->inputs.items[r->inputs.count++] = r->model;
-    if (r->vqgan) r->inputs.items[r->inputs.count++] = r->vqgan;
+    /* A folder may stand for the weights file in it. */
+    if (!ts_is_folder(r->model)) r->inputs.items[r->inputs.count++] = r->model;
+    if (r->vqgan && !ts_is_folder(r->vqgan)) r->inputs.items[r->inputs.count++] = r->vqgan;
     return true;
 }
 
@@ -132,9 +133,9 @@ static int smaller(int a, int b)
 /* The file's header and the shapes in it; no weight is read yet. */
 static bool open_model(run *r, const uint8_t background[3], ts_error *err)
 {
-    r->weights = ts_weights_open(r->model, err);
+    r->weights = ts_open_weights(r->model, r->common.quiet, err);
     if (!r->weights) return false;
-    if (r->vqgan && !(r->vqgan_weights = ts_weights_open(r->vqgan, err))) return false;
+    if (r->vqgan && !(r->vqgan_weights = ts_open_weights(r->vqgan, r->common.quiet, err))) return false;
     if (!ts_mae_config_read(r->weights, r->heads, r->decoder_heads, false, &r->config, err)) return false;
     const int most = r->config.most_examples;
     const int pairs = r->per_canvas ? r->per_canvas : ts_mae_pairs_on_canvas(&r->config, r->examples.count / 2);

@@ -115,7 +115,12 @@ int ts_device_validation(const ts_device *dev, const char **first);
 
 /* ---- weights files ----------------------------------------------------------------------------------------- */
 
-typedef enum { TS_FILE_SAFETENSORS, TS_FILE_TORCH_ZIP, TS_FILE_TORCHSCRIPT } ts_file_kind;
+typedef enum {
+    TS_FILE_SAFETENSORS,
+    TS_FILE_TORCH_ZIP,
+    TS_FILE_TORCHSCRIPT,
+    TS_FILE_TORCH_LEGACY, /* before PyTorch 1.6 */
+} ts_file_kind;
 typedef enum {
     TS_DT_F32,
     TS_DT_F16,
@@ -141,17 +146,38 @@ typedef struct {
     int64_t count;                    /* product of shape; checked not to overflow */
     bool contiguous;
     const void *data; /* element [0,0,...]; every element reachable by shape and stride is inside the map. Not aligned. */
+    const struct ts_mapping *file; /* the library's own: where `data` lies; NULL: not in a file */
 } ts_weight;
 
 typedef struct ts_weights ts_weights;
 
-/* Opens and maps a safetensors file, a PyTorch zip checkpoint or a TorchScript archive, told apart by content. Of a checkpoint
- * dict, the tensors under `model`, else `state_dict`, else the bare dict. The pickle is interpreted by an inert machine:
- * no class is ever looked up, nothing can be called. */
+/* Opens and maps a weights file, told by its content: safetensors, a PyTorch checkpoint (zip, or one of the two formats before
+ * release 1.6), a TorchScript archive, or the index of a model in several such files. A folder stands for the model.safetensors,
+ * pytorch_model.bin or their index in it. Of a checkpoint dict, the tensors under `model_ema`, `model`, `state_dict` or another
+ * usual key, else the bare dict; a prefix that a wrapper of training programs put before the names (`module.`, `_orig_mod.`,
+ * `model.`) is left out. The pickle is interpreted by an inert machine: no class is ever looked up, nothing can be called. */
 ts_weights *ts_weights_open(const char *path, ts_error *err);
 void ts_weights_free(ts_weights *w);
 const char *ts_weights_path(const ts_weights *w);
 ts_file_kind ts_weights_kind(const ts_weights *w);
+/* The files that an index names; 0: the file is not in parts. */
+int ts_weights_shards(const ts_weights *w);
+/* What a user should know of how the file was read, as part of a sentence ("it holds ..."), or NULL. */
+const char *ts_weights_note(const ts_weights *w);
+/* What the names begin with, for an error that says which were looked for: "visual. (152), transformer. (144)". Returns `out`. */
+const char *ts_weights_prefixes(const ts_weights *w, char *out, size_t room);
+
+/* A file may be cut short or written over while it is mapped. Whatever converts or writes a tensor, plans or runs a graph fails
+ * then; this asks in between. A file that is replaced by renaming does no harm. */
+bool ts_weights_intact(const ts_weights *w, ts_error *err);
+/* From here on a device takes copies of the tensors, where it would use them in the map: a change of the file after loading does
+ * no harm to what runs for hours. */
+void ts_weights_detach(ts_weights *w);
+bool ts_weights_detached(const ts_weights *w);
+/* Installs a handler of SIGBUS for the process, which a mapped file that is cut short raises: the functions above then fail as
+ * they should, where else the process ends. The library never does this by itself. Faults that are none of its own go to the
+ * handler that was there before. */
+bool ts_weights_guard(ts_error *err);
 int64_t ts_weights_count(const ts_weights *w);
 const ts_weight *ts_weights_at(const ts_weights *w, int64_t i); /* in the order of the file */
 const ts_weight *ts_weights_find(const ts_weights *w, const char *name);

@@ -136,7 +136,7 @@ typedef struct ts_param_entry {
     int64_t shape[TS_MAX_DIMS];
     int64_t count;
     uint64_t bytes;
-    const ts_params *owner;
+    ts_params *owner;
     const ts_weight *weight; /* NULL: not from a file */
     const float *initial;    /* while it is loaded, the elements in plain order of one that is not from a file */
     void *host;              /* host backend: the elements in the device's precision, plain order */
@@ -180,6 +180,8 @@ struct ts_params {
     char *prefix;
     bool trainable;    /* copies that may be changed */
     bool wide;         /* kept in fp32 whatever the device stores */
+    bool mapped;       /* some are read where they lie in the weights file */
+    bool whole;        /* the file was as it was opened after all that is loaded now was */
     ts_params *master; /* of a trainable set that the device stores in fp16: the same in fp32, which is what trains; else NULL */
     ts_init_fn init;   /* makes what the file lacks; NULL: nobody does */
     void *init_ctx;
@@ -203,8 +205,10 @@ struct ts_exec {
     int block_count;
     uint64_t sum_bytes;
     int submissions;
-    ts_profile *profile; /* `count` entries where the device profiles, else NULL; `ms` is filled by the backend */
-    void *impl;          /* the backend's */
+    ts_profile *profile;      /* `count` entries where the device profiles, else NULL; `ms` is filled by the backend */
+    const ts_params **mapped; /* those that are read in a weights file while the graph runs */
+    int mapped_count;
+    void *impl; /* the backend's */
 };
 
 /* Writes `from` (floats in plain order) to `out` in a device's precision and layout: plain where `panel` is 0, else

@@ -11,7 +11,7 @@ enum { TEXTS_A_STEP = 256, SAMPLES = 64 };
 bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
 {
     if (!ts_check_model(u->model, "model", TS_KIND_CLIP, err)) return false;
-    u->weights = ts_weights_open(u->model, err);
+    u->weights = ts_open_weights(u->model, u->common.quiet, err);
     if (!u->weights || !ts_clip_config_read(u->weights, &u->told, &u->config, err)) return false;
     if (u->config.guessed && !u->common.quiet)
         fprintf(stderr,
@@ -19,7 +19,7 @@ bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
                 u->config.erf_gelu ? "gelu" : "quick_gelu", u->config.activation_by);
     if (!texts) return true;
     if (u->vocab && !ts_check_readable(u->vocab, "vocabulary", err)) return false;
-    u->tokenizer = u->vocab ? ts_tokenizer_open(u->vocab, err) : ts_tokenizer_find(u->model, err);
+    u->tokenizer = u->vocab ? ts_tokenizer_open(u->vocab, err) : ts_tokenizer_find(ts_weights_path(u->weights), err);
     if (!u->tokenizer) return false;
     if (ts_tokenizer_count(u->tokenizer) == u->config.vocabulary) return true;
     return ts_fail(err, TS_ERR_FORMAT,

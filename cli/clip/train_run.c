@@ -171,7 +171,7 @@ static bool open_texts(state *s, ts_error *err)
 {
     ts_clip_train_config *c = s->config;
     if (!ts_training_find_checkpoint(s->run->folder, &s->console, &s->checkpoint, err)) return false;
-    if (c->init && !s->checkpoint && !(s->init = ts_weights_open(c->init, err))) return false;
+    if (c->init && !s->checkpoint && !(s->init = ts_open_weights(c->init, s->run->common->quiet, err))) return false;
     if (s->init && !ts_weights_check_finite(s->init, err)) return false;
     const ts_weights *from = s->checkpoint ? s->checkpoint : s->init;
     if (from && !ts_clip_config_read(from, s->checkpoint ? NULL : &c->told, &c->model, err)) return false;

@@ -40,8 +40,9 @@ static bool open_vqgan(ts_train_model *m, ts_train_config *c, ts_error *err)
     /* A checkpoint to start from may hold the VQGAN as well. */
     const char *path = c->vqgan ? c->vqgan : c->init;
     if (!path) return ts_fail(err, TS_ERR_ARGUMENT, "a VQGAN for the labels is missing: --vqgan FILE (tessera train vqgan)");
-    if (!(m->vqgan_file = ts_weights_open(path, err))) return false;
+    if (!(m->vqgan_file = ts_open_weights(path, c->quiet, err))) return false;
     if (!ts_weights_check_finite(m->vqgan_file, err)) return false;
+    ts_weights_detach(m->vqgan_file); /* what happens to the file in the hours to come is of no matter */
     if (!c->vqgan && !ts_vqgan_prefix(m->vqgan_file) && ts_kind_expect(m->vqgan_file, TS_KIND_MAE_VQGAN, err))
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no VQGAN: name one with --vqgan FILE", path);
     return ts_vqgan_find(m->vqgan_file, &c->vq, err) != NULL;
@@ -78,9 +79,11 @@ static bool make_mae(ts_train_model *m, ts_train_config *c, const ts_weights *ch
 static bool open_lpips(ts_train_model *m, const ts_train_config *c, ts_error *err)
 {
     if (!c->lpips) return true;
-    if (!(m->lpips_file = ts_weights_open(c->lpips, err))) return false;
-    if (c->vgg && !(m->vgg_file = ts_weights_open(c->vgg, err))) return false;
+    if (!(m->lpips_file = ts_open_weights(c->lpips, c->quiet, err))) return false;
+    if (c->vgg && !(m->vgg_file = ts_open_weights(c->vgg, c->quiet, err))) return false;
     if (!ts_weights_check_finite(m->lpips_file, err) || (m->vgg_file && !ts_weights_check_finite(m->vgg_file, err))) return false;
+    ts_weights_detach(m->lpips_file);
+    if (m->vgg_file) ts_weights_detach(m->vgg_file);
     m->lpips = ts_lpips_new(m->dev, m->lpips_file, m->vgg_file, err);
     return m->lpips != NULL;
 }
@@ -117,7 +120,7 @@ ts_train_model *ts_train_model_new(ts_train_config *config, ts_device *dev, cons
     }
     m->config = config;
     m->dev = dev;
-    bool ok = !config->init || checkpoint || (m->init = ts_weights_open(config->init, err)) != NULL;
+    bool ok = !config->init || checkpoint || (m->init = ts_open_weights(config->init, config->quiet, err)) != NULL;
     ok = ok && (!m->init || ts_weights_check_finite(m->init, err));
     if (ok) ok = config->kind == TS_TRAIN_MAE ? make_mae(m, config, checkpoint, err) : make_vqgan(m, config, checkpoint, err);
     if (ok) {

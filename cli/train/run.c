@@ -195,6 +195,7 @@ static bool start(state *s, ts_error *err)
     if (!ts_training_find_checkpoint(r->folder, &s->console, &s->checkpoint, err) ||
         !(s->dev = ts_open_device(r->common, false, err)))
         return false;
+    c->quiet = r->common->quiet;
     if (!(s->model = ts_train_model_new(c, s->dev, s->checkpoint, err))) return false;
     s->done = s->first = ts_train_model_steps(s->model);
     ts_loader_desc desc = {.sources = c->sources,

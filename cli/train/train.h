@@ -36,6 +36,7 @@ typedef struct {
     uint64_t seed;
     bool fp16, half; /* the final model's file; the device's precision */
     bool recompute, decoder_only;
+    bool quiet;  /* of this call, and not in the file: no notes */
     cJSON *file; /* owns the texts of a configuration that was read */
 } ts_train_config;
 

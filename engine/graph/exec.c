@@ -29,6 +29,38 @@ static bool zero_states(ts_exec *e, ts_error *err)
     return true;
 }
 
+/* Lists the parameters that the device reads where they lie in a weights file. */
+static bool list_mapped(ts_exec *e, ts_error *err)
+{
+    for (int64_t i = 0; i < e->graph->tensor_count; i++) {
+        const ts_param_entry *p = e->graph->tensors[i]->state->param;
+        const ts_params *ps = p ? p->owner : NULL;
+        if (!ps || !ps->mapped) continue;
+        bool known = false;
+        for (int k = 0; k < e->mapped_count; k++) known = known || e->mapped[k] == ps;
+        if (known) continue;
+        const ts_params **grown = realloc(e->mapped, ((size_t)e->mapped_count + 1) * sizeof *grown);
+        if (!grown) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        e->mapped = grown;
+        e->mapped[e->mapped_count++] = ps;
+    }
+    return true;
+}
+
+/* Whether the weights that were loaded, a moment ago or at any time, are those of one and the same file. */
+static bool loaded_whole(const ts_exec *e, ts_error *err)
+{
+    for (int64_t i = 0; i < e->graph->tensor_count; i++) {
+        const ts_param_entry *p = e->graph->tensors[i]->state->param;
+        if (p && !p->owner->whole && !ts_weights_intact(p->owner->weights, err)) return false;
+    }
+    for (int64_t i = 0; i < e->graph->tensor_count; i++) {
+        const ts_param_entry *p = e->graph->tensors[i]->state->param;
+        if (p) p->owner->whole = true;
+    }
+    return true;
+}
+
 ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err)
 {
     ts_exec *e = calloc(1, sizeof *e);
@@ -45,7 +77,8 @@ ts_exec *ts_exec_new(ts_graph *g, ts_device *dev, ts_error *err)
         if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
         for (int64_t i = 0; ok && i < e->count; i++) describe_node(e->order[i], dev, &e->profile[i]);
     }
-    if (!ok || !dev->backend->exec_new(e, err) || !zero_states(e, err)) {
+    ok = ok && list_mapped(e, err) && dev->backend->exec_new(e, err) && zero_states(e, err) && loaded_whole(e, err);
+    if (!ok) {
         ts_exec_free(e);
         return NULL;
     }
@@ -59,12 +92,16 @@ void ts_exec_free(ts_exec *e)
     free(e->order);
     free(e->blocks);
     free(e->profile);
+    free(e->mapped);
     free(e);
 }
 
 bool ts_run(ts_exec *e, ts_error *err)
 {
-    return e->dev->backend->run(e, err);
+    if (!e->dev->backend->run(e, err)) return false;
+    for (int i = 0; i < e->mapped_count; i++)
+        if (!ts_weights_intact(e->mapped[i]->weights, err)) return false;
+    return true;
 }
 
 /* The storage of an input or output, checked. */

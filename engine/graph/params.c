@@ -219,6 +219,7 @@ static ts_param_entry *load(ts_params *ps, const char *name, const ts_tensor *t,
     }
     ps->list[ps->count++] = p;
     ps->bytes += p->bytes;
+    ps->whole = false;
     return p;
 }
 

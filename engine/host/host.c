@@ -85,8 +85,9 @@ static void params_free(ts_params *ps)
 static bool param_load(ts_params *ps, ts_param_entry *p, ts_error *err)
 {
     const ts_weight *w = p->weight;
-    if (w && !ps->trainable && ps->dev->precision == TS_F32 && w->dtype == TS_DT_F32 && w->contiguous &&
-        (uintptr_t)w->data % sizeof(float) == 0) {
+    if (w && !ps->trainable && !ts_weights_detached(ps->weights) && ps->dev->precision == TS_F32 && w->dtype == TS_DT_F32 &&
+        w->contiguous && (uintptr_t)w->data % sizeof(float) == 0) {
+        ps->mapped = true;
         p->host = (void *)(uintptr_t)w->data; /* read only: kernels never write a parameter of a weights file */
         return true;
     }

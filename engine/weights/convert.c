@@ -221,33 +221,31 @@ enum { CHUNK = 4096 }; /* elements gathered at a time */
 bool ts_weight_to_f32(const ts_weight *t, float *out, ts_error *err)
 {
     uint8_t chunk[CHUNK * 8];
-    (void)err; /* every type of a file has a value as float */
     if (t->contiguous) {
         ts_convert_f32(t->dtype, t->data, t->count, out);
-        return true;
+        return ts_mapping_intact(t->file, err);
     }
     for (int64_t at = 0; at < t->count; at += CHUNK) {
         int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
         ts_weight_gather(t, at, n, chunk);
         ts_convert_f32(t->dtype, chunk, n, out + at);
     }
-    return true;
+    return ts_mapping_intact(t->file, err);
 }
 
 bool ts_weight_to_f64(const ts_weight *t, double *out, ts_error *err)
 {
     uint8_t chunk[CHUNK * 8];
-    (void)err;
     if (t->contiguous) {
         ts_convert_f64(t->dtype, t->data, t->count, out);
-        return true;
+        return ts_mapping_intact(t->file, err);
     }
     for (int64_t at = 0; at < t->count; at += CHUNK) {
         int64_t n = t->count - at < CHUNK ? t->count - at : CHUNK;
         ts_weight_gather(t, at, n, chunk);
         ts_convert_f64(t->dtype, chunk, n, out + at);
     }
-    return true;
+    return ts_mapping_intact(t->file, err);
 }
 
 bool ts_weight_to_i64(const ts_weight *t, int64_t *out, ts_error *err)
@@ -263,5 +261,5 @@ bool ts_weight_to_i64(const ts_weight *t, int64_t *out, ts_error *err)
         ts_weight_gather(t, at, n, chunk);
         convert_i64(t->dtype, chunk, n, out + at);
     }
-    return true;
+    return ts_mapping_intact(t->file, err);
 }

@@ -100,10 +100,11 @@ bool ts_weights_check_finite(const ts_weights *w, ts_error *err)
         count c = {.t = &w->list[i]};
         if (is_mask(c.t->name)) continue;
         ts_parallel(threads, c.t->count, GRAIN, count_range, &c);
-        if (w->mapped) ts_weight_release(c.t);
+        if (w->map_count) ts_weight_release(c.t);
         if (c.bad == 0) continue;
         if (broken++ == 0) first = i, bad = c.bad;
     }
+    if (!ts_weights_intact(w, err)) return false;
     if (broken == 0) return true;
     char shown[TS_QUOTE], more[64] = "";
     const char *name = w->list[first].name;

@@ -4,6 +4,7 @@
 #define TESSERA_WEIGHTS_INTERNAL_H
 
 #include "engine/engine.h"
+#include "engine/weights/mapping.h"
 
 /* Bounds that no real file comes near, so that a hostile one cannot make us allocate far beyond its own size. */
 enum { TS_MAX_FILE_TENSORS = 1 << 18, TS_MAX_TENSOR_NAME = 1024 };
@@ -11,9 +12,14 @@ enum { TS_MAX_FILE_TENSORS = 1 << 18, TS_MAX_TENSOR_NAME = 1024 };
 struct ts_weights {
     char *path;
     ts_file_kind kind;
-    const uint8_t *bytes; /* the whole file */
+    const uint8_t *bytes; /* the whole file, or the index of a model's parts */
     uint64_t size;
-    bool mapped; /* bytes came from mmap; otherwise they are the caller's */
+    ts_mapping *file;  /* whose bytes they are; NULL: the caller's */
+    ts_mapping **maps; /* all that the tensors lie in, and the index; ours */
+    int map_count;
+    int shards;    /* files that an index names; 0: there is no index */
+    bool detached; /* see ts_weights_detach */
+    char *note;    /* see ts_weights_note */
     ts_weight *list;
     int64_t count, capacity;
     const ts_weight **by_name; /* sorted; made once all tensors are known */
@@ -27,7 +33,35 @@ ts_weights *ts_weights_open_memory(const void *bytes, size_t size, const char *l
 
 /* The readers: they fill an empty ts_weights whose path, bytes and size are set. */
 bool ts_safetensors_read(ts_weights *w, ts_error *err);
-bool ts_torch_read(ts_weights *w, ts_error *err);
+bool ts_torch_zip_read(ts_weights *w, ts_error *err);
+bool ts_torch_legacy_read(ts_weights *w, ts_error *err);
+bool ts_torch_tar_read(ts_weights *w, ts_error *err);
+bool ts_torch_is_legacy(const uint8_t *bytes, uint64_t size);
+bool ts_torch_is_tar(const ts_weights *w);
+/* Fails where the pickle that tells of the machine says that its numbers are big-endian. */
+struct ts_pickle_value;
+bool ts_torch_check_machine(const ts_weights *w, const struct ts_pickle_value *about, ts_error *err);
+
+/* A model in several files. ts_shards_read reads all that the index in w->bytes names; `*is_index` says whether it is one. */
+bool ts_shards_read(ts_weights *w, bool *is_index, ts_error *err);
+/* Fails where `w` is one such file alone, by its name and by the index beside it. */
+bool ts_shards_check_alone(const ts_weights *w, ts_error *err);
+/* The weights file in a folder, by the usual names; to be freed. */
+char *ts_weights_in_folder(const char *folder, ts_error *err);
+/* Opens one file of several: no index, and the names as they stand. */
+ts_weights *ts_weights_open_part(const char *path, ts_error *err);
+/* Makes the map one of `w`; `*map` is NULL then. */
+bool ts_weights_take_map(ts_weights *w, ts_mapping **map, ts_error *err);
+
+/* Leaves out of the names what training programs put before them. Fails where the tensors are pieces of a model. */
+bool ts_weights_clean_names(ts_weights *w, ts_error *err);
+/* Sets what ts_weights_note gives. */
+bool ts_weights_say(ts_weights *w, ts_error *err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* These always fail, and say what the file is instead of weights. */
+bool ts_foreign_file(const ts_weights *w, ts_error *err);
+struct ts_zip;
+bool ts_foreign_zip(const struct ts_zip *zip, ts_error *err);
 
 /* Appends a tensor (its name is copied) or a metadata pair (copied). */
 bool ts_weights_push(ts_weights *w, const char *name, size_t length, const ts_weight *t, ts_error *err);

@@ -26,6 +26,9 @@ typedef struct chunk {
 struct ts_pickle {
     chunk *chunks;
     const ts_pickle_value *root;
+    const ts_pickle_value **persistent;
+    size_t persistent_count, persistent_capacity;
+    size_t size;
 };
 
 typedef ts_pickle_value value;
@@ -473,8 +476,13 @@ static bool drop_top(machine *m)
 
 static bool persistent(machine *m, value *id)
 {
+    ts_pickle *p = m->pickle;
     value *v = id ? new_value(m, TS_PICKLE_PERSISTENT) : NULL;
-    if (v) v->id = id;
+    const value **all = v ? reserve(m, p->persistent, &p->persistent_capacity, p->persistent_count + 1, sizeof *all) : NULL;
+    if (!all) return false;
+    v->id = id;
+    p->persistent = all;
+    p->persistent[p->persistent_count++] = v;
     return push(m, v);
 }
 
@@ -592,6 +600,7 @@ ts_pickle *ts_pickle_read(const void *data, size_t size, const char *label, ts_e
     free(m.stack);
     free(m.marks);
     free(m.memo);
+    p->size = (size_t)(m.at - m.begin);
     if (ok) return p;
     ts_pickle_free(p);
     return NULL;
@@ -604,12 +613,24 @@ void ts_pickle_free(ts_pickle *p)
         next = c->next;
         free(c);
     }
+    free(p->persistent);
     free(p);
 }
 
 const ts_pickle_value *ts_pickle_root(const ts_pickle *p)
 {
     return p->root;
+}
+
+size_t ts_pickle_size(const ts_pickle *p)
+{
+    return p->size;
+}
+
+const ts_pickle_value *const *ts_pickle_persistent(const ts_pickle *p, size_t *count)
+{
+    *count = p->persistent_count;
+    return p->persistent;
 }
 
 bool ts_pickle_is_text(const ts_pickle_value *v, const char *text)

@@ -53,6 +53,10 @@ typedef struct ts_pickle ts_pickle;
 ts_pickle *ts_pickle_read(const void *bytes, size_t size, const char *label, ts_error *err);
 void ts_pickle_free(ts_pickle *p);
 const ts_pickle_value *ts_pickle_root(const ts_pickle *p);
+/* How many of the bytes the pickle took: another one may follow it. */
+size_t ts_pickle_size(const ts_pickle *p);
+/* All that is outside the pickle, in the order in which it is named, a thing named twice given twice. */
+const ts_pickle_value *const *ts_pickle_persistent(const ts_pickle *p, size_t *count);
 
 bool ts_pickle_is_text(const ts_pickle_value *v, const char *text);
 bool ts_pickle_is_symbol(const ts_pickle_value *v, const char *module, const char *name);

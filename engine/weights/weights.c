@@ -1,12 +1,12 @@
 /* weights.c - weights files: opening, telling the format, looking tensors up.
  *
  * A file is mapped and never read as a whole: opening costs the parsing of its directory, and a tensor's pages come from the
- * disk when it is converted or uploaded. The format is told by content, because names in the wild lie (.pth, .pt, .ckpt, .bin and
- * .pth.tar are all the same container, and a failed download is often an HTML page of the right name). */
+ * disk when it is converted or uploaded. The format is told by content, because names in the wild lie: .pth, .pt, .ckpt, .bin and
+ * .pth.tar are all the same containers. */
 #include "engine/weights/internal.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -62,6 +62,7 @@ bool ts_weights_push(ts_weights *w, const char *name, size_t length, const ts_we
     if (!copy) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for tensor names", w->path);
     w->list[w->count] = *t;
     w->list[w->count].name = copy;
+    w->list[w->count].file = w->file;
     w->count++;
     return true;
 }
@@ -114,37 +115,16 @@ static bool starts_with(const ts_weights *w, const char *magic, size_t length)
     return w->size >= length && memcmp(w->bytes, magic, length) == 0;
 }
 
-/* Text has no zero bytes, which both the zip and the safetensors header are bound to have early. */
-static bool looks_like_text(const ts_weights *w)
-{
-    uint64_t n = w->size < 512 ? w->size : 512;
-    for (uint64_t i = 0; i < n; i++) {
-        uint8_t c = w->bytes[i];
-        if (c < 0x20 && c != '\n' && c != '\r' && c != '\t' && c != '\f') return false;
-    }
-    return true;
-}
-
 static bool read_by_content(ts_weights *w, ts_error *err)
 {
-    static const char legacy[] = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"; /* LONG1 with torch's magic number */
     if (!w->size) return ts_fail(err, TS_ERR_FORMAT, "'%s' is empty; a weights file was expected", w->path);
-    if (starts_with(w, "PK\3\4", 4)) return ts_torch_read(w, err);
+    if (starts_with(w, "PK\3\4", 4)) return ts_torch_zip_read(w, err);
     if (starts_with(w, "PK\5\6", 4))
         return ts_fail(err, TS_ERR_FORMAT, "'%s' is an empty zip archive: it holds no tensors", w->path);
-    if (w->size > sizeof legacy && w->bytes[0] == 0x80 && memcmp(w->bytes + 2, legacy, sizeof legacy - 1) == 0)
-        return ts_fail(err, TS_ERR_UNSUPPORTED,
-                       "'%s' is in PyTorch's old format from before version 1.6; save it again in the zip format: "
-                       "torch.save(torch.load(old, map_location=\"cpu\"), new)",
-                       w->path);
-    if (starts_with(w, "version https://git-lfs", 23))
-        return ts_fail(err, TS_ERR_FORMAT, "'%s' is a Git LFS pointer, not the weights themselves; fetch them with git lfs pull",
-                       w->path);
-    if (looks_like_text(w))
-        return ts_fail(err, TS_ERR_FORMAT, "'%s' is a text file; a safetensors file or a PyTorch checkpoint was expected",
-                       w->path);
-    if (w->size > 8 && w->bytes[8] == '{') return ts_safetensors_read(w, err);
-    return ts_fail(err, TS_ERR_FORMAT, "'%s' is neither a safetensors file nor a PyTorch zip checkpoint", w->path);
+    if (ts_torch_is_legacy(w->bytes, w->size)) return ts_torch_legacy_read(w, err);
+    if (ts_torch_is_tar(w)) return ts_torch_tar_read(w, err);
+    if (w->size > 8 && w->bytes[8] == '{' && !starts_with(w, "{", 1)) return ts_safetensors_read(w, err);
+    return ts_foreign_file(w, err);
 }
 
 static ts_weights *new_weights(const char *path, ts_error *err)
@@ -165,38 +145,34 @@ ts_weights *ts_weights_open_memory(const void *bytes, size_t size, const char *l
     if (!w) return NULL;
     w->bytes = bytes;
     w->size = size;
-    if (read_by_content(w, err) && index_names(w, err)) return w;
+    if (read_by_content(w, err) && ts_weights_clean_names(w, err) && index_names(w, err)) return w;
     ts_weights_free(w);
     return NULL;
 }
 
-static bool map_file(ts_weights *w, ts_error *err)
+bool ts_weights_take_map(ts_weights *w, ts_mapping **map, ts_error *err)
 {
-    int fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hang us */
-    if (fd < 0) return ts_fail(err, TS_ERR_IO, "cannot open weights file '%s': %s", w->path, strerror(errno));
-    struct stat st;
-    bool ok = fstat(fd, &st) == 0;
-    if (!ok) ts_fail(err, TS_ERR_IO, "cannot look at weights file '%s': %s", w->path, strerror(errno));
-    if (ok && !S_ISREG(st.st_mode)) {
-        ts_fail(err, TS_ERR_IO, "'%s' is %s; a weights file was expected", w->path,
-                S_ISDIR(st.st_mode) ? "a folder" : "not a regular file");
-        ok = false;
-    }
-    if (ok && st.st_size > 0) {
-        void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (map == MAP_FAILED) {
-            ok = ts_fail(err, TS_ERR_IO, "cannot map weights file '%s': %s", w->path, strerror(errno));
-        } else {
-            w->bytes = map;
-            w->size = (uint64_t)st.st_size;
-            w->mapped = true;
-        }
-    }
-    close(fd);
-    return ok;
+    ts_mapping **maps = realloc(w->maps, ((size_t)w->map_count + 1) * sizeof *maps);
+    if (!maps) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory", w->path);
+    w->maps = maps;
+    w->maps[w->map_count++] = *map;
+    *map = NULL;
+    return true;
 }
 
-ts_weights *ts_weights_open(const char *path, ts_error *err)
+static bool map_file(ts_weights *w, ts_error *err)
+{
+    ts_mapping *map = ts_mapping_open(w->path, err);
+    if (!map) return false;
+    w->file = map;
+    w->bytes = map->bytes;
+    w->size = map->size;
+    if (ts_weights_take_map(w, &map, err)) return true;
+    ts_mapping_free(map);
+    return false;
+}
+
+ts_weights *ts_weights_open_part(const char *path, ts_error *err)
 {
     ts_weights *w = new_weights(path, err);
     if (!w) return NULL;
@@ -205,12 +181,69 @@ ts_weights *ts_weights_open(const char *path, ts_error *err)
     return NULL;
 }
 
+static bool read_file(ts_weights *w, ts_error *err)
+{
+    bool is_index = false;
+    if (!map_file(w, err) || !ts_shards_read(w, &is_index, err)) return false;
+    if (!is_index && (!read_by_content(w, err) || !ts_shards_check_alone(w, err))) return false;
+    return ts_weights_clean_names(w, err) && index_names(w, err) && ts_weights_intact(w, err);
+}
+
+ts_weights *ts_weights_open(const char *path, ts_error *err)
+{
+    struct stat st;
+    char *inside = NULL;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && !(inside = ts_weights_in_folder(path, err))) return NULL;
+    ts_weights *w = new_weights(inside ? inside : path, err);
+    free(inside);
+    if (!w || read_file(w, err)) return w;
+    ts_weights_free(w);
+    return NULL;
+}
+
+bool ts_weights_intact(const ts_weights *w, ts_error *err)
+{
+    for (int i = 0; w && i < w->map_count; i++)
+        if (!ts_mapping_intact(w->maps[i], err)) return false;
+    return true;
+}
+
+void ts_weights_detach(ts_weights *w)
+{
+    w->detached = true;
+}
+
+bool ts_weights_detached(const ts_weights *w)
+{
+    return w->detached;
+}
+
+bool ts_weights_say(ts_weights *w, ts_error *err, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    const int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory", w->path);
+    free(w->note);
+    w->note = text;
+    return true;
+}
+
+const char *ts_weights_note(const ts_weights *w)
+{
+    return w->note;
+}
+
 void ts_weights_free(ts_weights *w)
 {
     if (!w) return;
     for (int64_t i = 0; i < w->count; i++) free((char *)w->list[i].name);
     for (int64_t i = 0; i < 2 * w->meta_count; i++) free(w->meta[i]);
-    if (w->mapped) munmap((void *)w->bytes, w->size);
+    for (int i = 0; i < w->map_count; i++) ts_mapping_free(w->maps[i]);
+    free(w->maps);
+    free(w->note);
     free(w->by_name);
     free(w->list);
     free(w->meta);
@@ -226,6 +259,11 @@ const char *ts_weights_path(const ts_weights *w)
 ts_file_kind ts_weights_kind(const ts_weights *w)
 {
     return w->kind;
+}
+
+int ts_weights_shards(const ts_weights *w)
+{
+    return w->shards;
 }
 
 int64_t ts_weights_count(const ts_weights *w)

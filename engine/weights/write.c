@@ -235,7 +235,7 @@ static bool write_chunk(ts_outfile *f, const item *it, int64_t first, int64_t n,
     return ts_outfile_write(f, out, (size_t)(n * ts_dtype_size(it->dtype)), err);
 }
 
-static bool write_item(ts_outfile *f, const item *it, chunk *c, ts_error *err)
+static bool write_elements(ts_outfile *f, const item *it, chunk *c, ts_error *err)
 {
     if (it->source.contiguous && it->dtype == it->source.dtype)
         return ts_outfile_write(f, it->source.data, (size_t)it->bytes, err);
@@ -244,6 +244,14 @@ static bool write_item(ts_outfile *f, const item *it, chunk *c, ts_error *err)
         if (!write_chunk(f, it, at, n, c, err)) return false;
     }
     return true;
+}
+
+/* A source that was cut short makes the kernel refuse its address: that it has changed is the better reason. */
+static bool write_item(ts_outfile *f, const item *it, chunk *c, ts_error *err)
+{
+    ts_error why = {0};
+    const bool written = write_elements(f, it, c, &why);
+    return ts_mapping_intact(it->source.file, err) && (written || ts_fail(err, why.code, "%s", why.text));
 }
 
 static bool write_all(const ts_weights_writer *w, const item *const *order, const char *header, chunk *c, const char *path,

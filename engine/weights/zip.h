@@ -13,7 +13,7 @@ typedef struct {
     bool encrypted;
 } ts_zip_entry;
 
-typedef struct {
+struct ts_zip {
     const uint8_t *bytes;
     uint64_t size;
     const char *label; /* the file, for errors */
@@ -21,7 +21,8 @@ typedef struct {
     int64_t count;
     const char *first; /* the name that the archive lists first */
     char *names;
-} ts_zip;
+};
+typedef struct ts_zip ts_zip;
 
 /* Parses the directory, with zip64. `bytes` and `label` must outlive the ts_zip. On failure there is nothing to free. */
 bool ts_zip_open(ts_zip *zip, const void *bytes, uint64_t size, const char *label, ts_error *err);

@@ -78,10 +78,9 @@ static void containers(void **state)
         const char *name;
         ts_file_kind kind;
     } files[] = {
-        {"weights_state_dict.ckpt", TS_FILE_TORCH_ZIP},
-        {"weights_bare.pth", TS_FILE_TORCH_ZIP},
+        {"weights_state_dict.ckpt", TS_FILE_TORCH_ZIP}, {"weights_bare.pth", TS_FILE_TORCH_ZIP},
         {"weights_packed.pth", TS_FILE_TORCH_ZIP}, /* data.pkl deflated */
-        {"weights_script.pt", TS_FILE_TORCHSCRIPT},
+        {"weights_legacy.pth", TS_FILE_TORCH_LEGACY},   {"weights_script.pt", TS_FILE_TORCHSCRIPT},
     };
     ts_weights *want = open_small("weights_tower.expected.safetensors");
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

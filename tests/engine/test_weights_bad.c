@@ -143,6 +143,16 @@ static void archives_broken(void **state)
     zip_finish(z);
     check_refused(z->bytes, z->size, "no data.pkl");
     free(z);
+    static const char *const inside[][2] = {{"x/model.pth", "with 'x/model.pth' in it; unpack it first"},
+                                            {"arr_0.npy", "NumPy arrays"},
+                                            {"model.weights.h5", "Keras"}};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        z = calloc(1, sizeof *z);
+        zip_add(z, inside[i][0], "hello", 5, SIZE_MAX);
+        zip_finish(z);
+        check_refused(z->bytes, z->size, inside[i][1]);
+        free(z);
+    }
 
     z = calloc(1, sizeof *z);
     zip_add(z, "a/data.pkl", good, strlen(good), SIZE_MAX);
@@ -357,15 +367,34 @@ static void files_of_other_kinds(void **state)
     refuse_path("/dev/null", "not a regular file");
     assert_true(ts_file_write(path, "", 0, NULL));
     refuse_path(path, "is empty");
-    assert_true(ts_file_write(path, "<!DOCTYPE html>\n<html>not found</html>\n", 39, NULL));
-    refuse_path(path, "is a text file");
-    assert_true(ts_file_write(path, "version https://git-lfs.github.com/spec/v1\n", 43, NULL));
-    refuse_path(path, "Git LFS pointer");
-    assert_true(ts_file_write(path, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16, NULL));
-    refuse_path(path, "neither a safetensors file nor");
+    static const struct {
+        const char *bytes, *words;
+        size_t size;
+    } others[] = {
+        {"<!DOCTYPE html>\n<html>not found</html>\n", "is a web page (HTML)", 39},
+        {"\n <HTML><body>virus scan warning</body></html>", "is a web page (HTML)", 46},
+        {"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer", 43},
+        {"{\"hidden_size\": 768}", "is a JSON file", 20},
+        {"{\"a\":{\"b\":1}, \"weight_map\": 5}", "is a JSON file", 30},
+        {"hello", "is a text file", 5},
+        {"model_checkpoint_path: \"m\"\n", "names a TensorFlow checkpoint", 27},
+        {"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is a picture (PNG)", 16},
+        {"\x89HDF\r\n\x1a\n\0\0\0\0", "as Keras saves models", 12},
+        {"GGUF\3\0\0\0\0", "is a GGUF file", 9},
+        {"\x08\x08\x12\x07pytorch\x1a\x05"
+         "2.1.0:",
+         "is an ONNX model", 19},
+        {"\0\0\0\0\0\0\0\x57\xfb\x80\x8b\x24\x75\x47\xdb", "is of a TensorFlow checkpoint", 15},
+        {"\x1f\x8b\x08\0\0\0\0\0\0\0", "compressed with gzip; unpack it first", 10},
+        {"\x80\x03}q\0.", "is a bare Python pickle", 6},
+        {"\0\1\2\3\4\5\6\7\1\2", "neither a safetensors file nor", 10},
+    };
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        assert_true(ts_file_write(path, others[i].bytes, others[i].size, NULL));
+        refuse_path(path, others[i].words);
+    }
     unlink(path);
-    const char *small[][2] = {{"weights_legacy.pth", "old format"},
-                              {"weights_module.pth", "model.state_dict()"},
+    const char *small[][2] = {{"weights_module.pth", "model.state_dict()"},
                               {"weights_sparse.pth", "unsupported kind (_rebuild_sparse_tensor)"},
                               {"weights_complex.pth", "ComplexFloatStorage"},
                               {"weights_deflated.pth", "compressed"}};
