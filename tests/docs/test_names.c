@@ -126,6 +126,12 @@ static void check_example(place p, char *line)
             check_span(p, word);
 }
 
+/* A line that is set apart: what is called, and where. */
+static void check_words(place p, char *line)
+{
+    for (char *word; (word = strsep(&line, " ,:;"));) check_span(p, word);
+}
+
 static void check_document(const char *path)
 {
     char *content = tree_read(path);
@@ -137,6 +143,8 @@ static void check_document(const char *path)
             example = !example;
         } else if (example) {
             check_example(p, line);
+        } else if (strncmp(line, "    ", 4) == 0) {
+            check_words(p, line);
         } else {
             each_between(p, line, "`", '`', check_span);
             each_between(p, line, "](", ')', check_link);
