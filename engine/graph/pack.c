@@ -1,5 +1,6 @@
 /* pack.c - the order in which a backend keeps weights, and the precision: from floats or doubles in plain order, and back. */
 #include "engine/internal.h"
+#include "engine/weights/internal.h"
 
 #include <stdlib.h>
 
@@ -89,6 +90,26 @@ void ts_unpack(const void *from, ts_layout layout, int ndim, const int64_t *shap
             }
 }
 
+typedef struct {
+    const ts_weight *from;
+    float *to;
+} convert_job;
+
+static void convert_range(void *ctx, int64_t begin, int64_t end)
+{
+    const convert_job *j = ctx;
+    const uint8_t *from = j->from->data;
+    ts_convert_f32(j->from->dtype, from + begin * ts_dtype_size(j->from->dtype), end - begin, j->to + begin);
+}
+
+/* ts_weight_to_f32 by all threads: a large model is mostly this. */
+static bool to_floats(const ts_weight *w, int threads, float *out, ts_error *err)
+{
+    if (!w->contiguous) return ts_weight_to_f32(w, out, err);
+    ts_parallel(threads, w->count, 1 << 16, convert_range, &(convert_job){w, out});
+    return ts_mapping_intact(w->file, err);
+}
+
 bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t panel, int threads, void *out, ts_error *err)
 {
     const ts_weight *w = p->weight;
@@ -97,14 +118,14 @@ bool ts_param_pack(const ts_param_entry *p, ts_precision precision, int64_t pane
         return true;
     }
     bool plain = panel == TS_PACK_PLAIN || p->layout == TS_LAYOUT_PLAIN;
-    if (plain && precision == TS_F32) return ts_weight_to_f32(w, out, err);
+    if (plain && precision == TS_F32) return to_floats(w, threads, out, err);
     if (plain && precision == TS_F64) return ts_weight_to_f64(w, out, err);
     float *converted = NULL;
     const float *from = w->data;
     if (w->dtype != TS_DT_F32 || !w->contiguous || (uintptr_t)w->data % sizeof(float) != 0) {
         converted = malloc((size_t)w->count * sizeof *converted);
         if (!converted) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", p->name);
-        if (!ts_weight_to_f32(w, converted, err)) {
+        if (!to_floats(w, threads, converted, err)) {
             free(converted);
             return false;
         }

@@ -5,6 +5,9 @@
 #include "engine/weights/internal.h"
 
 #include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 static const struct {
     const char *name;
@@ -139,6 +142,30 @@ typedef uint8_t __attribute__((may_alias)) packed_uint8_t;
     for (int64_t i = 0; i < n; i++) out[i] = (expression);                                                                       \
     break
 
+/* Half to single by the processor's own instruction, where it has one: the same bits, and several times as fast. */
+#if defined(__x86_64__)
+__attribute__((target("avx,f16c"))) static int64_t convert_f16c(const void *in, int64_t n, float *out)
+{
+    const uint8_t *from = in;
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(from + 2 * i))));
+    return i;
+}
+
+static int64_t convert_f16(const void *in, int64_t n, float *out)
+{
+    return __builtin_cpu_supports("avx2") ? convert_f16c(in, n, out) : 0; /* all that have AVX2 have F16C */
+}
+#else
+static int64_t convert_f16(const void *in, int64_t n, float *out)
+{
+    (void)in;
+    (void)n;
+    (void)out;
+    return 0;
+}
+#endif
+
 void ts_convert_f32(ts_dtype from, const void *in, int64_t n, float *out)
 {
     switch (from) {
@@ -146,7 +173,8 @@ void ts_convert_f32(ts_dtype from, const void *in, int64_t n, float *out)
         if (n > 0) memcpy(out, in, (size_t)n * sizeof *out);
         break;
     case TS_DT_F16:
-        EACH(ts_f16_to_f32(LOAD(uint16_t, in, i)));
+        for (int64_t i = convert_f16(in, n, out); i < n; i++) out[i] = ts_f16_to_f32(LOAD(uint16_t, in, i));
+        break;
     case TS_DT_BF16:
         EACH(float_of_bits((uint32_t)LOAD(uint16_t, in, i) << 16));
     case TS_DT_F64:

@@ -169,6 +169,23 @@ static void expected_files(void **state)
     }
 }
 
+/* In bulk, with whatever the processor has, the same bits as one at a time. */
+static void half_precision_in_bulk(void **state)
+{
+    (void)state;
+    static uint16_t halves[0x10000 + 3];
+    static float floats[0x10000 + 3];
+    const int64_t count = 0x10000 + 3;
+    for (int64_t i = 0; i < count; i++) halves[i] = (uint16_t)i;
+    const ts_weight t = {
+        .dtype = TS_DT_F16, .ndim = 1, .shape = {count}, .stride = {1}, .count = count, .contiguous = true, .data = halves};
+    assert_true(ts_weight_to_f32(&t, floats, NULL));
+    for (int64_t i = 0; i < count; i++) {
+        const float one = ts_f16_to_f32(halves[i]);
+        assert_memory_equal(&floats[i], &one, sizeof one);
+    }
+}
+
 static void half_precision(void **state)
 {
     (void)state;
@@ -343,9 +360,10 @@ static void test_finite(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_finite),    cmocka_unit_test(element_types_and_views), cmocka_unit_test(containers),
-        cmocka_unit_test(published_mae),  cmocka_unit_test(published_clip),          cmocka_unit_test(expected_files),
-        cmocka_unit_test(half_precision), cmocka_unit_test(write_and_read_back),     cmocka_unit_test(write_converted),
+        cmocka_unit_test(test_finite),     cmocka_unit_test(element_types_and_views), cmocka_unit_test(containers),
+        cmocka_unit_test(published_mae),   cmocka_unit_test(published_clip),          cmocka_unit_test(expected_files),
+        cmocka_unit_test(half_precision),  cmocka_unit_test(half_precision_in_bulk),  cmocka_unit_test(write_and_read_back),
+        cmocka_unit_test(write_converted),
     };
     return cmocka_run_group_tests_name("weights", tests, NULL, NULL);
 }
