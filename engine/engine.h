@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,6 +63,10 @@ const char *ts_printable(const char *text, char *out, size_t room);
 int ts_printable_next(const char **at, char out[TS_PRINTABLE_UNIT]);
 /* Bytes of the character at the beginning of a text (RFC 3629); 0: they are no UTF-8. */
 int ts_utf8_length(const char *text);
+
+/* What the library was built with, for people: "Vulkan, oneDNN 2.6.3, OpenMP, libjpeg-turbo 2.1.5, no libwebp, zlib 1.2.13". */
+enum { TS_BUILT_ROOM = 256 };
+void ts_built_with(char out[TS_BUILT_ROOM]);
 
 /* ---- devices ----------------------------------------------------------------------------------------------- */
 
@@ -237,12 +242,19 @@ typedef struct {
     uint8_t *data; /* owned; ts_image_clear frees it */
 } ts_image;
 
-/* Reads PNG, JPEG or BMP. Grey becomes RGB, 16 bit becomes 8 (high byte), alpha is composed over white, the EXIF orientation is
- * obeyed. Larger than 2^28 pixels is refused. */
+/* Reads PNG, JPEG, BMP and, where it was built with libwebp, WebP (of an animation the first picture), by what is in the file and
+ * not by its name. Grey becomes RGB, 16 bit becomes 8 (high byte), alpha is composed over white, inks (CMYK) become light, the
+ * EXIF orientation is obeyed. Cut off or damaged is an error; bytes too many behind the pixels, or an end mark that is missing,
+ * are none. Larger than 2^28 pixels is refused. `label` names the picture in errors. */
 bool ts_image_load(const char *path, ts_image *out, ts_error *err);
+bool ts_image_read(FILE *f, const char *label, ts_image *out, ts_error *err); /* to the end: a pipe serves as well */
 bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err);
-/* Writes PNG or JPEG (quality 95) by the name's ending, to a temporary name first: whole or not at all. */
+/* Writes by the name's ending PNG, JPEG (quality 95) or WebP (without loss), to a temporary name first: whole or not at all. */
 bool ts_image_save(const char *path, const ts_image *img, ts_error *err);
+/* What would be in that file: free(). */
+bool ts_image_encode(const char *name, const ts_image *img, uint8_t **bytes, size_t *size, ts_error *err);
+bool ts_image_writable(const char *name);                               /* whether the ending is one that ts_image_save knows */
+const char *ts_image_endings(void);                                     /* those, for a sentence: ".png, .jpg or .jpeg" */
 bool ts_image_new(int width, int height, ts_image *out, ts_error *err); /* black */
 void ts_image_clear(ts_image *img);
 

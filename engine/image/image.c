@@ -13,7 +13,7 @@
 
 #include "engine/image/image.h"
 
-enum { JPEG_QUALITY = 95, JPEG_MAX_SIDE = 65535 };
+enum { JPEG_QUALITY = 95 };
 
 void ts_image_clear(ts_image *img)
 {
@@ -46,82 +46,80 @@ bool ts_image_new(int width, int height, ts_image *out, ts_error *err)
     return true;
 }
 
-/* What a file that is none of our kinds looks like, for the error's sentence. */
-static const char *looks_like(const uint8_t *bytes, size_t size)
+void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out)
 {
-    static const struct {
-        const char *name, *magic;
-        size_t offset, length;
-    } known[] = {
-        {"a GIF picture", "GIF8", 0, 4},         {"a WebP picture", "WEBP", 8, 4},   {"a TIFF picture", "II*\0", 0, 4},
-        {"a TIFF picture", "MM\0*", 0, 4},       {"a HEIF picture", "ftyphe", 4, 6}, {"an AVIF picture", "ftypavif", 4, 8},
-        {"a JPEG 2000 picture", "jP  ", 4, 4},   {"a PDF document", "%PDF", 0, 4},   {"a PyTorch or zip file", "PK\3\4", 0, 4},
-        {"a JPEG XL picture", "\xff\x0a", 0, 2}, {"a gzip file", "\x1f\x8b", 0, 2},
-    };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        size_t end = known[i].offset + known[i].length;
-        if (size >= end && memcmp(bytes + known[i].offset, known[i].magic, known[i].length) == 0) return known[i].name;
+    const bool grey = channels < 3, alpha = channels == 2 || channels == 4;
+    for (int64_t i = 0; i < pixels; i++, in += channels, out += 3) {
+        const unsigned a = alpha ? in[channels - 1] : 255;
+        for (int c = 0; c < 3; c++) out[c] = ts_over_white(in[grey ? 0 : c], a);
     }
-    for (size_t i = 0; i < size && i < 512; i++) {
-        bool text = bytes[i] >= 0x20 || (bytes[i] >= '\t' && bytes[i] <= '\r');
-        if (!text) return "a file of another kind";
-    }
-    return "a text file";
 }
 
-/* `channels` samples a pixel to RGB. Alpha is composed over white, which is what paper and most viewers show behind a picture. */
-static void to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out)
+bool ts_picture_cut(const ts_picture_file *f, ts_error *err)
 {
-    bool grey = channels < 3, alpha = channels == 2 || channels == 4;
-    for (int64_t i = 0; i < pixels; i++, in += channels, out += 3) {
-        unsigned a = alpha ? in[channels - 1] : 255;
-        for (int c = 0; c < 3; c++) out[c] = (uint8_t)((in[grey ? 0 : c] * a + 255 * (255 - a) + 127) / 255);
-    }
+    return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that is cut off before its end", f->label,
+                   ts_picture_kind_name(f->about.kind));
+}
+
+bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err)
+{
+    return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture: %s", f->label, ts_picture_kind_name(f->about.kind), why);
+}
+
+bool ts_picture_memory(const ts_picture_file *f, ts_error *err)
+{
+    return ts_fail(err, TS_ERR_MEMORY, "no memory to decode %s (%lld x %lld pixels)", f->label, (long long)f->about.width,
+                   (long long)f->about.height);
 }
 
 /* A JPEG spends at least one bit on each 8x8 block; deflate shrinks at most 1032 times, and a PNG pixel is one bit or more. A
- * file shorter than that is cut off, or built to make us allocate gigabytes. */
+ * file shorter than that is cut off, or built to make us allocate gigabytes. WebP can tell any number of like pixels in no bytes
+ * at all: such a one may have four million, as masks do, and more where there is more to it. */
 static bool long_enough(ts_picture_kind kind, size_t size, int64_t pixels)
 {
-    int64_t pixels_per_byte = kind == TS_PICTURE_JPEG ? 64 * 8 : kind == TS_PICTURE_PNG ? 1032 * 8 : 8;
-    return pixels / pixels_per_byte <= (int64_t)size;
+    static const struct {
+        int64_t free, a_byte;
+    } most[] = {[TS_PICTURE_PNG] = {0, 1032 * 8},
+                [TS_PICTURE_JPEG] = {0, 64 * 8},
+                [TS_PICTURE_BMP] = {0, 8},
+                [TS_PICTURE_WEBP] = {1 << 22, 1032 * 8}};
+    return (pixels - most[kind].free) / most[kind].a_byte <= (int64_t)size;
+}
+
+/* What the header says, before anything is allocated. */
+static bool check_header(const ts_picture_file *f, ts_error *err)
+{
+    const ts_picture *about = &f->about;
+    const char *kind = ts_picture_kind_name(about->kind);
+    if (about->unusual)
+        return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture %s, which is not read here: convert it first, as with `%s`",
+                       f->label, kind, about->unusual, about->cure);
+    if (about->width < 0 || (about->kind == TS_PICTURE_BMP && !about->whole)) return ts_picture_cut(f, err);
+    if (!check_size(about->width, about->height, f->label, TS_ERR_FORMAT, err)) return false;
+    return long_enough(about->kind, f->size, about->width * about->height) ||
+           ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture of %lld x %lld pixels, but has only %zu bytes", f->label, kind,
+                   (long long)about->width, (long long)about->height, f->size);
 }
 
 bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
 {
-    static const char *const kinds[] = {"", "PNG", "JPEG", "BMP"};
+    static bool (*const decoders[])(const ts_picture_file *, ts_image *, ts_error *) = {
+        [TS_PICTURE_UNKNOWN] = NULL,        [TS_PICTURE_PNG] = ts_png_decode,
+        [TS_PICTURE_JPEG] = ts_jpeg_decode, [TS_PICTURE_BMP] = ts_stb_decode,
+#ifdef TESSERA_WEBP
+        [TS_PICTURE_WEBP] = ts_webp_decode,
+#else
+        [TS_PICTURE_WEBP] = NULL,
+#endif
+    };
     *out = (ts_image){0};
-    if (size == 0) return ts_fail(err, TS_ERR_FORMAT, "%s is empty: a PNG, JPEG or BMP picture is needed", label);
-    ts_picture scan = ts_picture_scan(bytes, size);
-    const char *kind = kinds[scan.kind];
-    if (scan.kind == TS_PICTURE_UNKNOWN) {
-        return ts_fail(err, TS_ERR_FORMAT, "%s is %s: a PNG, JPEG or BMP picture is needed", label, looks_like(bytes, size));
-    }
-    if (!scan.complete) return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that is cut off before its end", label, kind);
-    if (!scan.safe) return ts_fail(err, TS_ERR_FORMAT, "%s is a broken JPEG picture: a Huffman table does not fit", label);
-    if (!check_size(scan.width, scan.height, label, TS_ERR_FORMAT, err)) return false;
-    if (!long_enough(scan.kind, size, scan.width * scan.height)) {
-        return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture of %lld x %lld pixels, but has only %zu bytes", label, kind,
-                       (long long)scan.width, (long long)scan.height, size);
-    }
-    int width, height, channels;
-    const char *why = "";
-    bool no_memory = false;
-    uint8_t *data = ts_stb_decode(bytes, size, &width, &height, &channels, &why, &no_memory);
-    if (no_memory)
-        return ts_fail(err, TS_ERR_MEMORY, "no memory to read %s (%lld x %lld pixels)", label, (long long)scan.width,
-                       (long long)scan.height);
-    if (!data) return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture, or one of an unusual kind: %s", label, kind, why);
-    bool ok = width == scan.width && height == scan.height; /* a second header, which the decoder took */
-    if (!ok) ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that tells two sizes", label, kind);
-    ok = ok && ts_image_new(width, height, out, err);
-    if (ok) to_rgb(data, channels, (int64_t)width * height, out->data);
-    free(data);
-    if (ok && !ts_image_upright(out, scan.orientation, err)) {
-        ts_image_clear(out);
-        ok = false;
-    }
-    return ok;
+    if (size == 0) return ts_fail(err, TS_ERR_FORMAT, "%s is empty: " TS_PICTURE_NEEDED, label);
+    const ts_picture_file f = {.bytes = bytes, .size = size, .label = label, .about = ts_picture_scan(bytes, size)};
+    if (!decoders[f.about.kind]) return ts_picture_refuse(label, bytes, size, err);
+    if (!check_header(&f, err) || !decoders[f.about.kind](&f, out, err)) return false;
+    if (ts_image_upright(out, f.about.orientation, err)) return true;
+    ts_image_clear(out);
+    return false;
 }
 
 /* Reads to the end, so that a pipe serves as well as a file. */
@@ -141,7 +139,7 @@ static uint8_t *read_all(FILE *f, const char *path, size_t *size, ts_error *err)
             return data;
         }
         if (room >= limit) {
-            ts_fail(err, TS_ERR_FORMAT, "%s is larger than a gigabyte: a PNG, JPEG or BMP picture is needed", path);
+            ts_fail(err, TS_ERR_FORMAT, "%s is larger than a gigabyte: " TS_PICTURE_NEEDED, path);
             break;
         }
         room *= 2;
@@ -152,6 +150,19 @@ static uint8_t *read_all(FILE *f, const char *path, size_t *size, ts_error *err)
     ts_fail(err, TS_ERR_MEMORY, "no memory to read %s", path); /* unless another cause is already told */
     free(data);
     return NULL;
+}
+
+bool ts_image_read(FILE *f, const char *label, ts_image *out, ts_error *err)
+{
+    *out = (ts_image){0};
+    struct stat about;
+    if (fstat(fileno(f), &about) == 0 && S_ISDIR(about.st_mode))
+        return ts_fail(err, TS_ERR_IO, "%s is a folder: " TS_PICTURE_NEEDED, label);
+    size_t size = 0;
+    uint8_t *bytes = read_all(f, label, &size, err);
+    const bool ok = bytes && ts_image_decode(bytes, size, label, out, err);
+    free(bytes);
+    return ok;
 }
 
 /* Waits for what somebody writes into a pipe, but not for somebody to come: of a pipe that nobody holds open nothing is ever
@@ -180,8 +191,7 @@ static FILE *open_picture(const char *path, ts_error *err)
     if (!ok) ts_fail(err, TS_ERR_IO, "cannot read %s: %s", path, strerror(errno));
     else if (S_ISFIFO(about.st_mode)) ok = wait_for_pipe(fd, path, err);
     else if (!S_ISREG(about.st_mode))
-        ok = ts_fail(err, TS_ERR_IO, "%s is a %s: a PNG, JPEG or BMP picture is needed", path,
-                     S_ISDIR(about.st_mode) ? "folder" : "device");
+        ok = ts_fail(err, TS_ERR_IO, "%s is a %s: " TS_PICTURE_NEEDED, path, S_ISDIR(about.st_mode) ? "folder" : "device");
     FILE *f = ok ? fdopen(fd, "rb") : NULL;
     if (f) return f;
     if (ok) ts_fail(err, TS_ERR_MEMORY, "no memory to read %s", path);
@@ -194,37 +204,74 @@ bool ts_image_load(const char *path, ts_image *out, ts_error *err)
     *out = (ts_image){0};
     FILE *f = open_picture(path, err);
     if (!f) return false;
-    size_t size = 0;
-    uint8_t *bytes = read_all(f, path, &size, err);
+    const bool ok = ts_image_read(f, path, out, err);
     fclose(f);
-    bool ok = bytes && ts_image_decode(bytes, size, path, out, err);
-    free(bytes);
     return ok;
 }
 
-static bool ends_with(const char *path, const char *ending)
+/* ---- writing ---------------------------------------------------------------------------------------------------- */
+
+static uint8_t *encode_jpeg(const ts_image *img, size_t *size)
 {
-    size_t n = strlen(path), m = strlen(ending);
-    return n > m && strcasecmp(path + n - m, ending) == 0;
+    return ts_jpeg_encode(img, JPEG_QUALITY, size);
+}
+
+static const struct {
+    const char *ending, *kind;
+    int most_side;
+    uint8_t *(*encode)(const ts_image *, size_t *);
+} writers[] = {
+    {".png", "PNG", INT32_MAX, ts_stb_encode_png},
+    {".jpg", "JPEG", 65535, encode_jpeg},
+    {".jpeg", "JPEG", 65535, encode_jpeg},
+#ifdef TESSERA_WEBP
+    {".webp", "WebP", 16383, ts_webp_encode},
+#endif
+};
+enum { WRITER_COUNT = sizeof writers / sizeof *writers };
+
+static int writer_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    for (int i = 0; dot && dot != name && i < WRITER_COUNT; i++)
+        if (strcasecmp(dot, writers[i].ending) == 0) return i;
+    return -1;
+}
+
+bool ts_image_writable(const char *name)
+{
+    return writer_of(name) >= 0;
+}
+
+const char *ts_image_endings(void)
+{
+#ifdef TESSERA_WEBP
+    return ".png, .jpg, .jpeg or .webp";
+#else
+    return ".png, .jpg or .jpeg";
+#endif
+}
+
+bool ts_image_encode(const char *name, const ts_image *img, uint8_t **bytes, size_t *size, ts_error *err)
+{
+    *bytes = NULL;
+    const int at = writer_of(name);
+    if (at < 0)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s does not say what to write: the name must end in %s", name, ts_image_endings());
+    if (!img->data || !check_size(img->width, img->height, name, TS_ERR_ARGUMENT, err))
+        return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to write to %s", name);
+    if (img->width > writers[at].most_side || img->height > writers[at].most_side)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s: a %s has at most %d pixels a side, this picture has %d x %d: write a PNG", name,
+                       writers[at].kind, writers[at].most_side, img->width, img->height);
+    *bytes = writers[at].encode(img, size);
+    return *bytes || ts_fail(err, TS_ERR_MEMORY, "no memory to write %s (%d x %d pixels)", name, img->width, img->height);
 }
 
 bool ts_image_save(const char *path, const ts_image *img, ts_error *err)
 {
-    bool png = ends_with(path, ".png");
-    if (!png && !ends_with(path, ".jpg") && !ends_with(path, ".jpeg")) {
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s does not say what to write: the name must end in .png, .jpg or .jpeg", path);
-    }
-    if (!img->data || !check_size(img->width, img->height, path, TS_ERR_ARGUMENT, err)) {
-        return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to write to %s", path);
-    }
-    if (!png && (img->width > JPEG_MAX_SIDE || img->height > JPEG_MAX_SIDE)) {
-        return ts_fail(err, TS_ERR_ARGUMENT, "%s: a JPEG has at most %d pixels a side, this picture has %d x %d: write a PNG",
-                       path, JPEG_MAX_SIDE, img->width, img->height);
-    }
+    uint8_t *bytes = NULL;
     size_t size = 0;
-    uint8_t *bytes = png ? ts_stb_encode_png(img, &size) : ts_stb_encode_jpeg(img, JPEG_QUALITY, &size);
-    if (!bytes) return ts_fail(err, TS_ERR_MEMORY, "no memory to write %s (%d x %d pixels)", path, img->width, img->height);
-    bool ok = ts_file_write(path, bytes, size, err);
+    const bool ok = ts_image_encode(path, img, &bytes, &size, err) && ts_file_write(path, bytes, size, err);
     free(bytes);
     return ok;
 }

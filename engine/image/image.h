@@ -1,5 +1,5 @@
-/* image.h - what the files of the picture code share: the codecs of stb, the walk over a picture's container, and turning
- * upright. Private to engine/. */
+/* image.h - what the files of the picture code share: the walk over a picture's container, a decoder for each kind, turning
+ * upright, encoders. Private to engine/. */
 #ifndef TESSERA_IMAGE_H
 #define TESSERA_IMAGE_H
 
@@ -9,29 +9,89 @@
  * what stb counts in. */
 #define TS_MAX_PIXELS ((int64_t)1 << 28)
 
-typedef enum { TS_PICTURE_UNKNOWN, TS_PICTURE_PNG, TS_PICTURE_JPEG, TS_PICTURE_BMP } ts_picture_kind;
+typedef enum { TS_PICTURE_UNKNOWN, TS_PICTURE_PNG, TS_PICTURE_JPEG, TS_PICTURE_BMP, TS_PICTURE_WEBP } ts_picture_kind;
+
+/* ---- container.c: what the file says before anything is decoded ------------------------------------------------ */
 
 typedef struct {
     ts_picture_kind kind;
-    int64_t width, height; /* as the header says, in the file's own orientation; 0 where there is no header */
-    bool complete;         /* the container reaches its end */
-    bool safe;             /* false: a Huffman table that would overrun the decoder's memory */
+    int64_t width, height; /* as the header says, in the file's own orientation; -1: there is no header */
+    bool whole;            /* BMP: the pixels reach their end. Of the other kinds the decoders see it. */
     int orientation;       /* EXIF's 1..8; 1 (upright) where the file says nothing or nonsense */
+    const char *unusual;   /* a form that no decoder here takes: "in arithmetic coding"; NULL */
+    const char *cure;      /* what makes a usual one of it */
+    int components;        /* JPEG */
+    bool adobe;            /* JPEG: Adobe's marker stands before the pixels */
 } ts_picture;
 
-/* Walks the markers of a JPEG, the chunks of a PNG, the header of a BMP. Reads nothing outside `bytes`. */
+/* Walks the markers of a JPEG up to its pixels, the chunks of a PNG or a WebP, the header of a BMP. Reads nothing outside
+ * `bytes`. */
 ts_picture ts_picture_scan(const uint8_t *bytes, size_t size);
 
+/* One segment of a JPEG. */
+typedef struct {
+    int marker;
+    const uint8_t *data; /* behind the length */
+    size_t size;
+} ts_jpeg_segment;
+enum { TS_JPEG_DHT = 0xC4, TS_JPEG_SOI = 0xD8, TS_JPEG_EOI = 0xD9, TS_JPEG_SOS = 0xDA };
+
+/* The next segment at or behind `at`, which is moved past it; coded data, padding and stray bytes are skipped. A marker that
+ * stands alone (EOI) has no data. False: there is none, or it leaves the file. */
+bool ts_jpeg_next(const uint8_t *bytes, size_t size, size_t *at, ts_jpeg_segment *out);
+
+/* ---- kind.c --------------------------------------------------------------------------------------------------- */
+
+/* Says what a file is that is none of our kinds, and how to make one of it. Always false. */
+bool ts_picture_refuse(const char *label, const uint8_t *bytes, size_t size, ts_error *err);
+const char *ts_picture_kind_name(ts_picture_kind kind); /* "PNG" */
+/* "a PNG, JPEG or BMP picture is needed", as this build is. */
+#ifdef TESSERA_WEBP
+#define TS_PICTURE_NEEDED "a PNG, JPEG, WebP or BMP picture is needed"
+#else
+#define TS_PICTURE_NEEDED "a PNG, JPEG or BMP picture is needed"
+#endif
+
+/* ---- decoders: to RGB as stored, `about.orientation` not yet obeyed ---------------------------------------------- */
+
+typedef struct {
+    const uint8_t *bytes;
+    size_t size;
+    const char *label;
+    ts_picture about; /* its size is checked */
+} ts_picture_file;
+
+/* On failure `out` is empty. */
+bool ts_png_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_jpeg_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_webp_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+
+/* Their complaints; always false. */
+bool ts_picture_cut(const ts_picture_file *f, ts_error *err); /* the file ends before the picture does */
+bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err);
+bool ts_picture_memory(const ts_picture_file *f, ts_error *err);
+
+/* A sample over white, which is what paper and most viewers show behind a picture. */
+static inline uint8_t ts_over_white(unsigned value, unsigned alpha)
+{
+    return (uint8_t)((value * alpha + 255 * (255 - alpha) + 127) / 255);
+}
+/* `channels` samples a pixel (1 grey, 2 grey and alpha, 3, 4) to RGB. */
+void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out);
+
+/* ---- exif.c --------------------------------------------------------------------------------------------------- */
+
+/* `tiff`: the TIFF structure that is EXIF. 1..8. */
+int ts_exif_orientation(const uint8_t *tiff, size_t size);
 /* Turns a picture stored under an EXIF orientation upright. `img` is replaced, or left as it was on failure. */
 bool ts_image_upright(ts_image *img, int orientation, ts_error *err);
 
-/* stb, behind three functions so that none of its names leave stb.c. */
-/* 8-bit samples, `channels` of them a pixel (1 grey, 2 grey and alpha, 3, 4): free(). NULL: `why` is set, and `no_memory` where
- * the picture is not to blame. */
-uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why,
-                       bool *no_memory);
-/* Whole files in memory: free(). NULL: out of memory. */
+/* ---- encoders: whole files in memory: free(). NULL: out of memory. ---------------------------------------------- */
+
 uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size);
 uint8_t *ts_stb_encode_jpeg(const ts_image *img, int quality, size_t *size);
+uint8_t *ts_jpeg_encode(const ts_image *img, int quality, size_t *size);
+uint8_t *ts_webp_encode(const ts_image *img, size_t *size); /* lossless */
 
 #endif

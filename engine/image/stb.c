@@ -1,6 +1,7 @@
-/* stb.c - the one place where stb_image and stb_image_write are compiled. They are other people's headers: their warnings are
- * silenced here and nowhere else, and their functions stay static, so that a program that links this library and brings an stb
- * of its own meets no clash of names. PNG is deflated by zlib, which is faster than stb's own and compresses better. */
+/* stb.c - the one place where stb_image and stb_image_write are compiled: BMP, JPEG where the build has no libjpeg, and writing
+ * PNG. They are other people's headers: their warnings are silenced here and nowhere else, and their functions stay static, so
+ * that a program that links this library and brings an stb of its own meets no clash of names. PNG is deflated by zlib, which is
+ * faster than stb's own and compresses better. */
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,8 +46,9 @@ static void *stb_allocate(void *p, size_t size)
 #endif
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
-#define STBI_ONLY_PNG
+#ifndef TESSERA_JPEG
 #define STBI_ONLY_JPEG
+#endif
 #define STBI_ONLY_BMP
 #define STBI_NO_STDIO
 #define STBI_NO_LINEAR
@@ -61,16 +63,20 @@ static void *stb_allocate(void *p, size_t size)
 #define STBIW_ZLIB_COMPRESS deflate_with_zlib
 #include <stb_image_write.h>
 
-uint8_t *ts_stb_decode(const uint8_t *bytes, size_t size, int *width, int *height, int *channels, const char **why,
-                       bool *no_memory)
+bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err)
 {
-    *why = "too large";
-    if (size > INT_MAX) return NULL;
+    int width, height, channels;
+    *out = (ts_image){0};
+    if (f->size > INT_MAX) return ts_picture_broken(f, "too large", err);
     refused = false;
-    uint8_t *data = stbi_load_from_memory(bytes, (int)size, width, height, channels, 0);
-    if (!data) *why = stbi_failure_reason();
-    *no_memory = !data && refused;
-    return data;
+    uint8_t *data = stbi_load_from_memory(f->bytes, (int)f->size, &width, &height, &channels, 0);
+    if (!data) return refused ? ts_picture_memory(f, err) : ts_picture_broken(f, stbi_failure_reason(), err);
+    bool ok = width == f->about.width && height == f->about.height; /* a second header, which the decoder took */
+    if (!ok) ts_picture_broken(f, "it tells two sizes", err);
+    ok = ok && ts_image_new(width, height, out, err);
+    if (ok) ts_to_rgb(data, channels, (int64_t)width * height, out->data);
+    free(data);
+    return ok;
 }
 
 uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size)

@@ -5,6 +5,7 @@ the seeds of the fuzz target (beside those named found_*, which the fuzzer wrote
 Each expectation is a PNG of plain 8-bit RGB, so that the golden files need no reader beside the one under test (PNG RGB itself is
 checked by values that the test computes). Needs python3-pil and python3-numpy. Run from anywhere; files are replaced.
 """
+import io
 import os
 import struct
 import zlib
@@ -26,13 +27,14 @@ def save_rgb(name, array):
     Image.fromarray(array.astype(np.uint8), "RGB").save(path(name), optimize=True)
 
 
-def png(name, width, height, bits, colour, rows, extra=b""):
-    """A PNG written by hand, for the forms that Pillow does not write. `rows`: bytes, each row with its filter byte."""
+def png(name, width, height, bits, colour, rows, extra=(), interlaced=0):
+    """A PNG written by hand, for the forms that Pillow does not write. `rows`: bytes, each row with its filter byte; `extra`:
+    chunks before them."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     with open(path(name), "wb") as f:
-        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)) + extra
-                + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
+        f.write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
+                + b"".join(chunk(*e) for e in extra) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b""))
 
 
 def rows_of(array, kind):
@@ -157,6 +159,90 @@ def fuzz_seeds():
             ("cmyk.jpg", tiny.convert("CMYK"), {})):
         img.save(os.path.join(SEEDS, name), **how)
     png(os.path.join(SEEDS, "grey16.png"), 5, 3, 16, 0, rows_of(rng.integers(0, 65536, (3, 5)), ">u2"))
+    no_adobe(tiny.convert("CMYK"), os.path.join(SEEDS, "cmyk_plain.jpg"))
+    clear = tiny.convert("RGBA")
+    clear.putalpha(120)
+    for name, img, how in (
+            ("lossy.webp", tiny, {}), ("lossless.webp", tiny, {"lossless": True}), ("alpha.webp", clear, {}),
+            ("exif.webp", tiny, {"exif": exif.tobytes()}),
+            ("animated.webp", tiny, {"save_all": True, "append_images": [tiny.rotate(180)], "lossless": True})):
+        img.save(os.path.join(SEEDS, name), **how)
+    png(os.path.join(SEEDS, "interlaced.png"), 5, 3, 8, 2, adam7(np.array(tiny)), interlaced=1)
+    png(os.path.join(SEEDS, "key.png"), 5, 3, 8, 0, rows_of(np.array(tiny)[..., 0], "u1"), [(b"tRNS", b"\0\x50")])
+
+
+def no_adobe(ink, where):
+    """A CMYK JPEG as others than Adobe write it: 0 is no ink, and Adobe's marker is not there. Pillow writes Adobe's."""
+    data = io.BytesIO()
+    Image.fromarray(255 - np.array(ink), "CMYK").save(data, "JPEG", quality=95)
+    data = data.getvalue()
+    marker = data.index(b"\xff\xee")
+    with open(where, "wb") as f:
+        f.write(data[:marker] + data[marker + 2 + struct.unpack(">H", data[marker + 2:marker + 4])[0]:])
+
+
+def ycck(ink, where):
+    """As Photoshop writes: the inks inverted, and what the three colours of them leave of white as light and chroma."""
+    r, g, b, k = (np.array(ink)[..., i].astype(float) for i in range(4))
+    k = 255 - k
+    y, cb, cr = (.299 * r + .587 * g + .114 * b, 128 - .168736 * r - .331264 * g + .5 * b, 128 + .5 * r - .418688 * g - .081312 * b)
+    data = io.BytesIO()
+    stored = np.stack([y, cb, cr, k], -1).round().clip(0, 255).astype(np.uint8)
+    Image.fromarray(255 - stored, "CMYK").save(data, "JPEG", quality=95, subsampling=0)
+    data = bytearray(data.getvalue())
+    data[data.index(b"Adobe") + 11] = 2
+    with open(where, "wb") as f:
+        f.write(data)
+
+
+def adam7(array):
+    passes = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+    parts = [array[y::dy, x::dx] for x, y, dx, dy in passes]
+    return b"".join(rows_of(part, "u1") for part in parts if part.size)
+
+
+def expect(name):
+    img = Image.open(path(name))
+    if img.mode in ("RGBA", "LA"):
+        both = np.array(img.convert("RGBA"))
+        return save_rgb(name + ".expected.png", over_white(both[..., :3], both[..., 3]))
+    return img.convert("RGB").save(path(name + ".expected.png"), optimize=True)
+
+
+def later_forms():
+    """JPEG whose bits must be those of libjpeg-turbo (chroma of half the size, odd sizes, inks), WebP, and the PNG of old."""
+    smooth = Image.fromarray(scene(9, 6), "RGB").resize((47, 31), Image.BICUBIC)
+    smooth.save(path("sampled.jpg"), quality=80)
+    expect("sampled.jpg")
+    ink = np.array(smooth.convert("CMYK"))
+    black = ink[..., :3].min(-1)
+    ink = Image.fromarray(np.dstack([ink[..., :3] - black[..., None], black]), "CMYK")
+    ycck(ink, path("ycck.jpg"))
+    expect("ycck.jpg")
+    # Pillow takes all for Adobe's: of this one it shows the negative.
+    no_adobe(ink, path("cmyk_plain.jpg"))
+    stored = Image.open(path("cmyk_plain.jpg"))
+    Image.fromarray(255 - np.array(stored), "CMYK").convert("RGB").save(path("cmyk_plain.jpg.expected.png"), optimize=True)
+
+    clear = smooth.convert("RGBA")
+    clear.putalpha(smooth.convert("L"))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = smooth.transpose(Image.ROTATE_90)
+    for name, img, how in (
+            ("lossy.webp", smooth, {"quality": 80}), ("lossless.webp", smooth, {"lossless": True}), ("alpha.webp", clear, {}),
+            ("animated.webp", smooth, {"save_all": True, "append_images": [smooth.rotate(180)], "quality": 60})):
+        img.save(path(name), **how)
+        expect(name)
+    turned.save(path("exif.webp"), exif=exif.tobytes(), lossless=True)
+    smooth.save(path("exif.webp.expected.png"), optimize=True)
+
+    small = scene(13, 7)
+    png("interlaced.png", 13, 7, 8, 2, adam7(small), interlaced=1)
+    save_rgb("interlaced.png.expected.png", small)
+    small[2:5, 3:9] = (10, 200, 30)
+    png("key.png", 13, 7, 8, 2, rows_of(small, "u1"), [(b"tRNS", struct.pack(">HHH", 10, 200, 30))])
+    save_rgb("key.png.expected.png", np.where((small == (10, 200, 30)).all(-1)[..., None], 255, small))
 
 
 if __name__ == "__main__":
@@ -166,3 +252,4 @@ if __name__ == "__main__":
     forms()
     broken()
     fuzz_seeds()
+    later_forms()
