@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libjpeg62-turbo-dev libwebp-dev libdnnl-dev libwebp-dev
+packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
     libjpeg62-turbo-dev libvulkan-dev glslang-tools)
 cat <<TEXT
 This takes about two minutes on two cores, most of it the build, and a few more where packages have to be fetched.

@@ -15,7 +15,7 @@ case "${1-}" in
     ;;
 esac
 
-packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libjpeg62-turbo-dev libwebp-dev libdnnl-dev libwebp-dev
+packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
     libjpeg62-turbo-dev libvulkan-dev glslang-tools mesa-vulkan-drivers vulkan-validationlayers libcmocka-dev)
 if $all; then
     packages+=(clang clang-format clang-tidy cppcheck)

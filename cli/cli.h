@@ -209,8 +209,6 @@ bool ts_check_folder(const char *path, ts_error *err);
 bool ts_make_folder(const char *path, ts_error *err);
 /* Whether both name the same existing file, through links too. */
 bool ts_same_file(const char *a, const char *b);
-/* Whether the name ends like a picture that can be written: .png, .jpg, .jpeg. */
-bool ts_is_output_picture(const char *path);
 /* "folder/STEM.ending" of a file's name; owned by the caller. */
 char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err);
 void ts_paths_free(char **paths, int count);

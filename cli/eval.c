@@ -342,8 +342,8 @@ int ts_cmd_eval(int argc, char **argv)
                                  "clip eval --data"
                                : "there is no task %s: synthetic is what can be measured",
                            v.rest.items[0]);
-    if (status < 0 && v.sheet && !ts_is_output_picture(v.sheet))
-        status = ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", v.sheet);
+    if (status < 0 && v.sheet && !ts_image_writable(v.sheet))
+        status = ts_usage_error(name, "--sheet %s: the name must end in %s", v.sheet, ts_image_endings());
     if (status < 0) status = run(&v);
     eval_clear(&v);
     return status;

@@ -59,7 +59,7 @@ static bool into_folder(const ts_jobs *jobs, const char *out, bool from_folder)
 {
     size_t length = strlen(out);
     if (jobs->count > 1 || ts_is_folder(out) || (length > 0 && out[length - 1] == '/')) return true;
-    return from_folder && !ts_is_output_picture(out);
+    return from_folder && !ts_image_writable(out);
 }
 
 static bool name_outputs(const ts_jobs *jobs, const char *out, bool folder, const char *ending, char ***list, ts_error *err)
@@ -81,11 +81,11 @@ static int plan_outputs(const char *command, ts_jobs *jobs, const char *option, 
                         const char *ending, char ***list, const char **folder_name, ts_error *err)
 {
     bool folder = into_folder(jobs, out, from_folder);
-    if (folder && !ts_is_folder(out) && ts_is_output_picture(out))
+    if (folder && !ts_is_folder(out) && ts_image_writable(out))
         return ts_usage_error(command, "%s %s is a file's name, but there are %d queries: name a folder", option, out,
                               jobs->count);
-    if (!folder && !ts_is_output_picture(out))
-        return ts_usage_error(command, "%s %s does not end in .png, .jpg or .jpeg", option, out);
+    if (!folder && !ts_image_writable(out))
+        return ts_usage_error(command, "%s %s does not end in %s", option, out, ts_image_endings());
     if (folder) *folder_name = out;
     return name_outputs(jobs, out, folder, ending, list, err) ? -1 : ts_report(command, err);
 }

@@ -62,7 +62,9 @@ int main(int argc, char **argv)
     const char *word = argc > 1 ? argv[1] : "";
     if (strcmp(word, "help") == 0) return help(argc, argv);
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) {
-        puts("tessera " TESSERA_VERSION);
+        char with[TS_BUILT_ROOM];
+        ts_built_with(with);
+        printf("tessera " TESSERA_VERSION "\nbuilt with %s\n", with);
         return ts_finish_output("");
     }
     if (computes(argc, argv)) ts_share_processor(argv);

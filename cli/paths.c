@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,15 +104,6 @@ char *ts_path_in(const char *folder, const char *file, const char *ending, ts_er
         return NULL;
     }
     return out;
-}
-
-bool ts_is_output_picture(const char *path)
-{
-    static const char *const endings[] = {".png", ".jpg", ".jpeg"};
-    const char *dot = strrchr(path, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i]) == 0) return true;
-    return false;
 }
 
 void ts_paths_free(char **paths, int count)

@@ -48,7 +48,8 @@ static int parse(run *r, int argc, char **argv)
     const ts_option options[] = {
         {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
         {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0, "a picture to do it to, or a folder of them; more may follow"},
-        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0, "the answer's file (.png, .jpg); with several queries a folder"},
+        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
+         "the answer's file (.png, .jpg, or .webp without loss); with several queries a folder"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},

@@ -34,7 +34,7 @@ typedef struct {
 static int parse(sheet_command *s, int argc, char **argv)
 {
     const ts_option options[] = {
-        {'o', "output", "FILE", TS_OPT_TEXT, &s->out, 0, 0, "the sheet, .png or .jpg"},
+        {'o', "output", "FILE", TS_OPT_TEXT, &s->out, 0, 0, "the sheet (.png, .jpg, .webp)"},
         {0, "columns", "N", TS_OPT_INT, &s->columns, 1, 1000, "pictures in a row; 4"},
         {0, "side", "PX", TS_OPT_INT, &s->side, 1, 8192, "room of a picture: its longer side is brought to it; 224"},
     };
@@ -89,8 +89,8 @@ int ts_cmd_sheet(int argc, char **argv)
     ts_error err = {0};
     int status = parse(&s, argc, argv);
     if (status < 0 && !s.out) status = ts_usage_error(name, "-o FILE is missing: where the sheet goes");
-    if (status < 0 && !ts_is_output_picture(s.out))
-        status = ts_usage_error(name, "-o %s: the name must end in .png or .jpg", s.out);
+    if (status < 0 && !ts_image_writable(s.out))
+        status = ts_usage_error(name, "-o %s: the name must end in %s", s.out, ts_image_endings());
     if (status < 0) status = check(&s, &err) && draw(&s, &err) ? TS_EXIT_DONE : ts_report(name, &err);
     ts_words_free(&s.pictures);
     return status;

@@ -15,7 +15,7 @@
 enum { MOST_DEEP = 128 };
 enum { PICTURES, FOLDERS, PROBLEMS };
 
-static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
+static const char *const endings[] = {".png", ".jpg", ".jpeg", ".webp", ".bmp"};
 
 bool ts_is_picture(const char *name)
 {
@@ -27,7 +27,7 @@ bool ts_is_picture(const char *name)
 
 const char *ts_picture_endings(void)
 {
-    return "png, jpg, jpeg or bmp";
+    return "png, jpg, jpeg, webp or bmp";
 }
 
 /* ---- lists ----------------------------------------------------------------------------------------------------- */

@@ -38,7 +38,7 @@ void ts_folder_clear(ts_folder *f);
 const char *ts_folder_passed(const ts_folder *f, char *out, size_t room);
 /* Whether a name ends like a picture that can be read. */
 bool ts_is_picture(const char *name);
-/* The endings of such names, for sentences: "png, jpg, jpeg or bmp". */
+/* The endings of such names, for sentences: "png, jpg, jpeg, webp or bmp". */
 const char *ts_picture_endings(void);
 
 #endif

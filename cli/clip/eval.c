@@ -74,8 +74,8 @@ static int check_usage(const eval *e)
 {
     if (!e->use.model) return ts_usage_error(name, "--model FILE is missing: a CLIP");
     if (!e->data) return ts_usage_error(name, "--data PATH is missing: pictures in a folder a class, or a split_*.json");
-    if (e->picture && (!ts_is_output_picture(e->picture) || e->prompts.count != 1))
-        return ts_usage_error(name, "--picture %s: wanted one .png or .jpg, of one prompt", e->picture);
+    if (e->picture && (!ts_image_writable(e->picture) || e->prompts.count != 1))
+        return ts_usage_error(name, "--picture %s: wanted one picture (%s), of one prompt", e->picture, ts_image_endings());
     return -1;
 }
 

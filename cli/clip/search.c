@@ -52,7 +52,7 @@ static int parse(search *s, int argc, char **argv)
         {'l', "like", "FILE", TS_OPT_TEXT, &s->like, 0, 0, "or a picture to look for others like it"},
         {'k', "top", "N", TS_OPT_INT, &s->top, 1, 1000000, "how many to show; 10"},
         {0, "sheet", "FILE", TS_OPT_TEXT, &s->sheet, 0, 0,
-         "a contact sheet (.png, .jpg): the first 100 hits in rows, their scores below"},
+         "a contact sheet (.png, .jpg, .webp): the first 100 hits in rows, their scores below"},
         {0, "no-cache", NULL, TS_OPT_FLAG, &s->no_cache, 0, 0, "neither read nor write FOLDER/" CACHE_NAME},
         {0, "cut", NULL, TS_OPT_FLAG, &s->use.cut, 0, 0, "cut a text that is too long for the model"},
         {0, "strict", NULL, TS_OPT_FLAG, &s->use.left_out.strict, 0, 0, TS_STRICT_HELP},
@@ -81,8 +81,8 @@ static int check_usage(const search *s)
                                             : "what to look for is missing: --text TEXT or --like FILE");
     if (s->text && s->text[strspn(s->text, " \t\n")] == '\0') return ts_usage_error(name, "--text is empty");
     if (!s->use.model) return ts_usage_error(name, "--model FILE is missing: a CLIP");
-    if (s->sheet && !ts_is_output_picture(s->sheet))
-        return ts_usage_error(name, "--sheet %s: the name must end in .png or .jpg", s->sheet);
+    if (s->sheet && !ts_image_writable(s->sheet))
+        return ts_usage_error(name, "--sheet %s: the name must end in %s", s->sheet, ts_image_endings());
     return -1;
 }
 

@@ -168,8 +168,8 @@ static int complete(tune *t)
     if (c->seeds == 0) c->seed[c->seeds++] = t->use.common.seed;
     if (t->template && !strstr(t->template, "{}"))
         return ts_usage_error(t->command, "--template \"%s\" has no {} where the class's name goes", t->template);
-    if (t->picture && (!ts_is_output_picture(t->picture) || c->seeds > 1))
-        return ts_usage_error(t->command, "--picture %s: wanted one .png or .jpg, of one seed", t->picture);
+    if (t->picture && (!ts_image_writable(t->picture) || c->seeds > 1))
+        return ts_usage_error(t->command, "--picture %s: wanted one picture (%s), of one seed", t->picture, ts_image_endings());
     c->model = ts_whole_path(&t->paths, c->model);
     c->vocab = ts_whole_path(&t->paths, c->vocab);
     c->data = ts_whole_path(&t->paths, c->data);
