@@ -195,13 +195,14 @@ bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l,
 /* ---- paths.c ------------------------------------------------------------------------------------------------ */
 
 bool ts_is_folder(const char *path);
-/* Fails with a sentence unless the file can be opened for reading. */
+/* Fails with a sentence unless the file can be opened for reading, or is standard input ("-"). */
 bool ts_check_readable(const char *path, const char *what, ts_error *err);
 /* The same for a weights file, which a folder may stand for. */
 bool ts_check_weights(const char *path, const char *what, ts_error *err);
 /* Opens a weights file, and says on standard error what a user should know of how it was read. */
 ts_weights *ts_open_weights(const char *path, bool quiet, ts_error *err);
-/* Fails unless a file can be made (or replaced) at `path`: its folder is there and may be written, and it is no folder itself. */
+/* Fails unless a file can be made (or replaced) at `path`: its folder is there and may be written, and it is no folder itself; or
+ * it is standard output ("-"). */
 bool ts_check_writable(const char *path, ts_error *err);
 /* Fails unless the folder may be written, or may be made. */
 bool ts_check_folder(const char *path, ts_error *err);
@@ -212,6 +213,15 @@ bool ts_same_file(const char *a, const char *b);
 /* "folder/STEM.ending" of a file's name; owned by the caller. */
 char *ts_path_in(const char *folder, const char *file, const char *ending, ts_error *err);
 void ts_paths_free(char **paths, int count);
+
+/* ---- standard.c --------------------------------------------------------------------------------------------- */
+
+/* Whether the name is "-": standard input or output. */
+bool ts_is_standard(const char *path);
+int ts_count_standard(const ts_words *words);
+/* As ts_image_load and ts_image_save, "-" being standard input and output (which gets a PNG). */
+bool ts_load_picture(const char *path, ts_image *out, ts_error *err);
+bool ts_save_picture(const char *path, const ts_image *img, ts_error *err);
 
 /* ---- plot.c ------------------------------------------------------------------------------------------------- */
 
@@ -231,7 +241,8 @@ bool ts_sheet_fit(ts_image *sheet, const ts_image *picture, int x, int y, int si
 /* The queries of a run and where their results go. */
 typedef struct {
     int count;
-    char **query, **answer, **canvas;          /* canvas: NULL where the canvases are not kept */
+    int each;                                  /* canvases of a query; 1 until ts_jobs_canvases */
+    char **query, **answer, **canvas;          /* canvas: (count, each); NULL where they are not kept */
     const char *answer_folder, *canvas_folder; /* to be made before writing; NULL: single files */
 } ts_jobs;
 
@@ -240,6 +251,8 @@ typedef struct {
  * (the run's other files) or a query. Returns -1, or the exit status with the complaint said. */
 int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
                  const ts_words *inputs, ts_left_out *left_out, ts_jobs *jobs);
+/* Names the canvases where a query has `each` of them: NAME.png, NAME-2.png and so on, and checks them as above. */
+bool ts_jobs_canvases(ts_jobs *jobs, int each, const ts_words *inputs, ts_error *err);
 /* Takes a query out of the list. */
 void ts_jobs_drop(ts_jobs *jobs, int at);
 void ts_jobs_free(ts_jobs *jobs);

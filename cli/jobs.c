@@ -10,7 +10,7 @@ void ts_jobs_free(ts_jobs *jobs)
 {
     ts_paths_free(jobs->query, jobs->count);
     if (jobs->answer) ts_paths_free(jobs->answer, jobs->count);
-    if (jobs->canvas) ts_paths_free(jobs->canvas, jobs->count);
+    if (jobs->canvas) ts_paths_free(jobs->canvas, jobs->count * jobs->each);
     *jobs = (ts_jobs){0};
 }
 
@@ -32,9 +32,11 @@ void ts_jobs_drop(ts_jobs *jobs, int at)
     char **const lists[] = {jobs->query, jobs->answer, jobs->canvas};
     jobs->count--;
     for (int i = 0; i < 3; i++) {
-        if (!lists[i]) continue;
-        free(lists[i][at]);
-        memmove(lists[i] + at, lists[i] + at + 1, (size_t)(jobs->count - at) * sizeof *lists[i]);
+        const int each = lists[i] == jobs->canvas ? jobs->each : 1;
+        char **first = lists[i] ? lists[i] + (size_t)at * (size_t)each : NULL;
+        if (!first) continue;
+        for (int k = 0; k < each; k++) free(first[k]);
+        memmove(first, first + each, (size_t)(jobs->count - at) * (size_t)each * sizeof *first);
     }
 }
 
@@ -67,7 +69,8 @@ static bool name_outputs(const ts_jobs *jobs, const char *out, bool folder, cons
     *list = calloc((size_t)jobs->count, sizeof **list);
     if (!*list) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < jobs->count; i++) {
-        (*list)[i] = folder ? ts_path_in(out, jobs->query[i], ending, err) : strdup(out);
+        const char *query = ts_is_standard(jobs->query[i]) ? "stdin" : jobs->query[i];
+        (*list)[i] = folder ? ts_path_in(out, query, ending, err) : strdup(out);
         if (!(*list)[i]) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
         const char *slash = strrchr((*list)[i], '/');
         if (strlen(slash ? slash + 1 : (*list)[i]) > NAME_MAX)
@@ -80,11 +83,13 @@ static bool name_outputs(const ts_jobs *jobs, const char *out, bool folder, cons
 static int plan_outputs(const char *command, ts_jobs *jobs, const char *option, const char *out, bool from_folder,
                         const char *ending, char ***list, const char **folder_name, ts_error *err)
 {
-    bool folder = into_folder(jobs, out, from_folder);
+    if (ts_is_standard(out) && jobs->count > 1)
+        return ts_usage_error(command, "%s - takes one picture, but there are %d queries: name a folder", option, jobs->count);
+    bool folder = !ts_is_standard(out) && into_folder(jobs, out, from_folder);
     if (folder && !ts_is_folder(out) && ts_image_writable(out))
         return ts_usage_error(command, "%s %s is a file's name, but there are %d queries: name a folder", option, out,
                               jobs->count);
-    if (!folder && !ts_image_writable(out))
+    if (!folder && !ts_is_standard(out) && !ts_image_writable(out))
         return ts_usage_error(command, "%s %s does not end in %s", option, out, ts_image_endings());
     if (folder) *folder_name = out;
     return name_outputs(jobs, out, folder, ending, list, err) ? -1 : ts_report(command, err);
@@ -102,12 +107,13 @@ static int by_output(const void *a, const void *b)
 /* No two results under one name: a/x.png and b/x.png into one folder. */
 static bool check_distinct(const ts_jobs *jobs, ts_error *err)
 {
-    pairing *all = calloc((size_t)jobs->count * 2, sizeof *all);
+    pairing *all = calloc((size_t)jobs->count * (size_t)(jobs->each + 1), sizeof *all);
     if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     int n = 0;
     for (int i = 0; i < jobs->count; i++) {
         all[n++] = (pairing){jobs->answer[i], jobs->query[i]};
-        if (jobs->canvas) all[n++] = (pairing){jobs->canvas[i], jobs->query[i]};
+        for (int k = 0; jobs->canvas && k < jobs->each; k++)
+            all[n++] = (pairing){jobs->canvas[(size_t)i * (size_t)jobs->each + (size_t)k], jobs->query[i]};
     }
     qsort(all, (size_t)n, sizeof *all, by_output);
     bool ok = true;
@@ -120,9 +126,9 @@ static bool check_distinct(const ts_jobs *jobs, ts_error *err)
 }
 
 /* No result over an input. Most outputs are new, and a file that is not there is nobody's input. */
-static bool check_no_input(const ts_jobs *jobs, char *const *outputs, const ts_words *inputs, ts_error *err)
+static bool check_no_input(const ts_jobs *jobs, char *const *outputs, int count, const ts_words *inputs, ts_error *err)
 {
-    for (int i = 0; outputs && i < jobs->count; i++) {
+    for (int i = 0; outputs && i < count; i++) {
         if (!ts_same_file(outputs[i], outputs[i])) continue;
         const char *hit = NULL;
         for (int k = 0; k < jobs->count; k++)
@@ -139,7 +145,7 @@ int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *m
 {
     ts_error err = {0};
     bool from_folder = false, ok = true;
-    *jobs = (ts_jobs){0};
+    *jobs = (ts_jobs){.each = 1};
     for (int i = 0; ok && i < inputs->count; i++) ok = ts_check_readable(inputs->items[i], "file", &err);
     for (int i = 0; ok && i < queries->count; i++) ok = add_query(jobs, queries->items[i], &from_folder, left_out, &err);
     for (int i = 0; ok && i < more->count; i++) ok = add_query(jobs, more->items[i], &from_folder, left_out, &err);
@@ -149,8 +155,37 @@ int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *m
         status = plan_outputs(command, jobs, "--canvas", canvas, from_folder, ".canvas.png", &jobs->canvas, &jobs->canvas_folder,
                               &err);
     if (status >= 0) return status;
-    if (!check_distinct(jobs, &err) || !check_no_input(jobs, jobs->answer, inputs, &err) ||
-        !check_no_input(jobs, jobs->canvas, inputs, &err))
+    if (!check_distinct(jobs, &err) || !check_no_input(jobs, jobs->answer, jobs->count, inputs, &err) ||
+        !check_no_input(jobs, jobs->canvas, jobs->count, inputs, &err))
         return ts_report(command, &err);
     return -1;
+}
+
+/* "folder/a-2.png" of "folder/a.png". */
+static char *numbered(const char *path, int number)
+{
+    const char *dot = strrchr(path, '.'); /* there is one: the ending says what to write */
+    char *out = NULL;
+    return asprintf(&out, "%.*s-%d%s", (int)(dot - path), path, number, dot) < 0 ? NULL : out;
+}
+
+bool ts_jobs_canvases(ts_jobs *jobs, int each, const ts_words *inputs, ts_error *err)
+{
+    if (!jobs->canvas || each == 1) return true;
+    const size_t all = (size_t)jobs->count * (size_t)each;
+    char **names = calloc(all, sizeof *names);
+    bool ok = names != NULL;
+    for (size_t i = 0; ok && i < all; i++) {
+        const char *first = jobs->canvas[i / (size_t)each];
+        const int number = (int)(i % (size_t)each) + 1;
+        ok = (names[i] = number == 1 ? strdup(first) : numbered(first, number)) != NULL;
+    }
+    if (!ok) {
+        if (names) ts_paths_free(names, (int)all);
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory for the names of canvases");
+    }
+    ts_paths_free(jobs->canvas, jobs->count);
+    jobs->canvas = names;
+    jobs->each = each;
+    return check_distinct(jobs, err) && check_no_input(jobs, jobs->canvas, (int)all, inputs, err);
 }

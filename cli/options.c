@@ -198,6 +198,10 @@ static int take_option(const ts_command *cmd, const ts_option *o, const char *jo
         return take(cmd, o, &joined);
     }
     if (at + need >= argc) return ts_usage_error(cmd->name, "--%s wants %s after it", o->name, o->values);
+    for (int i = 0; need > 1 && i < need; i++)
+        if (argv[at + 1 + i][0] == '-' && argv[at + 1 + i][1])
+            return ts_usage_error(cmd->name, "--%s wants %s after it, and %s is an option (a file of that name is ./%s)", o->name,
+                                  o->values, argv[at + 1 + i], argv[at + 1 + i]);
     *next = at + 1 + need;
     return take(cmd, o, (const char *const *)argv + at + 1);
 }

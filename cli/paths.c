@@ -19,6 +19,7 @@ bool ts_is_folder(const char *path)
 bool ts_check_readable(const char *path, const char *what, ts_error *err)
 {
     struct stat s;
+    if (ts_is_standard(path)) return true;
     if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "%s %s is a folder, a file was wanted", what, path);
     /* Opening a pipe would take it from whoever writes to it. */
     const bool pipe = stat(path, &s) == 0 && S_ISFIFO(s.st_mode);
@@ -54,6 +55,7 @@ static bool probe_folder(const char *folder)
 bool ts_check_writable(const char *path, ts_error *err)
 {
     char folder[4096];
+    if (ts_is_standard(path)) return true;
     if (path[0] == '\0') return ts_fail(err, TS_ERR_IO, "the name of an output is empty");
     if (ts_is_folder(path)) return ts_fail(err, TS_ERR_IO, "output %s is a folder, a file was wanted", path);
     if (!parent_of(path, folder, sizeof folder)) return ts_fail(err, TS_ERR_IO, "the output's name is too long: %.200s", path);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/examples.h"
 #include "mae/mae.h"
 
 enum { BATCH_GPU = 8, BATCH_CPU = 1, MAX_PAIRS = 64 };
@@ -28,7 +28,8 @@ typedef struct {
     ts_grid grid;
     int fused;                        /* canvases of a query */
     ts_image pictures[2 * MAX_PAIRS]; /* the examples, at cell size */
-    ts_image *canvases;               /* `fused` of each query */
+    ts_example_looks looks;
+    ts_image *canvases; /* `fused` of each query */
     struct {
         int width, height;
     } * sizes; /* of the queries */
@@ -47,14 +48,16 @@ static int parse(run *r, int argc, char **argv)
 {
     const ts_option options[] = {
         {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
-        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0, "a picture to do it to, or a folder of them; more may follow"},
+        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
+         "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
         {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
-         "the answer's file (.png, .jpg, or .webp without loss); with several queries a folder"},
+         "the answer's file (.png, .jpg, or .webp without loss), or -, standard output; with several queries a folder"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &r->decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
-        {0, "canvas", "PATH", TS_OPT_TEXT, &r->canvas, 0, 0, "keep the whole canvas too: a file or a folder, as for -o"},
+        {0, "canvas", "PATH", TS_OPT_TEXT, &r->canvas, 0, 0,
+         "keep the whole canvas too: a file or a folder, as for -o; of several the others are NAME-2.png and so on"},
         {0, "per-canvas", "N", TS_OPT_INT, &r->per_canvas, 1, TS_GRID_MAX_EXAMPLES,
          "pairs on a canvas: more go on further canvases, and what each makes of the query is averaged; as the model's file "
          "says, or 7"},
@@ -108,6 +111,12 @@ static int check_usage(const run *r, uint8_t background[3])
         return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, MAX_PAIRS);
     if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");
     if (!r->out) return ts_usage_error("run", "an output is missing: -o PATH");
+    if (ts_count_standard(&r->examples) + ts_count_standard(&r->queries) + ts_count_standard(&r->more) > 1)
+        return ts_usage_error("run", "standard input (-) is one picture, but is named more than once");
+    if (ts_is_standard(r->out) && r->common.json)
+        return ts_usage_error("run", "--json and -o - would both go to standard output: name a file for one of them");
+    if (r->canvas && ts_is_standard(r->canvas))
+        return ts_usage_error("run", "--canvas - is not possible: standard output takes the answer alone");
     if (r->blend > 0 && r->temperature > 0)
         return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
     if (r->background && !parse_colour(r->background, background))
@@ -153,26 +162,17 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     if (!ts_grid_plan(&desc, &r->grid, err)) return false;
     if (r->model == r->default_model) ts_note_default(&r->common, r->model, r->grid.hole.width, r->grid.hole.height);
     r->fused = ts_grid_canvases(&r->grid, r->examples.count / 2);
-    return true;
-}
-
-/* An example picture, brought to its cell once and not again for every query: composing then takes it as it is. */
-static bool load_example(const run *r, const char *path, const ts_cell *cell, ts_image *out, ts_error *err)
-{
-    ts_image whole = {0};
-    bool ok =
-        ts_image_load(path, &whole, err) && ts_image_resize(&whole, cell->width, cell->height, r->grid.desc.filter, out, err);
-    ts_image_clear(&whole);
-    return ok;
+    return ts_jobs_canvases(&r->jobs, r->fused, &r->inputs, err);
 }
 
 static bool compose_query(run *r, const ts_example *examples, int pairs, int at, ts_error *err)
 {
     ts_image query = {0};
-    const bool ok = ts_image_load(r->jobs.query[at], &query, err) &&
+    const bool ok = ts_load_picture(r->jobs.query[at], &query, err) &&
                     ts_grid_compose_all(&r->grid, examples, pairs, &query, &r->canvases[(size_t)at * (size_t)r->fused], err);
     r->sizes[at].width = query.width;
     r->sizes[at].height = query.height;
+    if (ok && r->looks.swapped && ts_looks_like_mask(&query)) r->looks.mask_queries = true;
     ts_image_clear(&query);
     return ok;
 }
@@ -195,8 +195,7 @@ static bool compose(run *r, ts_error *err)
 {
     ts_example examples[MAX_PAIRS];
     const int pairs = r->examples.count / 2, queries = r->jobs.count;
-    for (int i = 0; i < 2 * pairs; i++)
-        if (!load_example(r, r->examples.items[i], &r->grid.hole, &r->pictures[i], err)) return false;
+    if (!ts_examples_load(&r->examples, &r->grid, r->pictures, &r->looks, err)) return false;
     for (int i = 0; i < pairs; i++) examples[i] = (ts_example){&r->pictures[2 * i], &r->pictures[2 * i + 1]};
     r->canvases = calloc((size_t)queries * (size_t)r->fused, sizeof *r->canvases);
     r->sizes = calloc((size_t)queries, sizeof *r->sizes);
@@ -239,7 +238,11 @@ static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpa
     cJSON_AddItemToArray(r->report, item);
     cJSON_AddStringToObject(item, "query", r->jobs.query[at]);
     cJSON_AddStringToObject(item, "answer", r->jobs.answer[at]);
-    if (r->jobs.canvas) cJSON_AddStringToObject(item, "canvas_file", r->jobs.canvas[at]);
+    char *const *canvas = r->jobs.canvas ? r->jobs.canvas + (size_t)at * (size_t)r->jobs.each : NULL;
+    if (canvas) {
+        cJSON_AddStringToObject(item, "canvas_file", canvas[0]);
+        cJSON_AddItemToObject(item, "canvas_files", cJSON_CreateStringArray((const char *const *)canvas, r->jobs.each));
+    }
     cJSON_AddNumberToObject(item, "canvas", r->grid.desc.canvas);
     cJSON *box = cJSON_AddObjectToObject(item, "hole");
     cJSON_AddNumberToObject(box, "x", hole->x);
@@ -262,19 +265,33 @@ static bool add_report(run *r, int at, const ts_inpainted *result, const ts_inpa
                : ts_fail(err, TS_ERR_MEMORY, "out of memory for the report");
 }
 
-/* Cuts the answer out and writes it, and the canvas where it is kept. */
+/* The canvases of a query, the answer, which is one, in the hole of each. */
+static bool write_canvases(run *r, int at, const ts_image *pasted, ts_error *err)
+{
+    char *const *path = r->jobs.canvas + (size_t)at * (size_t)r->jobs.each;
+    ts_image *canvas = &r->canvases[(size_t)at * (size_t)r->fused], answer = {0};
+    bool ok = ts_image_save(path[0], pasted, err) && (r->jobs.each == 1 || ts_grid_answer(&r->grid, pasted, 0, 0, &answer, err));
+    for (int k = 1; ok && k < r->jobs.each; k++) {
+        ts_sheet_put(&canvas[k], &answer, r->grid.hole.x, r->grid.hole.y);
+        ok = ts_image_save(path[k], &canvas[k], err);
+    }
+    ts_image_clear(&answer);
+    return ok;
+}
+
+/* Cuts the answer out and writes it, and the canvases where they are kept. */
 static bool write_result(run *r, int at, const ts_inpainted *result, const ts_inpaint_ms *ms, ts_error *err)
 {
     double start = ts_now_ms();
     ts_image answer = {0};
     bool ok = ts_grid_answer(&r->grid, &result->pasted, r->cell ? 0 : r->sizes[at].width, r->cell ? 0 : r->sizes[at].height,
                              &answer, err) &&
-              ts_image_save(r->jobs.answer[at], &answer, err) &&
-              (!r->jobs.canvas || ts_image_save(r->jobs.canvas[at], &result->pasted, err));
+              ts_save_picture(r->jobs.answer[at], &answer, err) &&
+              (!r->jobs.canvas || write_canvases(r, at, &result->pasted, err));
     ts_image_clear(&answer);
     if (!ok) return false;
     if (r->report) return add_report(r, at, result, ms, ts_now_ms() - start, err);
-    ts_put_line(r->jobs.answer[at]);
+    if (!ts_is_standard(r->jobs.answer[at])) ts_put_line(r->jobs.answer[at]);
     return true;
 }
 
@@ -322,6 +339,7 @@ static bool start(run *r, ts_error *err)
     if (r->common.json && !(r->report = cJSON_CreateArray())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_announce_device(&r->common, r->dev);
     ts_say_passed(&r->left_out);
+    if (!r->common.quiet) ts_examples_say(&r->looks);
     return true;
 }
 

@@ -34,7 +34,7 @@ typedef struct {
 static int parse(sheet_command *s, int argc, char **argv)
 {
     const ts_option options[] = {
-        {'o', "output", "FILE", TS_OPT_TEXT, &s->out, 0, 0, "the sheet (.png, .jpg, .webp)"},
+        {'o', "output", "FILE", TS_OPT_TEXT, &s->out, 0, 0, "the sheet (.png, .jpg, .webp), or -, standard output"},
         {0, "columns", "N", TS_OPT_INT, &s->columns, 1, 1000, "pictures in a row; 4"},
         {0, "side", "PX", TS_OPT_INT, &s->side, 1, 8192, "room of a picture: its longer side is brought to it; 224"},
     };
@@ -66,11 +66,11 @@ static bool draw(const sheet_command *s, ts_error *err)
     bool ok = true;
     for (int i = 0; ok && i < s->pictures.count; i++) {
         ts_image picture = {0};
-        ok = ts_image_load(s->pictures.items[i], &picture, err) &&
+        ok = ts_load_picture(s->pictures.items[i], &picture, err) &&
              ts_sheet_fit(&sheet, &picture, GAP + i % columns * step, GAP + i / columns * step, s->side, err);
         ts_image_clear(&picture);
     }
-    ok = ok && ts_image_save(s->out, &sheet, err);
+    ok = ok && ts_save_picture(s->out, &sheet, err);
     ts_image_clear(&sheet);
     return ok;
 }
@@ -89,8 +89,10 @@ int ts_cmd_sheet(int argc, char **argv)
     ts_error err = {0};
     int status = parse(&s, argc, argv);
     if (status < 0 && !s.out) status = ts_usage_error(name, "-o FILE is missing: where the sheet goes");
-    if (status < 0 && !ts_image_writable(s.out))
+    if (status < 0 && !ts_is_standard(s.out) && !ts_image_writable(s.out))
         status = ts_usage_error(name, "-o %s: the name must end in %s", s.out, ts_image_endings());
+    if (status < 0 && ts_count_standard(&s.pictures) > 1)
+        status = ts_usage_error(name, "standard input (-) is one picture, but is named more than once");
     if (status < 0) status = check(&s, &err) && draw(&s, &err) ? TS_EXIT_DONE : ts_report(name, &err);
     ts_words_free(&s.pictures);
     return status;

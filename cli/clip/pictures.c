@@ -50,6 +50,8 @@ bool ts_clip_pictures_list(ts_clip_use *u, const ts_words *words, ts_clip_pictur
 {
     int room = 0;
     *p = (ts_clip_pictures){0};
+    if (ts_count_standard(words) > 1)
+        return ts_fail(err, TS_ERR_ARGUMENT, "standard input (-) is one picture, but is named more than once");
     for (int i = 0; i < words->count; i++)
         if (!add_word(u, p, words->items[i], &room, err)) return false;
     p->problem = calloc((size_t)p->count + 1, sizeof *p->problem);
@@ -91,7 +93,7 @@ static float *place_of(const reader *r, int i)
 static void read_one(reader *r, int i, ts_error *why)
 {
     ts_image img = {0};
-    if (ts_image_load(r->p->path[picture_of(r, i)], &img, why)) ts_clip_preprocess(&img, r->side, place_of(r, i), why);
+    if (ts_load_picture(r->p->path[picture_of(r, i)], &img, why)) ts_clip_preprocess(&img, r->side, place_of(r, i), why);
     ts_image_clear(&img);
 }
 

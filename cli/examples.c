@@ -1,0 +1,120 @@
+/* examples.c - see examples.h. */
+#include "cli/examples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEVELS = 16, MOST_LABEL = 32, SHARES = 100 };
+
+typedef struct {
+    int most;         /* the largest value where the picture is grey, of small values, and flat; else -1 */
+    bool mask, photo; /* neither: something else */
+} look;
+
+static int by_count(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Counts colours, 16 levels a channel. In a mask two of them make up nearly all of it, its edges in a JPEG aside; a photograph
+ * has hundreds, of which no two are half of it. */
+static bool count_colours(const ts_image *img, look *out)
+{
+    enum { COLOURS = LEVELS * LEVELS * LEVELS, MANY = 64 };
+    int64_t *count = calloc(COLOURS, sizeof *count);
+    if (!count) return false;
+    const int64_t pixels = (int64_t)img->width * img->height;
+    for (int64_t i = 0; i < pixels; i++) {
+        const uint8_t *p = img->data + i * 3;
+        count[(p[0] / LEVELS * LEVELS + p[1] / LEVELS) * LEVELS + p[2] / LEVELS]++;
+    }
+    qsort(count, COLOURS, sizeof *count, by_count);
+    const int64_t share = (count[0] + count[1]) * SHARES / pixels;
+    out->mask = share >= 97 && count[1] > 0;
+    out->photo = share < 50 && count[MANY - 1] > 0;
+    free(count);
+    return true;
+}
+
+/* The largest value of a picture that is grey, of small values, and flat: neighbours are alike nearly everywhere, which they are
+ * not in a photograph, however dark. */
+static int largest_label(const ts_image *img)
+{
+    int most = 0;
+    int64_t alike = 0;
+    const int64_t pixels = (int64_t)img->width * img->height;
+    for (int64_t i = 0; i < pixels; i++) {
+        const uint8_t *p = img->data + i * 3;
+        if (p[0] != p[1] || p[0] != p[2] || p[0] > MOST_LABEL) return -1;
+        if (p[0] > most) most = p[0];
+        alike += i % img->width == 0 || p[0] == p[-3];
+    }
+    return alike * SHARES / pixels >= 80 ? most : -1;
+}
+
+bool ts_looks_like_mask(const ts_image *img)
+{
+    look out = {0};
+    return count_colours(img, &out) && out.mask;
+}
+
+static void stretch_to(ts_image *img, int most)
+{
+    const size_t size = (size_t)img->width * (size_t)img->height * 3;
+    for (size_t i = 0; i < size; i++) img->data[i] = (uint8_t)(img->data[i] * 255 / most);
+}
+
+static bool load(const char *path, const ts_grid *grid, int stretch, look *seen, ts_image *out, ts_error *err)
+{
+    ts_image whole = {0};
+    bool ok = ts_load_picture(path, &whole, err);
+    if (ok && seen) {
+        seen->most = largest_label(&whole);
+        ok = count_colours(&whole, seen);
+        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    }
+    if (ok && stretch) stretch_to(&whole, stretch);
+    ok = ok && ts_image_resize(&whole, grid->hole.width, grid->hole.height, grid->desc.filter, out, err);
+    ts_image_clear(&whole);
+    return ok;
+}
+
+bool ts_examples_load(const ts_words *paths, const ts_grid *grid, ts_image *pictures, ts_example_looks *looks, ts_error *err)
+{
+    bool labels = true;
+    *looks = (ts_example_looks){.swapped = true};
+    for (int i = 0; i < paths->count; i++) {
+        const bool output = i % 2;
+        look seen = {0};
+        if (!load(paths->items[i], grid, 0, &seen, &pictures[i], err)) return false;
+        if (output && seen.most < 0) labels = false;
+        if (output && seen.most > looks->stretched) looks->stretched = seen.most;
+        if (!(output ? seen.photo : seen.mask)) looks->swapped = false;
+    }
+    if (!labels) looks->stretched = 0;
+    /* Again, and before they are resized: between values as close as these there is no room for an edge. */
+    for (int i = 1; looks->stretched && i < paths->count; i += 2) {
+        if (ts_is_standard(paths->items[i])) {
+            stretch_to(&pictures[i], looks->stretched); /* it cannot be read again */
+            continue;
+        }
+        ts_image_clear(&pictures[i]);
+        if (!load(paths->items[i], grid, looks->stretched, NULL, &pictures[i], err)) return false;
+    }
+    return true;
+}
+
+void ts_examples_say(const ts_example_looks *looks)
+{
+    if (looks->stretched)
+        fprintf(stderr,
+                "note: the examples' outputs hold nothing but values from 0 to %d, as masks do that number classes: they are "
+                "stretched to 0 to 255, and so is the answer\n",
+                looks->stretched);
+    if (looks->swapped && !looks->mask_queries)
+        fprintf(stderr,
+                "note: the examples' inputs look like masks and their outputs like photographs, the query does not: if they "
+                "are swapped, -e wants the picture first and what is made of it second\n");
+}
