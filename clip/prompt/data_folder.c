@@ -7,11 +7,11 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "clip/prompt/data.h"
 #include "clip/prompt/method.h"
+#include "engine/folder.h"
 
 typedef struct {
     char **item;
@@ -49,15 +49,6 @@ static int names_find(const names *n, const char *name)
     return at ? (int)(at - n->item) : -1;
 }
 
-static bool is_picture(const char *name)
-{
-    static const char *const endings[] = {".png", ".jpg", ".jpeg", ".bmp"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof endings / sizeof *endings; i++)
-        if (strcasecmp(dot, endings[i]) == 0) return true;
-    return false;
-}
-
 /* One entry, to the folders or the pictures it is sorted. Pipes and the like are passed over, and links that lead nowhere where
  * they do not call themselves pictures. */
 static bool sort_entry(const char *folder, const char *name, names *folders, names *pictures, ts_error *err)
@@ -67,10 +58,10 @@ static bool sort_entry(const char *folder, const char *name, names *folders, nam
     if (!path) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = true;
     if (stat(path, &s) != 0) {
-        if (is_picture(name)) ok = ts_fail(err, TS_ERR_IO, "the picture %s cannot be read: %s", path, strerror(errno));
+        if (ts_is_picture(name)) ok = ts_fail(err, TS_ERR_IO, "the picture %s cannot be read: %s", path, strerror(errno));
     } else if (S_ISDIR(s.st_mode)) {
         ok = names_add(folders, name, err);
-    } else if (S_ISREG(s.st_mode) && is_picture(name)) {
+    } else if (S_ISREG(s.st_mode) && ts_is_picture(name)) {
         ok = names_add(pictures, name, err);
     }
     free(path);
@@ -118,7 +109,7 @@ static bool add_class(const char *folder, const char *name, int label, ts_clip_s
     if (!path) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = list(path, &folders, &pictures, err);
     if (ok && pictures.count == 0)
-        ok = ts_fail(err, TS_ERR_FORMAT, "class folder %s holds no picture (png, jpg, jpeg or bmp)%s", path,
+        ok = ts_fail(err, TS_ERR_FORMAT, "class folder %s holds no picture (%s)%s", path, ts_picture_endings(),
                      folders.count ? "; the folders in it are not looked into" : "");
     for (int i = 0; ok && i < pictures.count; i++) ok = ts_data_add(to, ts_data_join(path, pictures.item[i]), label, err);
     names_clear(&folders);

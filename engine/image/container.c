@@ -58,26 +58,19 @@ bool ts_jpeg_next(const uint8_t *bytes, size_t size, size_t *at, ts_jpeg_segment
 
 static void scan_frame(const ts_jpeg_segment *s, ts_picture *out)
 {
-    enum { SOF0 = 0xC0, SOF2 = 0xC2, SOF3 = 0xC3, SOF5 = 0xC5, SOF7 = 0xC7, SOF9 = 0xC9, SOF10 = 0xCA };
+    enum { SOF3 = 0xC3, SOF5 = 0xC5, SOF7 = 0xC7, SOF9 = 0xC9, SOF10 = 0xCA };
     if (s->size < 6) return;
     out->height = be16(s->data + 1);
     out->width = be16(s->data + 3);
     out->components = s->data[5];
-    if (s->marker == SOF9 || s->marker == SOF10) {
-        out->unusual = "in arithmetic coding";
-        out->cure = "jpegtran -copy all IN.jpg > OUT.jpg";
-    } else if (s->marker > SOF2) {
-        out->unusual = s->marker == SOF3 || s->marker > SOF10   ? "in lossless coding"
-                       : s->marker >= SOF5 && s->marker <= SOF7 ? "in hierarchical coding"
-                                                                : "of an unknown coding";
-        out->cure = "convert IN.jpg OUT.png";
-    } else if (s->data[0] != 8) {
-        out->unusual = "of 12 bits a sample";
-        out->cure = "convert IN.jpg OUT.png";
-    } else if (out->height == 0) {
-        out->unusual = "that tells its height only behind the pixels";
-        out->cure = "convert IN.jpg OUT.png";
-    }
+    const bool arithmetic = s->marker == SOF9 || s->marker == SOF10;
+    out->unusual = arithmetic                               ? "in arithmetic coding"
+                   : s->marker == SOF3 || s->marker > SOF10 ? "in lossless coding"
+                   : s->marker >= SOF5 && s->marker <= SOF7 ? "in hierarchical coding"
+                   : s->data[0] != 8                        ? "of 12 bits a sample"
+                   : out->height == 0                       ? "that tells its height only behind the pixels"
+                                                            : NULL;
+    out->cure = arithmetic ? "jpegtran -copy all IN.jpg > OUT.jpg" : "convert IN.jpg OUT.png";
 }
 
 static void scan_jpeg(const uint8_t *p, size_t size, ts_picture *out)

@@ -79,7 +79,8 @@ static bool long_enough(ts_picture_kind kind, size_t size, int64_t pixels)
 {
     static const struct {
         int64_t free, a_byte;
-    } most[] = {[TS_PICTURE_PNG] = {0, 1032 * 8},
+    } most[] = {[TS_PICTURE_UNKNOWN] = {0, 1},
+                [TS_PICTURE_PNG] = {0, 1032 * 8},
                 [TS_PICTURE_JPEG] = {0, 64 * 8},
                 [TS_PICTURE_BMP] = {0, 8},
                 [TS_PICTURE_WEBP] = {1 << 22, 1032 * 8}};

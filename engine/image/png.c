@@ -55,7 +55,10 @@ static bool next_chunk(png *p, chunk *out)
 {
     const size_t left = p->file->size - p->at;
     const uint8_t *at = p->file->bytes + p->at;
-    if (left < HEAD + CHECKSUM || be32(at) > left - HEAD - CHECKSUM) return ts_picture_cut(p->file, p->err);
+    if (left < HEAD + CHECKSUM || be32(at) > left - HEAD - CHECKSUM) {
+        ts_picture_cut(p->file, p->err);
+        return false;
+    }
     *out = (chunk){.type = at + 4, .data = at + HEAD, .size = be32(at)};
     p->at += HEAD + out->size + CHECKSUM;
     const uLong sum = crc32_z(crc32(0, NULL, 0), out->type, 4 + out->size);
