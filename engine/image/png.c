@@ -8,7 +8,7 @@
 
 #include "engine/image/image.h"
 
-enum { SIGNATURE = 8, HEAD = 8, CHECKSUM = 4, GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGBA = 6 };
+enum { BLOCK = 1 << 16, SIGNATURE = 8, HEAD = 8, CHECKSUM = 4, GREY = 0, RGB = 2, PALETTE = 3, GREY_ALPHA = 4, RGBA = 6 };
 
 typedef struct {
     const ts_picture_file *file;
@@ -22,7 +22,7 @@ typedef struct {
     unsigned key[3]; /* grey: the first */
     z_stream zip;
     bool zip_open, ended; /* ended: zlib has seen the end of the pixels, and that their checksum is right */
-    uint8_t *row, *above; /* a filter byte and the samples */
+    uint8_t *rows; /* as many as fit in a block, each a filter byte and the samples, and before them the one above the first */
 } png;
 
 typedef struct {
@@ -140,7 +140,7 @@ static bool read_head(png *p, chunk *c)
 static bool inflate_bytes(png *p, uint8_t *out, size_t size)
 {
     p->zip.next_out = out;
-    p->zip.avail_out = (uInt)size; /* a row: at most 2^28 pixels of 8 bytes, fewer than 2^32 */
+    p->zip.avail_out = (uInt)size; /* a block, or a row: at most 2^28 pixels of 8 bytes, fewer than 2^32 */
     while (p->zip.avail_out && !p->ended) {
         if (p->zip.avail_in == 0) {
             chunk c;
@@ -165,13 +165,13 @@ static uint8_t paeth(int left, int up, int corner)
     return (uint8_t)(a <= b && a <= c ? left : b <= c ? up : corner);
 }
 
-/* Undoes the filter of a row of `size` bytes; `step` bytes lie between a sample and the one to its left. */
-static bool unfilter(const png *p, size_t size, size_t step)
+/* Undoes the filter of a row of `size` bytes, which are samples; `step` bytes lie between a sample and the one to its left. */
+static bool unfilter(const png *p, uint8_t *row, const uint8_t *above, size_t size, size_t step)
 {
-    uint8_t *x = p->row + 1;
-    const uint8_t *up = p->above + 1;
+    uint8_t *x = row + 1;
+    const uint8_t *up = above + 1;
     const size_t first = step < size ? step : size;
-    switch (p->row[0]) {
+    switch (row[0]) {
     case 0:
         return true;
     case 1:
@@ -213,12 +213,12 @@ static bool put_indexed(const png *p, const uint8_t *x, int count, uint8_t *out,
 }
 
 /* A row of `count` pixels to RGB, `step` bytes from one to the next. 16 bits become 8 by the high byte, fewer are spread. */
-static bool put_row(const png *p, int count, uint8_t *out, size_t step)
+static bool put_row(const png *p, const uint8_t *x, int count, uint8_t *out, size_t step)
 {
-    const uint8_t *x = p->row + 1;
     if (p->colour == PALETTE) return put_indexed(p, x, count, out, step);
-    if (p->colour == RGB && p->depth == 8 && step == 3 && !p->has_key) {
-        memcpy(out, x, (size_t)count * 3);
+    if (p->depth == 8 && step == 3 && !p->has_key) { /* most pictures */
+        if (p->colour == RGB) memcpy(out, x, (size_t)count * 3);
+        else ts_to_rgb(x, p->channels, count, out);
         return true;
     }
     const bool colour = p->colour & 2, has_alpha = p->colour & 4;
@@ -234,22 +234,35 @@ static bool put_row(const png *p, int count, uint8_t *out, size_t step)
     return true;
 }
 
+/* How many rows of `size` bytes are inflated at once: zlib is slow at the end of each piece. */
+static size_t rows_of_block(size_t size)
+{
+    return size < BLOCK ? BLOCK / size : 1;
+}
+
 /* One picture of rows: the whole, or one of the seven that an interlaced picture comes in. */
 static bool read_pass(png *p, int x0, int y0, int dx, int dy, ts_image *out)
 {
     if (x0 >= p->width) return true;
     const int width = (p->width - x0 + dx - 1) / dx;
     const size_t bits = (size_t)p->channels * (size_t)p->depth, size = ((size_t)width * bits + 7) / 8;
-    if (p->interlaced) memset(p->above, 0, size + 1); /* the whole's is zero from the start */
-    for (int y = y0; y < p->height; y += dy) {
-        if (!inflate_bytes(p, p->row, size + 1)) return false;
-        if (p->zip.avail_out) return broken(p, "its pixels end too early");
-        if (!unfilter(p, size, bits < 8 ? 1 : bits / 8) ||
-            !put_row(p, width, out->data + ((size_t)y * (size_t)p->width + (size_t)x0) * 3, (size_t)dx * 3))
+    const size_t room = rows_of_block(size + 1);
+    uint8_t *above = p->rows;
+    memset(above, 0, size + 1);
+    for (int y = y0, at = 0; y < p->height; y += dy) {
+        if (at == 0) {
+            const size_t left = (size_t)((p->height - y + dy - 1) / dy), count = left < room ? left : room;
+            if (y > y0) memmove(p->rows, above, size + 1);
+            above = p->rows;
+            if (!inflate_bytes(p, p->rows + size + 1, count * (size + 1))) return false;
+            if (p->zip.avail_out) return broken(p, "its pixels end too early");
+        }
+        uint8_t *row = above + size + 1;
+        if (!unfilter(p, row, above, size, bits < 8 ? 1 : bits / 8) ||
+            !put_row(p, row + 1, width, out->data + ((size_t)y * (size_t)p->width + (size_t)x0) * 3, (size_t)dx * 3))
             return false;
-        uint8_t *row = p->row;
-        p->row = p->above;
-        p->above = row;
+        above = row;
+        at = (size_t)at + 1 == room ? 0 : at + 1;
     }
     return true;
 }
@@ -259,9 +272,8 @@ static bool read_pixels(png *p, const chunk *first, ts_image *out)
     static const int adam7[7][4] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
                                     {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
     const size_t row = ((size_t)p->width * (size_t)p->channels * (size_t)p->depth + 7) / 8 + 1;
-    p->row = malloc(row);
-    p->above = calloc(row, 1);
-    p->zip_open = p->row && p->above && inflateInit(&p->zip) == Z_OK;
+    p->rows = malloc(BLOCK + 2 * row);
+    p->zip_open = p->rows && inflateInit(&p->zip) == Z_OK;
     if (!p->zip_open) return ts_picture_memory(p->file, p->err);
     p->zip.next_in = (Bytef *)first->data; /* read only */
     p->zip.avail_in = (uInt)first->size;
@@ -271,7 +283,7 @@ static bool read_pixels(png *p, const chunk *first, ts_image *out)
         ok =
             p->interlaced ? read_pass(p, adam7[i][0], adam7[i][1], adam7[i][2], adam7[i][3], out) : read_pass(p, 0, 0, 1, 1, out);
     /* On to zlib's checksum; more pixels than were told of are nobody's. */
-    while (ok && !p->ended) ok = inflate_bytes(p, p->row, row);
+    while (ok && !p->ended) ok = inflate_bytes(p, p->rows, row);
     return ok;
 }
 
@@ -282,8 +294,7 @@ bool ts_png_decode(const ts_picture_file *f, ts_image *out, ts_error *err)
     *out = (ts_image){0};
     const bool ok = read_head(&p, &first) && read_pixels(&p, &first, out);
     if (p.zip_open) inflateEnd(&p.zip);
-    free(p.row);
-    free(p.above);
+    free(p.rows);
     if (!ok) ts_image_clear(out);
     return ok;
 }
