@@ -125,12 +125,19 @@ void ts_share_processor(char **argv);
 
 /* ---- progress.c --------------------------------------------------------------------------------------------- */
 
-/* A line on standard error that counts `total` steps: only on a terminal, and only once a second has passed. */
+/* A sentence on standard error, with a line's end: how everything is told there, so that no line of progress stands before it. */
+void ts_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The line at the bottom of a terminal, in place of the one before; and what is to be called before anything else is written. */
+void ts_line_show(const char *text);
+void ts_line_wipe(void);
+
+/* A line on standard error that counts `total` steps and tells how long they take: only on a terminal, and only once a second has
+ * passed. */
 typedef struct {
     const char *label;
     int64_t total, done;
     double start, shown;
-    bool active, visible;
+    bool active;
 } ts_progress;
 
 void ts_progress_begin(ts_progress *p, const char *label, int64_t total, bool quiet);
@@ -138,6 +145,8 @@ void ts_progress_step(ts_progress *p, int64_t done);
 void ts_progress_end(ts_progress *p); /* wipes the line */
 
 double ts_now_ms(void); /* monotonic */
+/* "34 s", "12 min", "3.5 h"; `out` is returned. */
+const char *ts_time_text(double seconds, char out[32]);
 
 /* ---- report.c ----------------------------------------------------------------------------------------------- */
 
@@ -222,12 +231,6 @@ int ts_count_standard(const ts_words *words);
 /* As ts_image_load and ts_image_save, "-" being standard input and output (which gets a PNG). */
 bool ts_load_picture(const char *path, ts_image *out, ts_error *err);
 bool ts_save_picture(const char *path, const ts_image *img, ts_error *err);
-
-/* ---- plot.c ------------------------------------------------------------------------------------------------- */
-
-/* Writes a number (digits, sign, point, e, k, M) into a picture, 8 pixels a letter and 10 high, dark grey, its upper edge at y.
- * `x` is the left edge or, with `right`, the right one. */
-void ts_plot_text(ts_image *img, int x, int y, bool right, const char *words);
 
 /* ---- sheet.c ------------------------------------------------------------------------------------------------ */
 

@@ -22,13 +22,16 @@ bool ts_leave_out(ts_left_out *l, const ts_error *why, ts_error *err)
         if (l->told[i] == hash) return true;
     l->told[l->count % KEPT] = hash;
     if (l->count++ == 0) l->first = *why;
-    if (!l->quiet) fprintf(stderr, "left out: %s\n", why->text);
+    if (!l->quiet) ts_say("left out: %s", why->text);
     return true;
 }
 
 void ts_say_passed(ts_left_out *l)
 {
-    if (!l->quiet) fputs(l->passed, stderr);
+    if (!l->quiet && l->passed[0]) {
+        ts_line_wipe();
+        fputs(l->passed, stderr);
+    }
     l->passed[0] = '\0';
 }
 
@@ -37,8 +40,8 @@ int ts_left_out_status(const char *command, ts_left_out *l)
     ts_say_passed(l);
     if (l->count == 0) return TS_EXIT_DONE;
     const char *inputs = l->count == 1 ? "input was" : "inputs were";
-    fprintf(stderr, "tessera %s: done, but %lld %s left out%s%s\n", command, (long long)l->count, inputs,
-            l->quiet ? l->count == 1 ? ": " : ", the first: " : "", l->quiet ? l->first.text : "");
+    ts_say("tessera %s: done, but %lld %s left out%s%s", command, (long long)l->count, inputs,
+           l->quiet ? l->count == 1 ? ": " : ", the first: " : "", l->quiet ? l->first.text : "");
     return TS_EXIT_LEFT_OUT;
 }
 

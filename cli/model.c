@@ -483,7 +483,7 @@ static int convert_command(int argc, char **argv)
         how.told.heads = how.heads;
         ok = w && (other || !vqgan) && convert(w, to, &how, &left_out, &err);
         if (ok && left_out && !common.quiet)
-            fprintf(stderr, "left out: %" PRId64 " tensors of the losses, which only training needs\n", left_out);
+            ts_say("left out: %" PRId64 " tensors of the losses, which only training needs", left_out);
         if (ok && common.json) {
             ts_weights *made = ts_weights_open(to, &err);
             cJSON *o = cJSON_CreateObject();

@@ -79,10 +79,8 @@ int ts_usage_error(const char *command, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    char safe[sizeof text];
-    ts_printable(text, safe, sizeof safe);
     const char *space = command[0] ? " " : "";
-    fprintf(stderr, "tessera%s%s: %s (tessera%s%s --help shows how)\n", space, command, safe, space, command);
+    ts_say("tessera%s%s: %s (tessera%s%s --help shows how)", space, command, text, space, command);
     return TS_EXIT_USAGE;
 }
 

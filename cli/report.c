@@ -9,7 +9,7 @@
 
 int ts_report(const char *command, const ts_error *err)
 {
-    fprintf(stderr, "tessera%s%s: %s\n", command[0] ? " " : "", command, err->text);
+    ts_say("tessera%s%s: %s", command[0] ? " " : "", command, err->text);
     return TS_EXIT_FAILED;
 }
 
@@ -24,7 +24,7 @@ void ts_announce_device(const ts_common *common, const ts_device *dev)
 {
     if (common->quiet) return;
     const ts_device_info *info = ts_device_about(dev);
-    fprintf(stderr, "device: %s (%s), %s\n", info->name, info->driver, ts_precision_name(ts_device_precision(dev)));
+    ts_say("device: %s (%s), %s", info->name, info->driver, ts_precision_name(ts_device_precision(dev)));
     if (!common->verbose) return;
     const double mib = 1.0 / (1 << 20);
     fprintf(stderr, "versions: tessera %s, %s%s%s\n", TESSERA_VERSION, info->driver, info->api[0] ? ", Vulkan " : "", info->api);
@@ -45,11 +45,12 @@ void ts_say_stage(const ts_common *common, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, "%9.3f s  %s\n", (ts_now_ms() - common->started) * 1e-3, text);
+    ts_say("%9.3f s  %s", (ts_now_ms() - common->started) * 1e-3, text);
 }
 
 bool ts_flush_output(ts_error *err)
 {
+    ts_line_wipe();
     if (fflush(stdout) == 0 && !ferror(stdout)) return true;
     return ts_fail(err, TS_ERR_IO, "standard output cannot be written: %s", strerror(errno));
 }

@@ -150,8 +150,7 @@ static bool open_model(run *r, const uint8_t background[3], ts_error *err)
     const int most = r->config.most_examples;
     const int pairs = r->per_canvas ? r->per_canvas : ts_mae_pairs_on_canvas(&r->config, r->examples.count / 2);
     if (most > 0 && pairs > most && !r->common.quiet)
-        fprintf(stderr, "note: the model has learned canvases of at most %d example pair%s, not of %d\n", most,
-                most == 1 ? "" : "s", pairs);
+        ts_say("note: the model has learned canvases of at most %d example pair%s, not of %d", most, most == 1 ? "" : "s", pairs);
     ts_grid_desc desc = {.canvas = r->config.side * r->config.patch,
                          .patch = r->config.patch,
                          .examples = pairs,

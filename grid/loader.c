@@ -203,9 +203,7 @@ static bool check_desc(const ts_loader_desc *d, ts_error *err)
     return true;
 }
 
-/* The words after "figures:": tasks, each as often as it is named, "published" for the papers' layouts only, "plain" for single
- * objects on flat grounds, and how many example pairs a page has, 1 to 3, where it is not any. */
-static bool read_tasks(const char *words, ts_figure_desc *out, ts_error *err)
+bool ts_figures_read(const char *words, ts_figure_desc *out, ts_error *err)
 {
     for (const char *at = *words ? words : NULL; at;) {
         size_t length = strcspn(at, ",");
@@ -231,7 +229,7 @@ static bool open_source(ts_loader *l, int at, ts_error *err)
     source *s = &l->sources[at];
     if (strncmp(path, FIGURES, sizeof FIGURES - 1) == 0) {
         s->figures = (ts_figure_desc){.canvas = d->canvas, .patch = d->patch};
-        return read_tasks(path + sizeof FIGURES - 1, &s->figures, err);
+        return ts_figures_read(path + sizeof FIGURES - 1, &s->figures, err);
     }
     uint64_t cache = d->cache_bytes ? d->cache_bytes : UINT64_C(256) << 20;
     s->pictures = ts_pictures_open(path, d->validation, d->strict, cache / (uint64_t)d->count, err);

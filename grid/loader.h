@@ -22,4 +22,8 @@ bool ts_pictures_crop(ts_pictures *p, uint64_t number, uint64_t seed, ts_random 
                       ts_error *err);
 bool ts_pictures_skipped(ts_pictures *p, ts_error *complaint);
 
+/* Reads the words after "figures:" into a description: tasks, each as often as it is named, "published" for the papers' layouts
+ * only, "plain" for single objects on flat grounds, and how many example pairs a page has, 1 to 3, where it is not any. */
+bool ts_figures_read(const char *words, ts_figure_desc *out, ts_error *err);
+
 #endif

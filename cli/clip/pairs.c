@@ -169,7 +169,7 @@ typedef struct {
     bool replace;   /* by the next pair that can be read */
     int64_t count, next;
     uint8_t *out;
-    ts_progress *progress; /* of a long reading, which may be stopped; NULL: none */
+    ts_progress *progress; /* of a long reading; NULL: none */
     pthread_mutex_t lock;
     bool failed;
     ts_error err;
@@ -196,7 +196,7 @@ static void *read_some(void *ctx)
 {
     reading *r = ctx;
     pthread_mutex_lock(&r->lock);
-    while (!r->failed && r->next < r->count && !(r->progress && ts_training_stopping())) {
+    while (!r->failed && r->next < r->count) {
         const int64_t i = r->next++;
         ts_error err = {0};
         pthread_mutex_unlock(&r->lock);
@@ -224,8 +224,7 @@ static bool read_all(reading *r, ts_error *err)
     read_some(r);
     for (int i = 0; i < started; i++) pthread_join(thread[i], NULL);
     pthread_mutex_destroy(&r->lock);
-    if (r->failed) return ts_fail(err, r->err.code, "%s", r->err.text);
-    return r->next == r->count || ts_fail(err, TS_ERR_IO, "stopped while the pictures were read");
+    return !r->failed || ts_fail(err, r->err.code, "%s", r->err.text);
 }
 
 /* Takes the pairs without a picture (which[i] < 0) out of the list. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "cli/clip/clip.h"
+#include "cli/plot.h"
 
 static const char name[] = "clip search";
 
@@ -125,7 +126,7 @@ static void use_cache(search *s)
     ts_clip_cache cache = {0};
     ts_error why = {0};
     if (!s->no_cache) ts_clip_cache_read(s->cache_path, s->identity, s->use.config.embed, &cache, &why);
-    if (why.code && !s->use.common.quiet) fprintf(stderr, "features are made anew: %s\n", why.text);
+    if (why.code && !s->use.common.quiet) ts_say("features are made anew: %s", why.text);
     for (int i = 0; i < s->pictures.count; i++) {
         const int64_t at = ts_clip_cache_find(&cache, below(s, i), s->size[i], s->mtime[i]);
         s->known[i] = at >= 0 && cache.features;
@@ -187,11 +188,11 @@ static bool know_folder(search *s, ts_error *err)
     if (!ts_clip_pictures_tell(&s->use, &s->pictures, err)) return false;
     const int made = s->todo_count - s->pictures.broken;
     if (!s->use.common.quiet)
-        fprintf(stderr, "%d pictures: the features of %d were known, %d are new\n", s->pictures.count, s->reused, made);
+        ts_say("%d pictures: the features of %d were known, %d are new", s->pictures.count, s->reused, made);
     if (s->no_cache || (s->kept && made == 0)) return true;
     ts_error why = {0};
     s->kept = save_cache(s, &why);
-    if (!s->kept && !s->use.common.quiet) fprintf(stderr, "the features are not kept for the next search: %s\n", why.text);
+    if (!s->kept && !s->use.common.quiet) ts_say("the features are not kept for the next search: %s", why.text);
     return true;
 }
 
@@ -243,7 +244,7 @@ static bool draw_sheet(const search *s, ts_error *err)
         const int x = MARGIN + i % columns * step_x, y = MARGIN + i / columns * step_y;
         char score[32];
         snprintf(score, sizeof score, "%.4f", s->hits[i].score);
-        ts_plot_text(&sheet, x, y + TILE + 4, false, score);
+        ts_draw_text(&sheet, x, y + TILE + 2, TS_TEXT_LEFT, score);
         ts_image picture = {0};
         ok =
             ts_image_load(s->pictures.path[s->hits[i].picture], &picture, err) && ts_sheet_fit(&sheet, &picture, x, y, TILE, err);

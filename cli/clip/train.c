@@ -17,6 +17,8 @@ typedef struct {
     bool sized; /* sizes were named */
     int image, patch, embed, context;
     ts_whole_paths paths;
+    ts_run_lock lock;
+    ts_clip_train_config was; /* what the run that goes on was begun with */
 } train;
 
 static int parse(train *t, int argc, char **argv)
@@ -126,26 +128,45 @@ static int choose_sizes(train *t)
     return -1;
 }
 
+/* What a run that goes on cannot change, which may be said again. -1, or the exit status. */
+static int check_unchanged(train *t)
+{
+    const ts_clip_train_config *a = &t->was;
+    ts_clip_train_config *b = &t->run.config;
+    if (ts_texts_differ(a->init, b->init))
+        return ts_usage_error(name, "--init %s: a run that goes on has its weights", b->init ? b->init : "");
+    if (ts_texts_differ(a->vocab, b->vocab) || a->merges != b->merges)
+        return ts_usage_error(name, "a run that goes on has its vocabulary: --vocab and --merges cannot change");
+    if (!t->sized) return -1;
+    if (a->init) return ts_usage_error(name, "--init has sizes of its own");
+    const int status = choose_sizes(t);
+    const ts_clip_config *m = &a->model, *n = &b->model;
+    if (status < 0 && (m->image != n->image || m->patch != n->patch || m->embed != n->embed || m->context != n->context ||
+                       m->width != n->width || m->layers != n->layers || m->heads != n->heads || m->text_width != n->text_width ||
+                       m->text_layers != n->text_layers || m->text_heads != n->text_heads))
+        return ts_usage_error(name, "the sizes of a run that goes on cannot change");
+    b->model = a->model;
+    return status;
+}
+
 /* -1, or the exit status. */
-static int complete(train *t, bool resumed)
+static int complete(train *t)
 {
     ts_clip_train_config *c = &t->run.config;
+    const bool resumed = t->run.resume;
     if (!c->data) return ts_usage_error(name, "pictures to learn from are missing: --data DIR");
     if (c->steps == 0 && t->run.epochs == 0)
         return ts_usage_error(name, "the length of the training is missing: --steps N or --epochs X");
-    if (t->sized && (resumed || c->init))
-        return ts_usage_error(name, resumed ? "the sizes of a run that goes on cannot change" : "--init has sizes of its own");
     if (!c->init && (c->told.heads || c->told.text_heads))
         return ts_usage_error(name,
                               "--heads and --text-heads are of --init: a new model's stand in --vision and --text (96x4x3)");
-    if (!resumed && !c->init) {
-        const int status = choose_sizes(t);
-        if (status >= 0) return status;
-    }
-    c->data = ts_whole_path(&t->paths, c->data);
-    c->val = ts_whole_path(&t->paths, c->val);
     c->vocab = ts_whole_path(&t->paths, c->vocab);
     c->init = ts_whole_path(&t->paths, c->init);
+    if (!resumed && t->sized && c->init) return ts_usage_error(name, "--init has sizes of its own");
+    const int status = resumed ? check_unchanged(t) : c->init ? -1 : choose_sizes(t);
+    if (status >= 0) return status;
+    c->data = ts_whole_path(&t->paths, c->data);
+    c->val = ts_whole_path(&t->paths, c->val);
     c->seed = t->common.seed;
     c->device = t->common.device;
     c->threads = t->common.threads;
@@ -159,6 +180,8 @@ static int load_resumed(train *t, const char *path, int argc, char **argv)
     ts_clip_train_config *c = &t->run.config;
     set_defaults(t);
     if (!ts_clip_train_config_read(c, path, &err)) return ts_report(name, &err);
+    t->was = *c;
+    if (t->run.epochs > 0) c->steps = 0; /* said anew, unless --steps is too */
     t->common = (ts_common){.device = c->device, .threads = c->threads, .seed = c->seed};
     return parse(t, argc, argv);
 }
@@ -172,13 +195,10 @@ static int work(train *t, int argc, char **argv)
     if (!t->run.folder) return ts_usage_error(name, "the run's folder is missing: --out DIR");
     if (asprintf(&config, "%s/config.json", t->run.folder) < 0)
         return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
-    const bool there = access(config, F_OK) == 0;
-    if (there && !t->run.resume)
-        status = ts_usage_error(name, "--out %s holds a run already: --resume goes on with it", t->run.folder);
-    else if (there) status = load_resumed(t, config, argc, argv);
+    status = ts_run_open(&t->lock, name, t->run.folder, "run", t->run.resume, t->common.quiet);
+    if (status < 0 && t->run.resume) status = load_resumed(t, config, argc, argv);
     free(config);
-    t->run.resume = there;
-    if (status < 0) status = complete(t, there);
+    if (status < 0) status = complete(t);
     if (status >= 0) return status;
     t->run.common = &t->common;
     return ts_clip_train_go(&t->run);
@@ -189,6 +209,7 @@ int ts_clip_cmd_train(int argc, char **argv)
     train *t = calloc(1, sizeof *t);
     if (!t) return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
     const int status = work(t, argc, argv);
+    ts_run_lock_release(&t->lock);
     ts_whole_paths_free(&t->paths);
     ts_clip_train_config_free(&t->run.config);
     free(t);

@@ -16,8 +16,9 @@ typedef struct {
     int batch, steps, warmup, margin, save_every, eval_every, keep, workers, threads, memory;
     double lr, weight_decay, clip;
     uint64_t seed;
-    bool fp16, cut; /* fp16: the model's file at the end, and the best's */
-    cJSON *file;    /* owns the texts of a configuration that was read */
+    ts_data_seen seen; /* of the pictures, with their captions */
+    bool fp16, cut;    /* fp16: the model's file at the end, and the best's */
+    cJSON *file;       /* owns the texts of a configuration that was read */
 } ts_clip_train_config;
 
 /* Writes config.json, whole or not at all. */

@@ -44,6 +44,9 @@ static const ts_field fields[] = {
     {"workers", TS_FIELD_INT | TS_FIELD_SOME, AT(workers)},
     {"threads", TS_FIELD_INT, AT(threads)},
     {"memory", TS_FIELD_INT, AT(memory)},
+    {"data_files", TS_FIELD_REAL | TS_FIELD_NEW, AT(seen.files)},
+    {"data_bytes", TS_FIELD_REAL | TS_FIELD_NEW, AT(seen.bytes)},
+    {"data_names", TS_FIELD_SEED | TS_FIELD_NEW, AT(seen.names)},
     {"fp16_model", TS_FIELD_FLAG, AT(fp16)},
     {"cut", TS_FIELD_FLAG, AT(cut)},
 };

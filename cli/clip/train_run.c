@@ -21,9 +21,9 @@ typedef struct {
     ts_clip_trainer *trainer;
     ts_train_log log;
     ts_training_console console;
-    float *pixels;   /* (batch, side, side, 3) */
-    int32_t *tokens; /* (batch, context) */
-    int64_t done, first;
+    float *pixels;              /* (batch, side, side, 3) */
+    int32_t *tokens;            /* (batch, context) */
+    int64_t done, first, saved; /* steps: all, those before this process, those in a checkpoint */
     double step_ms, waited_ms;
     ts_left_out left_out;
 } state;
@@ -61,9 +61,10 @@ static bool validate(state *s, ts_error *err)
     const int64_t batches = s->val.count / batch;
     ts_train_entry entry = ts_train_entry_of(s->done, true);
     entry.loss = entry.accuracy = 0;
-    ts_training_wipe(&s->console);
+    ts_line_wipe();
     for (int64_t i = 0; i < batches; i++) {
         double loss, accuracy;
+        if (ts_training_stopping()) return true; /* the run does it when it goes on */
         if (!ts_clip_pairs_batch(&s->val, i, batch, true, s->pixels, s->tokens, err) ||
             !ts_clip_trainer_evaluate(s->trainer, s->pixels, s->tokens, &loss, &accuracy, err))
             return false;
@@ -78,20 +79,45 @@ static bool validate(state *s, ts_error *err)
     return true;
 }
 
+static bool write_checkpoint(state *s, const char *path, ts_error *err)
+{
+    if (!save_as(s, path, true, err)) return false;
+    s->saved = s->done;
+    ts_train_prune(s->run->folder, s->config->keep);
+    return true;
+}
+
+static bool draw_curve(const state *s, ts_error *err)
+{
+    char title[128], guess[64];
+    snprintf(title, sizeof title, "tessera clip train: %lld of %d steps", (long long)s->done, s->config->steps);
+    snprintf(guess, sizeof guess, "guessing (log %d)", s->config->batch);
+    const ts_curve_desc desc = {.title = title, .guess = log(s->config->batch), .guess_name = guess};
+    return ts_training_curve(&s->log, s->run->folder, &desc, err);
+}
+
 /* Writes the checkpoint, and validates where it is time. `last`: at the end of the process, whatever the step. */
 static bool save(state *s, bool last, ts_error *err)
 {
     ts_error why = {0};
     char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", err);
     if (!path) return false;
-    const bool evaluate = s->val.count > 0 && due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done);
-    const bool write = s->done > s->first && (last || evaluate || due(s, s->config->save_every));
-    bool ok = !write || save_as(s, path, true, &why);
-    if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
-    if (ok && evaluate) ok = validate(s, &why);
-    if (ok && write) ok = ts_training_curve(&s->log, s->run->folder, false, &why);
+    const bool evaluate =
+        s->val.count > 0 && due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done) && !ts_training_stopping();
+    const bool write = s->done > s->saved && (last || evaluate || due(s, s->config->save_every));
+    bool ok = (!write || write_checkpoint(s, path, &why)) && (!evaluate || validate(s, &why));
+    if (ok && write) ok = draw_curve(s, &why);
     free(path);
     return ok || ts_training_fail(s->run->folder, &why, err);
+}
+
+/* A step that fails leaves the model as the one before it did: what is in no checkpoint yet is saved, where that can be. */
+static bool fail_step(state *s, const ts_error *why, ts_error *err)
+{
+    char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", NULL);
+    if (path && s->done > s->saved && ts_clip_trainer_steps(s->trainer) == s->done) write_checkpoint(s, path, NULL);
+    free(path);
+    return ts_training_fail(s->run->folder, why, err);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -112,11 +138,10 @@ static bool step(state *s, ts_error *err)
     const double start = ts_now_ms();
     ts_train_entry entry = ts_train_entry_of(s->done + 1, false);
     entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
-    if (!ts_clip_pairs_batch(&s->pairs, s->done, c->batch, false, s->pixels, s->tokens, &why))
-        return ts_training_fail(s->run->folder, &why, err);
+    if (!ts_clip_pairs_batch(&s->pairs, s->done, c->batch, false, s->pixels, s->tokens, &why)) return fail_step(s, &why, err);
     const double waited = ts_now_ms() - start;
     if (!ts_clip_trainer_step(s->trainer, s->pixels, s->tokens, entry.lr, &entry.loss, &entry.accuracy, &why))
-        return ts_training_fail(s->run->folder, &why, err);
+        return fail_step(s, &why, err);
     const double ms = ts_now_ms() - start;
     if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
     s->done++;
@@ -134,9 +159,17 @@ static bool train(state *s, ts_error *err)
     /* What a killed run had left to do at its last checkpoint. */
     if (!save(s, false, err)) return false;
     while (s->done < s->config->steps && !ts_training_stopping())
-        if (!step(s, err) || !save(s, ts_training_stopping() || s->done == s->config->steps, err)) return false;
-    ts_training_wipe(&s->console);
-    return true;
+        if (!step(s, err) || !save(s, false, err)) return false;
+    ts_line_wipe();
+    return save(s, true, err);
+}
+
+static bool train_watched(state *s, ts_error *err)
+{
+    ts_training_watch(&s->console);
+    const bool ok = train(s, err);
+    ts_training_unwatch();
+    return ok;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -200,7 +233,10 @@ static bool open_trainer(state *s, ts_error *err)
                                        .seed = c->seed};
     s->trainer = ts_clip_trainer_new(s->dev, &desc, err);
     if (!s->trainer || (s->checkpoint && !ts_clip_trainer_resume(s->trainer, s->checkpoint, err))) return false;
-    s->done = s->first = ts_clip_trainer_steps(s->trainer);
+    s->done = s->first = s->saved = ts_clip_trainer_steps(s->trainer);
+    if (c->steps < s->done)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%d steps are fewer than the %lld that the run in %s has done", c->steps,
+                       (long long)s->done, s->run->folder);
     const size_t batch = (size_t)c->batch, side = (size_t)c->model.image;
     s->pixels = malloc(batch * side * side * 3 * sizeof *s->pixels);
     s->tokens = malloc(batch * (size_t)c->model.context * sizeof *s->tokens);
@@ -225,14 +261,30 @@ static bool load_pictures(state *s, ts_error *err)
     return true;
 }
 
+/* What the list holds, said where it is not what it was when the run was last at work. */
+static void see_data(state *s)
+{
+    const size_t folder = (size_t)(strrchr(s->pairs.list, '/') ? strrchr(s->pairs.list, '/') - s->pairs.list : 0);
+    ts_data_seen now = {0};
+    for (int64_t i = 0; i < s->pairs.count; i++) {
+        const ts_clip_pair *p = &s->pairs.pair[i];
+        const bool below = strncmp(p->path, s->pairs.list, folder) == 0; /* wherever the folder lies */
+        ts_data_seen_add(&now, below ? p->path + folder : p->path, p->path);
+        ts_data_seen_words(&now, p->text);
+    }
+    ts_data_seen_tell(&s->config->seen, &now, s->pairs.list, &s->console);
+    s->config->seen = now;
+}
+
 static bool start(state *s, ts_error *err)
 {
     ts_clip_train_config *c = s->config;
     const char *folder = s->run->folder;
     char *config = NULL;
     if (c->init && !ts_check_model(c->init, "model", TS_KIND_CLIP, err)) return false;
-    if (!open_data(s, err) || !ts_check_folder(folder, err) || !ts_make_folder(folder, err)) return false;
-    if (s->run->resume) ts_train_sweep(folder);
+    if (!open_data(s, err)) return false;
+    see_data(s);
+    ts_train_sweep(folder);
     if (!open_texts(s, err) || !open_trainer(s, err)) return false;
     if (asprintf(&config, "%s/config.json", folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     const bool ok =
@@ -284,13 +336,13 @@ static bool report(state *s, ts_error *err)
 int ts_clip_train_go(ts_clip_train_run *run)
 {
     state s = {.run = run, .config = &run->config, .left_out = {.strict = run->strict, .quiet = run->common->quiet}};
-    ts_error err = {0};
-    ts_training_watch();
+    ts_error err = {0}, why = {0};
     ts_training_console_begin(&s.console, run->common->quiet);
-    bool ok = start(&s, &err) && train(&s, &err);
-    if (ok && s.done >= s.config->steps) ok = save_model(&s, "model.safetensors", &err);
+    bool ok = start(&s, &err) && train_watched(&s, &err);
+    const int stopped = ok && s.done < s.config->steps ? ts_training_stopping() : 0;
+    if (ok && !stopped && !save_model(&s, "model.safetensors", &why)) ok = ts_training_fail(run->folder, &why, &err);
     ok = ok && report(&s, &err);
-    ts_training_wipe(&s.console);
+    ts_line_wipe();
     ts_clip_trainer_free(s.trainer);
     ts_tokenizer_free(s.tokenizer);
     ts_clip_pairs_clear(&s.pairs);
@@ -301,5 +353,6 @@ int ts_clip_train_go(ts_clip_train_run *run)
     ts_device_free(s.dev);
     free(s.pixels);
     free(s.tokens);
-    return ok ? ts_left_out_status(name, &s.left_out) : ts_report(name, &err);
+    const int status = ok ? ts_left_out_status(name, &s.left_out) : ts_report(name, &err);
+    return stopped ? ts_training_ended(stopped) : status;
 }

@@ -18,8 +18,12 @@ typedef struct {
     const char *out, *seeds, *template, *picture;
     int position, attention;
     bool resume, no_eval;
+    int stopped; /* the signal that ended it, or 0 */
     char *config_path;
     ts_whole_paths paths;
+    ts_run_lock lock;
+    bool resumed;
+    ts_tune_config was; /* what the run that goes on was begun with */
 } tune;
 
 static const char EXAMPLE[] =
@@ -157,6 +161,24 @@ static int parse(tune *t, int argc, char **argv)
 
 /* ---- the configuration ------------------------------------------------------------------------------------------- */
 
+/* What is other than it was in a tuning that goes on, of all that its numbers depend on; NULL: nothing. */
+static const char *changed(const tune *t)
+{
+    const ts_tune_config *a = &t->was, *b = &t->config;
+    if (a->context != b->context) return "--ctx";
+    if (a->tokens != b->tokens) return "--tokens";
+    if (a->pixels != b->pixels) return "--pixels";
+    if (a->depth != b->depth) return "--depth";
+    if (a->per_class != b->per_class) return "--csc";
+    if (ts_texts_differ(a->position, b->position)) return "--position";
+    if (ts_texts_differ(a->words, b->words)) return "--init";
+    if (ts_texts_differ(a->attention, b->attention)) return "--attention";
+    if (a->shots != b->shots) return "--shots";
+    if (a->base_to_new != b->base_to_new) return "--base-to-new";
+    /* One seed's run is the folder itself, several are folders in it. */
+    return (a->seeds > 1) != (b->seeds > 1) || (a->seeds == 1 && a->seed[0] != b->seed[0]) ? "--seeds" : NULL;
+}
+
 static int complete(tune *t)
 {
     ts_tune_config *c = &t->config;
@@ -166,6 +188,7 @@ static int complete(tune *t)
         return ts_usage_error(t->command, "--seeds %s is not a list of up to %d different numbers, such as 1,2,3", t->seeds,
                               TS_TUNE_SEEDS);
     if (c->seeds == 0) c->seed[c->seeds++] = t->use.common.seed;
+    if (t->resumed && changed(t)) return ts_usage_error(t->command, "%s of a tuning that goes on cannot change", changed(t));
     if (t->template && !strstr(t->template, "{}"))
         return ts_usage_error(t->command, "--template \"%s\" has no {} where the class's name goes", t->template);
     if (t->picture && (!ts_image_writable(t->picture) || c->seeds > 1))
@@ -190,6 +213,8 @@ static int load_resumed(tune *t, const char *path, int argc, char **argv)
     ts_error err = {0};
     set_defaults(t);
     if (!ts_tune_config_read(&t->config, path, &err)) return ts_report(t->command, &err);
+    t->was = t->config;
+    t->resumed = true;
     t->use.common = (ts_common){.device = t->config.device, .threads = t->config.threads};
     return parse(t, argc, argv);
 }
@@ -203,10 +228,8 @@ static int configure(tune *t, int argc, char **argv)
     if (!t->out) return ts_usage_error(t->command, "the tuning's folder is missing: --out DIR");
     if (asprintf(&t->config_path, "%s/config.json", t->out) < 0)
         return ts_report(t->command, &(ts_error){TS_ERR_MEMORY, "out of memory"});
-    const bool there = access(t->config_path, F_OK) == 0;
-    if (there && !t->resume)
-        status = ts_usage_error(t->command, "--out %s holds a tuning already: --resume goes on with it", t->out);
-    else if (there) status = load_resumed(t, t->config_path, argc, argv);
+    status = ts_run_open(&t->lock, t->command, t->out, "tuning", t->resume, t->use.common.quiet);
+    if (status < 0 && t->resume) status = load_resumed(t, t->config_path, argc, argv);
     return status < 0 ? complete(t) : status;
 }
 
@@ -377,19 +400,31 @@ static bool report(tune *t, results *r, int ran, bool complete, ts_error *err)
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
 
-static bool check_paths(const tune *t, ts_error *err)
+/* What the data set holds, said where it is not what it was when the tuning was last at work. */
+static void see_data(tune *t, const ts_clip_data *data)
+{
+    const ts_clip_split *const splits[] = {&data->train, &data->val, &data->test};
+    ts_data_seen now = {0};
+    ts_training_console console;
+    for (int k = 0; k < 3; k++)
+        for (int64_t i = 0; i < splits[k]->count; i++) ts_data_seen_add(&now, splits[k]->item[i].path, splits[k]->item[i].path);
+    ts_training_console_begin(&console, t->use.common.quiet);
+    ts_data_seen_tell(&t->config.seen, &now, t->config.data, &console);
+    t->config.seen = now;
+}
+
+static bool check_paths(tune *t, ts_error *err)
 {
     ts_clip_data data = {0};
     if ((t->picture && !ts_check_writable(t->picture, err)) || !ts_tune_open_data(&t->config, &data, err)) return false;
+    see_data(t, &data);
     ts_clip_data_clear(&data); /* what is wrong with them is told before the model is opened */
-    return ts_check_folder(t->out, err);
+    return true;
 }
 
 static bool work(tune *t, results *r, ts_error *err)
 {
-    if (!check_paths(t, err) || !ts_clip_use_open(&t->use, true, err) || !ts_clip_use_start(&t->use, err) ||
-        !ts_make_folder(t->out, err))
-        return false;
+    if (!check_paths(t, err) || !ts_clip_use_open(&t->use, true, err) || !ts_clip_use_start(&t->use, err)) return false;
     int ran = 0;
     bool complete = true;
     for (; ran < t->config.seeds && !ts_training_stopping(); ran++) {
@@ -404,7 +439,8 @@ static bool work(tune *t, results *r, ts_error *err)
         complete = complete && run->complete;
     }
     complete = complete && ran == t->config.seeds;
-    if (!complete && !t->use.common.quiet) fprintf(stderr, "stopped before the end: --resume goes on\n");
+    if (!complete && !t->use.common.quiet) ts_say("stopped before the end: --resume goes on");
+    t->stopped = complete ? 0 : ts_training_stopping();
     return report(t, r, ran, complete, err);
 }
 
@@ -419,9 +455,10 @@ static int tune_by(const ts_clip_method *method, int argc, char **argv)
         t->config.method = method->name;
         snprintf(t->command, sizeof t->command, "clip tune %s", method->name);
         status = configure(t, argc, argv);
-        ts_training_watch();
         if (status < 0)
             status = work(t, r, &err) ? ts_left_out_status(t->command, &t->use.left_out) : ts_report(t->command, &err);
+        if (t->stopped) status = ts_training_ended(t->stopped);
+        ts_run_lock_release(&t->lock);
         for (int i = 0; i < TS_TUNE_SEEDS; i++) free(r->folder[i]);
         ts_whole_paths_free(&t->paths);
         free(t->config_path);

@@ -26,7 +26,8 @@ typedef struct {
     double lr, momentum, weight_decay;
     uint64_t seed[TS_TUNE_SEEDS];
     int seeds;
-    cJSON *file; /* owns the texts of a configuration that was read */
+    ts_data_seen seen; /* of the data set's pictures */
+    cJSON *file;       /* owns the texts of a configuration that was read */
 } ts_tune_config;
 
 /* ---- tune_config.c ---- */

@@ -42,6 +42,9 @@ static const ts_field fields[] = {
     {"threads", TS_FIELD_INT, AT(threads)},
     {"workers", TS_FIELD_INT | TS_FIELD_SOME, AT(workers)},
     {"memory", TS_FIELD_INT | TS_FIELD_SOME, AT(memory)},
+    {"data_files", TS_FIELD_REAL | TS_FIELD_NEW, AT(seen.files)},
+    {"data_bytes", TS_FIELD_REAL | TS_FIELD_NEW, AT(seen.bytes)},
+    {"data_names", TS_FIELD_SEED | TS_FIELD_NEW, AT(seen.names)},
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 

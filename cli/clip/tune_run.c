@@ -21,7 +21,7 @@ typedef struct {
     ts_training_console console;
     ts_progress bar;
     float *val;              /* features of the validation's pictures, where they are plain */
-    int64_t first, pictures; /* step that it began after; pictures seen since */
+    int64_t saved, pictures; /* steps in a checkpoint; pictures of the steps here */
     double step_ms, waited_ms;
 } state;
 
@@ -67,11 +67,12 @@ static bool validate(state *s, ts_error *err)
     if (!s->val) s->val = malloc((size_t)val->count * (size_t)embed * sizeof *s->val);
     float *logits = malloc((size_t)about.classes * sizeof *logits);
     bool ok = (s->val && logits) || ts_fail(err, TS_ERR_MEMORY, "out of memory to validate");
-    ts_training_wipe(&s->console);
+    ts_line_wipe();
     if (ok && !keep) ok = ts_known_features(s->run->use, p, val, s->config->workers, NULL, s->val, err);
     ts_train_entry entry = ts_train_entry_of(s->info.step, true);
     entry.loss = entry.accuracy = 0;
-    for (int64_t i = 0; ok && i < val->count; i++) {
+    const bool stopped = ts_training_stopping(); /* the run does it when it goes on */
+    for (int64_t i = 0; ok && !stopped && i < val->count; i++) {
         bool right = false;
         ok = ts_clip_prompt_logits(p, s->val + i * embed, 1, logits, err);
         if (!ok) break;
@@ -83,6 +84,7 @@ static bool validate(state *s, ts_error *err)
         free(s->val);
         s->val = NULL;
     }
+    if (ok && stopped) return true;
     if (!ok || !ts_train_log_add(&s->log, &entry, err)) return false;
     ts_training_say(&s->console, "step %lld: validation loss %.4f, accuracy %.4f", (long long)entry.step, entry.loss,
                     entry.accuracy);
@@ -91,25 +93,35 @@ static bool validate(state *s, ts_error *err)
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
 
-/* Writes the checkpoint where it is time, and validates. */
-static bool save(state *s, ts_error *err)
+static bool write_checkpoint(state *s, ts_error *err)
+{
+    char *path = ts_train_path(s->run->folder, "checkpoint-", s->info.step, ".safetensors", err);
+    const bool ok = path && ts_clip_tuner_save(s->tuner, path, true, err);
+    free(path);
+    if (!ok) return false;
+    s->saved = s->info.step;
+    ts_train_prune(s->run->folder, s->config->keep);
+    return true;
+}
+
+/* Writes the checkpoint where it is time, and validates. `last`: at the end of the process, whatever the step. */
+static bool save(state *s, bool last, ts_error *err)
 {
     const ts_tune_config *c = s->config;
     const int64_t step = s->info.step, every = c->eval_every * s->info.epoch_steps;
-    const bool last = step == s->info.steps || ts_training_stopping();
     const bool evaluate = every > 0 && s->data.val.count > 0 && step > 0 && (step % every == 0 || step == s->info.steps) &&
-                          !ts_train_log_validated(&s->log, step);
+                          !ts_train_log_validated(&s->log, step) && !ts_training_stopping();
+    const bool write = step > s->saved && (last || evaluate || step % c->save_every == 0 || step == s->info.steps);
     ts_error why = {0};
-    bool ok = true;
-    if (step > s->first && (last || evaluate || step % c->save_every == 0)) {
-        char *path = ts_train_path(s->run->folder, "checkpoint-", step, ".safetensors", err);
-        if (!path) return false;
-        ok = ts_clip_tuner_save(s->tuner, path, true, &why);
-        free(path);
-        if (ok) ts_train_prune(s->run->folder, c->keep);
-    }
-    if (ok && evaluate) ok = validate(s, &why);
+    const bool ok = (!write || write_checkpoint(s, &why)) && (!evaluate || validate(s, &why));
     return ok || ts_training_fail(s->run->folder, &why, err);
+}
+
+/* A step that fails leaves the prompt as the one before it did: what is in no checkpoint yet is saved, where that can be. */
+static bool fail_step(state *s, const ts_error *why, ts_error *err)
+{
+    if (s->info.step > s->saved && ts_clip_tuner_about(s->tuner).step == s->info.step) write_checkpoint(s, NULL);
+    return ts_training_fail(s->run->folder, why, err);
 }
 
 static void show_progress(state *s, const ts_train_entry *e)
@@ -130,7 +142,7 @@ static bool step(state *s, ts_error *err)
     ts_clip_tuned done;
     ts_error why = {0};
     const double start = ts_now_ms();
-    if (!ts_clip_tuner_step(s->tuner, &done, &why)) return ts_training_fail(s->run->folder, &why, err);
+    if (!ts_clip_tuner_step(s->tuner, &done, &why)) return fail_step(s, &why, err);
     if (!ts_training_check_loss(s->run->folder, done.step, done.loss, GONE_WRONG, err)) return false;
     const double ms = ts_now_ms() - start;
     s->info = ts_clip_tuner_about(s->tuner);
@@ -151,13 +163,22 @@ static bool step(state *s, ts_error *err)
 static bool train(state *s, ts_error *err)
 {
     s->console.start_ms = ts_now_ms();
-    if (!save(s, err)) return false; /* what a killed run had left to do at its last checkpoint */
+    if (!save(s, false, err)) return false; /* what a killed run had left to do at its last checkpoint */
     while (s->info.step < s->info.steps && !ts_training_stopping())
-        if (!step(s, err) || !save(s, err)) return false;
-    ts_training_wipe(&s->console);
+        if (!step(s, err) || !save(s, false, err)) return false;
+    ts_line_wipe();
+    if (!save(s, true, err)) return false;
     s->run->seconds = (ts_now_ms() - s->console.start_ms) * 1e-3;
     s->run->images_per_s = (double)s->pictures / s->run->seconds;
     return true;
+}
+
+static bool train_watched(state *s, ts_error *err)
+{
+    ts_training_watch(&s->console);
+    const bool ok = train(s, err);
+    ts_training_unwatch();
+    return ok;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -174,7 +195,6 @@ static void leave_out(void *ctx, int64_t picture, const ts_error *why)
 {
     state *s = ctx;
     (void)picture;
-    ts_training_wipe(&s->console);
     ts_leave_out(&s->run->use->left_out, why, NULL);
 }
 
@@ -247,9 +267,20 @@ static bool start(state *s, ts_error *err)
     if (!make_tuner(s, err)) return false;
     ts_clip_use_announce(s->run->use);
     s->info = ts_clip_tuner_about(s->tuner);
-    s->first = s->info.step;
+    s->saved = s->info.step;
     tell(s);
-    return ts_tune_config_write(s->config, s->run->config_path, err) && ts_train_log_open(&s->log, folder, s->first, err);
+    return ts_tune_config_write(s->config, s->run->config_path, err) && ts_train_log_open(&s->log, folder, s->saved, err);
+}
+
+static bool draw_curve(const state *s, ts_error *err)
+{
+    const int classes = ts_clip_prompt_about(ts_clip_tuner_prompt(s->tuner)).classes;
+    char title[128], guess[64];
+    snprintf(title, sizeof title, "tessera clip tune %s: %lld of %lld steps", s->config->method, (long long)s->info.step,
+             (long long)s->info.steps);
+    snprintf(guess, sizeof guess, "guessing (log %d)", classes);
+    const ts_curve_desc desc = {.title = title, .guess = log(classes), .guess_name = guess};
+    return ts_training_curve(&s->log, s->run->folder, &desc, err);
 }
 
 static bool finish(state *s, ts_error *err)
@@ -259,7 +290,7 @@ static bool finish(state *s, ts_error *err)
     r->step = s->info.step;
     r->steps = s->info.steps;
     r->complete = r->step == r->steps;
-    if (s->log.count > 0 && !ts_training_curve(&s->log, r->folder, false, err)) return false;
+    if (s->log.count > 0 && !draw_curve(s, err)) return false;
     if (!r->complete) return true;
     if (asprintf(&path, "%s/prompt.safetensors", r->folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     const bool ok = ts_clip_tuner_save(s->tuner, path, false, err);
@@ -272,8 +303,8 @@ bool ts_tune_go(ts_tune_run *run, ts_error *err)
     state s = {.run = run, .config = run->config};
     ts_training_console_begin(&s.console, run->use->common.quiet);
     run->loss = (double)NAN;
-    const bool ok = start(&s, err) && train(&s, err) && finish(&s, err);
-    ts_training_wipe(&s.console);
+    const bool ok = start(&s, err) && train_watched(&s, err) && finish(&s, err);
+    ts_line_wipe();
     ts_clip_tuner_free(s.tuner);
     ts_weights_free(s.checkpoint);
     ts_train_log_close(&s.log);

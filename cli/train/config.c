@@ -75,6 +75,12 @@ static const train_field fields[] = {
 };
 enum { FIELD_COUNT = sizeof fields / sizeof *fields };
 
+#define SEEN(member) offsetof(ts_data_seen, member)
+static const ts_field seen_fields[] = {{"files", TS_FIELD_REAL | TS_FIELD_NEW, SEEN(files)},
+                                       {"bytes", TS_FIELD_REAL | TS_FIELD_NEW, SEEN(bytes)},
+                                       {"names", TS_FIELD_SEED | TS_FIELD_NEW, SEEN(names)}};
+enum { SEEN_COUNT = sizeof seen_fields / sizeof *seen_fields };
+
 static bool concerns(const train_field *f, ts_train_kind kind)
 {
     return f->of == BOTH || (f->of == MAE) == (kind == TS_TRAIN_MAE);
@@ -90,6 +96,8 @@ static bool add_sources(cJSON *o, const ts_train_config *c)
         if (!one || !cJSON_AddItemToArray(list, one) || !cJSON_AddStringToObject(one, "path", c->sources[i].path) ||
             !cJSON_AddNumberToObject(one, "share", c->sources[i].share))
             return false;
+        for (int k = 0; k < SEEN_COUNT && c->seen[i].files > 0; k++)
+            if (!ts_field_add(one, &seen_fields[k], &c->seen[i])) return false;
     }
     return list != NULL;
 }
@@ -128,6 +136,9 @@ static bool read_sources(const cJSON *o, ts_train_config *c, const char *path, t
         if (!cJSON_IsString(from) || !cJSON_IsNumber(share) || !isfinite(share->valuedouble) ||
             c->source_count == TS_TRAIN_SOURCES)
             return ts_config_bad(path, "data", err);
+        c->seen[c->source_count] = (ts_data_seen){0};
+        for (int k = 0; k < SEEN_COUNT; k++)
+            if (!ts_field_read(one, &seen_fields[k], &c->seen[c->source_count], path, err)) return false;
         c->sources[c->source_count++] = (ts_loader_source){from->valuestring, share->valuedouble};
     }
     return c->source_count > 0 || ts_config_bad(path, "data", err);

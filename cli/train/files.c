@@ -73,7 +73,9 @@ void ts_train_sweep(const char *folder)
     DIR *dir = opendir(folder);
     for (struct dirent *entry; dir && (entry = readdir(dir));) {
         const char *name = entry->d_name, *dot = strrchr(name, '.');
-        bool ours = strstr(name, ".safetensors.") || strstr(name, ".png.") || strstr(name, ".json.") || strstr(name, ".jsonl.");
+        static const char *const kinds[] = {".safetensors.", ".png.", ".json.", ".jsonl.", ".csv."};
+        bool ours = false;
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) ours = ours || strstr(name, kinds[i]);
         char *path = NULL;
         if (!dot || strcmp(dot, ".tmp") != 0 || !ours || asprintf(&path, "%s/%s", folder, name) < 0) continue;
         unlink(path);
@@ -134,31 +136,30 @@ ts_train_entry ts_train_entry_of(int64_t step, bool validation)
 }
 
 /* False: no line of ours. */
-static bool parse_line(const char *line, ts_train_entry *out)
+static bool parse_line(const char *line, size_t length, ts_train_entry *out)
 {
-    cJSON *o = cJSON_Parse(line);
+    cJSON *o = memchr(line, '\0', length) ? NULL : cJSON_ParseWithOpts(line, NULL, true);
     const cJSON *step = cJSON_GetObjectItemCaseSensitive(o, "step");
     int64_t number = -1;
-    const bool ok = cJSON_IsNumber(step) && ts_whole_of(step->valuedouble, 0, INT64_MAX, &number);
-    *out = ts_train_entry_of(number, cJSON_HasObjectItem(o, "validation_loss"));
+    bool ok = cJSON_IsNumber(step) && ts_whole_of(step->valuedouble, 0, INT64_MAX, &number);
+    *out = ts_train_entry_of(number, cJSON_GetObjectItemCaseSensitive(o, "validation_loss") != NULL);
     for (int i = 0; ok && i < COLUMN_COUNT; i++) {
         const char *key = out->validation ? columns[i].validation_key : columns[i].key;
         const cJSON *item = key ? cJSON_GetObjectItemCaseSensitive(o, key) : NULL;
-        if (item && cJSON_IsNumber(item)) *cell_of(out, &columns[i]) = item->valuedouble;
+        if (item && cJSON_IsNumber(item) && isfinite(item->valuedouble)) *cell_of(out, &columns[i]) = item->valuedouble;
     }
     cJSON_Delete(o);
-    return ok;
+    return ok && (!out->validation || isfinite(out->loss)); /* the best of them is looked for */
 }
 
-/* Reads the lines up to `step`, and keeps them as text. */
-static bool read_lines(ts_train_log *log, FILE *f, int64_t step, FILE *kept, bool *cut, ts_error *err)
+bool ts_train_log_read(ts_train_log *log, FILE *f, int64_t step, FILE *kept, bool *cut, ts_error *err)
 {
     char *line = NULL;
     size_t room = 0;
     bool ok = true;
     for (ssize_t length; ok && (length = getline(&line, &room, f)) > 0;) {
         ts_train_entry entry;
-        if (line[length - 1] != '\n' || !parse_line(line, &entry) || entry.step > step) {
+        if (line[length - 1] != '\n' || !parse_line(line, (size_t)length, &entry) || entry.step > step) {
             *cut = true;
             continue;
         }
@@ -168,46 +169,120 @@ static bool read_lines(ts_train_log *log, FILE *f, int64_t step, FILE *kept, boo
     return ok;
 }
 
+static void print_line(FILE *to, const ts_train_entry *entry)
+{
+    ts_train_entry e = *entry;
+    fprintf(to, "{\"step\":%lld", (long long)e.step);
+    for (int i = 0; i < COLUMN_COUNT; i++) {
+        const char *key = e.validation ? columns[i].validation_key : columns[i].key;
+        const double value = *cell_of(&e, &columns[i]);
+        if (key && isfinite(value)) fprintf(to, ",\"%s\":%.7g", key, value);
+    }
+    fputs("}\n", to);
+}
+
+/* The table has a column for all that a line may hold, so that it need not be known at the beginning what comes. */
+static void print_heads(FILE *to)
+{
+    fputs("step", to);
+    for (int i = 0; i < COLUMN_COUNT; i++) fprintf(to, ",%s", columns[i].key);
+    for (int i = 0; i < COLUMN_COUNT; i++)
+        if (columns[i].validation_key) fprintf(to, ",%s", columns[i].validation_key);
+    fputc('\n', to);
+}
+
+static void print_cell(FILE *to, double value)
+{
+    fputc(',', to);
+    if (isfinite(value)) fprintf(to, "%.7g", value);
+}
+
+static void print_row(FILE *to, const ts_train_entry *entry)
+{
+    ts_train_entry e = *entry;
+    fprintf(to, "%lld", (long long)e.step);
+    for (int i = 0; i < COLUMN_COUNT; i++) print_cell(to, e.validation ? (double)NAN : *cell_of(&e, &columns[i]));
+    for (int i = 0; i < COLUMN_COUNT; i++)
+        if (columns[i].validation_key) print_cell(to, e.validation ? *cell_of(&e, &columns[i]) : (double)NAN);
+    fputc('\n', to);
+}
+
+static bool out_of_memory(ts_error *err)
+{
+    return ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");
+}
+
+/* Reads the log, and cuts it where there is more than up to `step`. */
+static bool cut_back(ts_train_log *log, const char *path, int64_t step, ts_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    const bool there = access(path, F_OK) == 0;
+    FILE *f = there ? ts_file_open(path, "log", err) : NULL, *kept = NULL;
+    bool cut = false, ok = f || !there;
+    if (ok && !(kept = open_memstream(&text, &size))) ok = out_of_memory(err);
+    if (ok && f) ok = ts_train_log_read(log, f, step, kept, &cut, err);
+    if (ok && f && ferror(f)) ok = ts_fail(err, TS_ERR_IO, "%s cannot be read: %s", path, strerror(errno));
+    if (f) fclose(f);
+    if (kept && fclose(kept) != 0) ok = out_of_memory(err);
+    if (ok && cut) ok = ts_file_write(path, text, size, err);
+    free(text);
+    return ok;
+}
+
+/* Makes the table anew from what the log holds: whatever it was left with, they agree. */
+static bool make_table(const ts_train_log *log, const char *path, ts_error *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) return out_of_memory(err);
+    print_heads(f);
+    for (int64_t i = 0; i < log->count; i++) print_row(f, &log->list[i]);
+    bool ok = fclose(f) == 0 || out_of_memory(err);
+    ok = ok && ts_file_write(path, text, size, err);
+    free(text);
+    return ok;
+}
+
+static FILE *open_to_append(const char *path, ts_error *err)
+{
+    FILE *f = fopen(path, "ae");
+    if (!f) ts_fail(err, TS_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
+    return f;
+}
+
 bool ts_train_log_open(ts_train_log *log, const char *folder, int64_t step, ts_error *err)
 {
-    char *path = NULL, *text = NULL;
-    size_t size = 0;
+    char *lines = NULL, *table = NULL;
     *log = (ts_train_log){0};
-    if (asprintf(&path, "%s/log.jsonl", folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    FILE *f = access(path, F_OK) == 0 ? ts_file_open(path, "log", err) : NULL, *kept = NULL;
-    bool cut = false, ok = f || access(path, F_OK) != 0;
-    if (ok && !(kept = open_memstream(&text, &size))) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");
-    if (ok && f) ok = read_lines(log, f, step, kept, &cut, err);
-    if (f) fclose(f);
-    if (kept && fclose(kept) != 0) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for the log");
-    if (ok && cut) ok = ts_file_write(path, text, size, err);
-    if (ok && !(log->file = fopen(path, "ae"))) ok = ts_fail(err, TS_ERR_IO, "%s cannot be written: %s", path, strerror(errno));
-    free(text);
-    free(path);
+    if (asprintf(&lines, "%s/log.jsonl", folder) < 0) lines = NULL;
+    if (asprintf(&table, "%s/log.csv", folder) < 0) table = NULL;
+    bool ok = (lines && table) || out_of_memory(err);
+    ok = ok && cut_back(log, lines, step, err) && make_table(log, table, err) && (log->file = open_to_append(lines, err)) &&
+         (log->table = open_to_append(table, err));
+    free(lines);
+    free(table);
     if (!ok) ts_train_log_close(log);
     return ok;
 }
 
 bool ts_train_log_add(ts_train_log *log, const ts_train_entry *entry, ts_error *err)
 {
-    ts_train_entry e = *entry;
-    char line[512];
-    int used = snprintf(line, sizeof line, "{\"step\":%lld", (long long)e.step);
-    for (int i = 0; i < COLUMN_COUNT; i++) {
-        const char *key = e.validation ? columns[i].validation_key : columns[i].key;
-        double value = *cell_of(&e, &columns[i]);
-        if (!key || !isfinite(value)) continue;
-        used += snprintf(line + used, sizeof line - (size_t)used, ",\"%s\":%.7g", key, value);
-    }
-    snprintf(line + used, sizeof line - (size_t)used, "}\n");
     if (!remember(log, entry, err)) return false;
-    if (fputs(line, log->file) >= 0 && fflush(log->file) == 0) return true;
-    return ts_fail(err, TS_ERR_IO, "the run's log.jsonl cannot be written: %s", strerror(errno));
+    print_line(log->file, entry);
+    print_row(log->table, entry);
+    if (fflush(log->file) != 0 || ferror(log->file))
+        return ts_fail(err, TS_ERR_IO, "the run's log.jsonl cannot be written: %s", strerror(errno));
+    if (fflush(log->table) != 0 || ferror(log->table))
+        return ts_fail(err, TS_ERR_IO, "the run's log.csv cannot be written: %s", strerror(errno));
+    return true;
 }
 
 void ts_train_log_close(ts_train_log *log)
 {
     if (log->file) fclose(log->file);
+    if (log->table) fclose(log->table);
     free(log->list);
     *log = (ts_train_log){0};
 }

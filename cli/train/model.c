@@ -1,12 +1,14 @@
 /* model.c - the model in training, a masked autoencoder or a VQGAN, behind one set of functions, so that the run itself
  * does not ask which. Validation and pictures look at fixed canvases that training never sees. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/train/train.h"
+#include "cli/train/training.h"
 
-enum { PICTURES = 8, GAP = 4 }; /* canvases in a picture of the progress, and pixels between them */
+/* Canvases in a picture of the progress, pixels between them, and above them for what the columns are. */
+enum { PICTURES = 8, GAP = 4, HEAD = TS_LETTER_HEIGHT + 8 };
 
 struct ts_train_model {
     const ts_train_config *config;
@@ -255,7 +257,7 @@ bool ts_train_model_prepare(ts_train_model *m, ts_left_out *left_out, ts_error *
 static bool validate_mae(ts_train_model *m, ts_train_entry *entry, ts_error *err)
 {
     int64_t batch = m->config->batch;
-    for (int64_t i = 0; i < m->config->eval_batches; i++) {
+    for (int64_t i = 0; i < m->config->eval_batches && !ts_training_stopping(); i++) {
         double loss, accuracy;
         convert(m, m->val_pixels + i * batch * m->canvas_bytes);
         if (!ts_mae_trainer_evaluate(m->mae, m->pixels, m->val_keep + i * batch * m->visible,
@@ -284,7 +286,7 @@ static bool validate_vqgan(ts_train_model *m, const char *checkpoint, ts_train_e
     bool ok = coder && used;
     if (!used) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     double sum = 0;
-    for (int64_t i = 0; ok && i < m->config->eval_batches; i++) {
+    for (int64_t i = 0; ok && i < m->config->eval_batches && !ts_training_stopping(); i++) {
         const uint8_t *pixels = m->val_pixels + i * values;
         ok = ts_vqgan_coder_encode(coder, pixels, m->config->canvas, m->codes, err) &&
              ts_vqgan_coder_decode(coder, m->codes, m->pixels, err);
@@ -314,13 +316,20 @@ static void put(ts_image *sheet, int column, int row, int size, const uint8_t *p
 {
     /* The sheet's copy reads its source and no more. */
     const ts_image picture = {.width = size, .height = size, .data = (uint8_t *)pixels};
-    ts_sheet_put(sheet, &picture, column * (size + GAP), row * (size + GAP));
+    ts_sheet_put(sheet, &picture, column * (size + GAP), HEAD + row * (size + GAP));
 }
 
-static bool new_sheet(int columns, int rows, int size, ts_image *out, ts_error *err)
+/* A column is as wide as a canvas, which may be small: what its head says is then cut. */
+static bool new_sheet(const char *const *heads, int columns, int rows, int size, ts_image *out, ts_error *err)
 {
-    if (!ts_image_new(columns * (size + GAP) - GAP, rows * (size + GAP) - GAP, out, err)) return false;
+    if (!ts_image_new(columns * (size + GAP) - GAP, HEAD + rows * (size + GAP) - GAP, out, err)) return false;
     memset(out->data, 128, (size_t)out->width * (size_t)out->height * 3);
+    memset(out->data, 255, (size_t)out->width * HEAD * 3);
+    for (int i = 0; i < columns; i++) {
+        char head[32];
+        snprintf(head, sizeof head, "%.*s", size / TS_LETTER_WIDTH, heads[i]);
+        ts_draw_text(out, i * (size + GAP) + size / 2, 4, TS_TEXT_MIDDLE, head);
+    }
     return true;
 }
 
@@ -392,7 +401,8 @@ bool ts_train_model_picture(ts_train_model *m, const char *checkpoint, const cha
 {
     int held = m->config->batch * (m->mae ? m->config->eval_batches : 1), rows = held < PICTURES ? held : PICTURES;
     ts_image sheet;
-    if (!new_sheet(m->mae ? 3 : 2, rows, m->config->canvas, &sheet, err)) return false;
+    static const char *const of_mae[] = {"seen", "painted", "truth"}, *const of_vqgan[] = {"picture", "painted"};
+    if (!new_sheet(m->mae ? of_mae : of_vqgan, m->mae ? 3 : 2, rows, m->config->canvas, &sheet, err)) return false;
     bool ok = m->mae ? draw_mae(m, checkpoint, rows, &sheet, err) : draw_vqgan(m, checkpoint, rows, &sheet, err);
     ok = ok && ts_image_save(path, &sheet, err);
     ts_image_clear(&sheet);

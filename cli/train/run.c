@@ -23,7 +23,7 @@ typedef struct {
     ts_train_model *model;
     ts_loader *loader;
     ts_train_log log;
-    int64_t done, first; /* steps: all, and those before this process */
+    int64_t done, first, saved; /* steps: all, those before this process, those in a checkpoint */
     ts_training_console console;
     double step_ms, waited_ms;
     ts_left_out left_out;
@@ -50,10 +50,7 @@ static void show_progress(state *s, const ts_train_entry *e)
 static void say_skipped(state *s)
 {
     ts_error complaint;
-    while (ts_loader_skipped(s->loader, &complaint)) {
-        ts_training_wipe(&s->console);
-        ts_leave_out(&s->left_out, &complaint, NULL);
-    }
+    while (ts_loader_skipped(s->loader, &complaint)) ts_leave_out(&s->left_out, &complaint, NULL);
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
@@ -72,17 +69,31 @@ static bool due(const state *s, int every)
     return s->done > 0 && (s->done % every == 0 || s->done == s->config->steps);
 }
 
+static bool draw_curve(const state *s, ts_error *err)
+{
+    const ts_train_config *c = s->config;
+    /* With other terms in the loss, guessing codes has no one level. */
+    const bool plain = c->kind == TS_TRAIN_MAE && c->visible_loss == 0;
+    char title[128], guess[64];
+    snprintf(title, sizeof title, "tessera %s: %lld of %d steps", s->name, (long long)s->done, c->steps);
+    snprintf(guess, sizeof guess, "guessing (log %d)", c->mae.codes);
+    const ts_curve_desc desc = {
+        .title = title, .reconstruction = c->kind == TS_TRAIN_VQGAN, .guess = plain ? log(c->mae.codes) : 0, .guess_name = guess};
+    return ts_training_curve(&s->log, s->run->folder, &desc, err);
+}
+
 static bool validate(state *s, const char *checkpoint, ts_error *err)
 {
     ts_train_entry entry;
-    ts_training_wipe(&s->console);
+    ts_line_wipe();
     if (!ts_train_model_validate(s->model, checkpoint, &entry, err)) return false;
+    if (ts_training_stopping()) return true; /* cut short: the run does it when it goes on */
     const ts_train_entry *best = ts_train_log_best(&s->log);
     bool better = !best || entry.loss < best->loss;
     char *path = ts_train_path(s->run->folder, "step-", s->done, ".png", err);
     bool ok = path && (!better || save_model(s, "best.safetensors", err)) &&
               ts_train_model_picture(s->model, checkpoint, path, err) && ts_train_log_add(&s->log, &entry, err) &&
-              ts_training_curve(&s->log, s->run->folder, s->config->kind == TS_TRAIN_VQGAN, err);
+              draw_curve(s, err);
     free(path);
     if (ok && isfinite(entry.accuracy))
         ts_training_say(&s->console, "step %lld: validation loss %.4f, accuracy %.4f%s", (long long)s->done, entry.loss,
@@ -93,19 +104,34 @@ static bool validate(state *s, const char *checkpoint, ts_error *err)
     return ok;
 }
 
+static bool write_checkpoint(state *s, const char *path, ts_error *err)
+{
+    if (!ts_train_model_save(s->model, path, true, err)) return false;
+    s->saved = s->done;
+    ts_train_prune(s->run->folder, s->config->keep);
+    return true;
+}
+
 /* Writes the checkpoint, and validates where it is time. `last`: at the end of the process, whatever the step. */
 static bool save(state *s, bool last, ts_error *err)
 {
     ts_error why = {0};
     char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", err);
     if (!path) return false;
-    bool evaluate = due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done), ok = true;
-    bool write = s->done > s->first && (last || evaluate || due(s, s->config->save_every));
-    if (write) ok = ts_train_model_save(s->model, path, true, &why);
-    if (ok && write) ts_train_prune(s->run->folder, s->config->keep);
-    if (ok && evaluate) ok = validate(s, path, &why);
+    bool evaluate = due(s, s->config->eval_every) && !ts_train_log_validated(&s->log, s->done) && !ts_training_stopping();
+    bool write = s->done > s->saved && (last || evaluate || due(s, s->config->save_every));
+    bool ok = (!write || write_checkpoint(s, path, &why)) && (!evaluate || validate(s, path, &why));
     free(path);
     return ok || ts_training_fail(s->run->folder, &why, err);
+}
+
+/* A step that fails leaves the model as the one before it did: what is in no checkpoint yet is saved, where that can be. */
+static bool fail_step(state *s, const ts_error *why, ts_error *err)
+{
+    char *path = ts_train_path(s->run->folder, "checkpoint-", s->done, ".safetensors", NULL);
+    if (path && s->done > s->saved && ts_train_model_steps(s->model) == s->done) write_checkpoint(s, path, NULL);
+    free(path);
+    return ts_training_fail(s->run->folder, why, err);
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------------- */
@@ -142,7 +168,7 @@ static bool step(state *s, ts_error *err)
     entry.lr = ts_cosine_rate(s->done, c->steps, c->warmup, c->lr);
     ts_error why = {0};
     double start = ts_now_ms(), waited = ts_loader_waited_ms(s->loader);
-    if (!take_parts(s, &entry, &why)) return ts_training_fail(s->run->folder, &why, err);
+    if (!take_parts(s, &entry, &why)) return fail_step(s, &why, err);
     double ms = ts_now_ms() - start;
     waited = ts_loader_waited_ms(s->loader) - waited;
     if (!ts_training_check_loss(s->run->folder, entry.step, entry.loss, GONE_WRONG, err)) return false;
@@ -162,9 +188,19 @@ static bool train(state *s, ts_error *err)
     /* What a killed run had left to do at its last checkpoint. */
     if (!save(s, false, err)) return false;
     while (s->done < s->config->steps && !ts_training_stopping())
-        if (!step(s, err) || !save(s, ts_training_stopping() || s->done == s->config->steps, err)) return false;
-    ts_training_wipe(&s->console);
-    return true;
+        if (!step(s, err) || !save(s, false, err)) return false;
+    ts_line_wipe();
+    return save(s, true, err);
+}
+
+/* With the signals watched, but only as long as there are steps to finish: before and after, they end the process as they do any
+ * other, which harms no file. */
+static bool train_watched(state *s, ts_error *err)
+{
+    ts_training_watch(&s->console);
+    const bool ok = train(s, err);
+    ts_training_unwatch();
+    return ok;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------------------- */
@@ -186,18 +222,35 @@ static bool resolve(state *s, ts_error *err)
     return true;
 }
 
+/* What the folders hold, said where it is not what they held when the run was last at work. */
+static bool see_data(state *s, ts_error *err)
+{
+    ts_train_config *c = s->config;
+    for (int i = 0; i < c->source_count; i++) {
+        const char *path = c->sources[i].path;
+        ts_data_seen now;
+        if (strncmp(path, "figures:", 8) == 0) continue;
+        if (!ts_data_seen_folder(&now, path, err)) return false;
+        ts_data_seen_tell(&c->seen[i], &now, path, &s->console);
+        c->seen[i] = now;
+    }
+    return true;
+}
+
 static bool start(state *s, ts_error *err)
 {
     ts_train_config *c = s->config;
     ts_train_run *r = s->run;
-    if (!ts_check_folder(r->folder, err) || !ts_make_folder(r->folder, err)) return false;
-    if (r->resume) ts_train_sweep(r->folder);
+    ts_train_sweep(r->folder);
     if (!ts_training_find_checkpoint(r->folder, &s->console, &s->checkpoint, err) ||
         !(s->dev = ts_open_device(r->common, false, err)))
         return false;
     c->quiet = r->common->quiet;
     if (!(s->model = ts_train_model_new(c, s->dev, s->checkpoint, err))) return false;
-    s->done = s->first = ts_train_model_steps(s->model);
+    s->done = s->first = s->saved = ts_train_model_steps(s->model);
+    if (c->steps > 0 && c->steps < s->done)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%d steps are fewer than the %lld that the run in %s has done", c->steps,
+                       (long long)s->done, r->folder);
     ts_loader_desc desc = {.sources = c->sources,
                            .count = c->source_count,
                            .canvas = c->canvas,
@@ -211,7 +264,7 @@ static bool start(state *s, ts_error *err)
                            .threads = c->workers,
                            .strict = s->left_out.strict};
     char *config = NULL;
-    if (!(s->loader = ts_loader_new(&desc, err)) || !resolve(s, err)) return false;
+    if (!(s->loader = ts_loader_new(&desc, err)) || !resolve(s, err) || !see_data(s, err)) return false;
     if (asprintf(&config, "%s/config.json", r->folder) < 0) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     bool ok = ts_train_config_write(c, config, err) && ts_train_log_open(&s->log, r->folder, s->done, err) &&
               ts_train_model_prepare(s->model, &s->left_out, err);
@@ -245,17 +298,18 @@ int ts_train_go(ts_train_run *run)
                .config = &run->config,
                .name = run->config.kind == TS_TRAIN_MAE ? "train mae" : "train vqgan",
                .left_out = {.strict = run->strict, .quiet = run->common->quiet}};
-    ts_error err = {0};
-    ts_training_watch();
+    ts_error err = {0}, why = {0};
     ts_training_console_begin(&s.console, run->common->quiet);
-    bool ok = start(&s, &err) && train(&s, &err);
-    if (ok && s.done >= s.config->steps) ok = save_model(&s, "model.safetensors", &err);
+    bool ok = start(&s, &err) && train_watched(&s, &err);
+    const int stopped = ok && s.done < s.config->steps ? ts_training_stopping() : 0;
+    if (ok && !stopped && !save_model(&s, "model.safetensors", &why)) ok = ts_training_fail(run->folder, &why, &err);
     ok = ok && report(&s, &err);
-    ts_training_wipe(&s.console);
+    ts_line_wipe();
     ts_loader_free(s.loader);
     ts_train_model_free(s.model);
     ts_train_log_close(&s.log);
     ts_weights_free(s.checkpoint);
     ts_device_free(s.dev);
-    return ok ? ts_left_out_status(s.name, &s.left_out) : ts_report(s.name, &err);
+    const int status = ok ? ts_left_out_status(s.name, &s.left_out) : ts_report(s.name, &err);
+    return stopped ? ts_training_ended(stopped) : status;
 }

@@ -18,6 +18,9 @@ typedef struct {
     int patch, blocks, latent, codes, groups;
     double base_lr;
     ts_whole_paths paths;
+    ts_run_lock lock;
+    bool resumed;
+    ts_train_config was; /* what the run that goes on was begun with */
 } train;
 
 static const char MAE_EXAMPLE[] = "  tessera train mae --data figures: --vqgan vqgan/model.safetensors --out mae --preset tiny "
@@ -184,7 +187,7 @@ static int choose_mae(train *t, const char *name)
 {
     ts_train_config *c = &t->run.config;
     ts_mae_config *m = &c->mae;
-    *m = MAE_PRESET[t->preset < 0 ? 0 : t->preset];
+    if (t->preset >= 0 || !t->resumed) *m = MAE_PRESET[t->preset < 0 ? 0 : t->preset];
     if (t->encoder && !read_size(t->encoder, &m->dim, &m->depth, &m->heads))
         return ts_usage_error(name, "--encoder %s is not a size such as 256x6x8: a width, a multiple of 4 and of the heads",
                               t->encoder);
@@ -219,8 +222,8 @@ static int choose_vqgan(train *t, const char *name)
 {
     ts_train_config *c = &t->run.config;
     ts_vqgan_config *v = &c->vq;
-    *v = VQGAN_PRESET[t->preset < 0 ? 0 : t->preset];
-    v->groups = t->groups ? t->groups : 32;
+    if (t->preset >= 0 || !t->resumed) *v = VQGAN_PRESET[t->preset < 0 ? 0 : t->preset];
+    if (t->groups || !t->resumed) v->groups = t->groups ? t->groups : 32;
     if (t->widths && !read_widths(t->widths, v))
         return ts_usage_error(name, "--widths %s is not a list of up to %d multiples of the %d groups, such as %d,%d", t->widths,
                               TS_VQGAN_MAX_LEVELS, v->groups, v->groups, 2 * v->groups);
@@ -258,12 +261,53 @@ static int choose_sources(train *t, const char *name)
             return ts_usage_error(name, "--mix %s %s: the share is not a number above 0", t->mix.items[i], t->mix.items[i + 1]);
         c->sources[c->source_count++] = (ts_loader_source){whole_source(t, t->mix.items[i]), share};
     }
+    for (int i = 0; i < c->source_count; i++) {
+        c->seen[i] = (ts_data_seen){0};
+        for (int k = 0; k < t->was.source_count; k++)
+            if (strcmp(t->was.sources[k].path, c->sources[i].path) == 0) c->seen[i] = t->was.seen[k];
+    }
     if (c->source_count == 0) return ts_usage_error(name, "pictures to learn from are missing: --data DIR or --data figures:");
     return -1;
 }
 
+static bool sizes_differ(const ts_train_config *a, const ts_train_config *b)
+{
+    const ts_mae_config *m = &a->mae, *n = &b->mae;
+    const ts_vqgan_config *v = &a->vq, *w = &b->vq;
+    if (a->kind == TS_TRAIN_MAE)
+        return m->patch != n->patch || m->dim != n->dim || m->depth != n->depth || m->heads != n->heads ||
+               m->decoder_dim != n->decoder_dim || m->decoder_depth != n->decoder_depth || m->decoder_heads != n->decoder_heads;
+    return v->levels != w->levels || memcmp(v->width, w->width, (size_t)v->levels * sizeof *v->width) != 0 ||
+           v->blocks != w->blocks || v->latent != w->latent || v->codes != w->codes || v->groups != w->groups;
+}
+
+/* What a run that goes on cannot change. It may be said again, as with all of the command line that it was begun with. -1, or the
+ * exit status. */
+static int check_unchanged(train *t, const char *name)
+{
+    const ts_train_config *a = &t->was;
+    ts_train_config *b = &t->run.config;
+    if (b->canvas != a->canvas)
+        return ts_usage_error(name, "--canvas %d: the run that goes on has canvases of %d pixels, which cannot change", b->canvas,
+                              a->canvas);
+    if (ts_texts_differ(a->init, b->init))
+        return ts_usage_error(name, "--init %s: a run that goes on has its weights", b->init ? b->init : "");
+    if (b->heads != a->heads || b->decoder_heads != a->decoder_heads || b->decoder_only != a->decoder_only ||
+        b->merge != a->merge)
+        return ts_usage_error(name, "how a run took its --init (--heads, --decoder-heads, --decoder-only, --merge) cannot change "
+                                    "when it goes on");
+    const bool sized =
+        t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes || t->groups;
+    if (!sized) return -1;
+    const int status = b->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
+    if (status < 0 && sizes_differ(a, b)) return ts_usage_error(name, "the sizes of a run that goes on cannot change");
+    b->mae = a->mae;
+    b->vq = a->vq;
+    return status;
+}
+
 /* -1, or the exit status. */
-static int complete(train *t, const char *name, bool resumed)
+static int complete(train *t, const char *name)
 {
     ts_train_config *c = &t->run.config;
     int status = choose_sources(t, name);
@@ -274,10 +318,9 @@ static int complete(train *t, const char *name, bool resumed)
     if (status < 0 && c->decoder_only && (!c->init || c->continuous > 0))
         status = ts_usage_error(name, "--decoder-only wants the codes of a trained VQGAN: --init FILE, and no --continuous");
     if (status < 0 && c->merge > 0 && !c->decoder_only) status = ts_usage_error(name, "--merge goes with --decoder-only");
-    bool sized =
-        t->preset >= 0 || t->encoder || t->decoder || t->patch || t->widths || t->blocks || t->latent || t->codes || t->groups;
-    if (status < 0 && resumed && sized) status = ts_usage_error(name, "the sizes of a run that goes on cannot change");
-    if (status < 0 && !resumed) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
+    c->init = ts_whole_path(&t->paths, c->init);
+    if (status < 0 && t->resumed) status = check_unchanged(t, name);
+    else if (status < 0) status = c->kind == TS_TRAIN_MAE ? choose_mae(t, name) : choose_vqgan(t, name);
     if (status < 0 && c->kind == TS_TRAIN_VQGAN && c->discriminator_start >= 0 && c->canvas < 24)
         status = ts_usage_error(name, "--canvas %d is too small for a discriminator: 24 or more", c->canvas);
     if (status < 0 && c->lpips && c->canvas < 16)
@@ -288,7 +331,6 @@ static int complete(train *t, const char *name, bool resumed)
     if (t->base_lr > 0) c->lr = t->base_lr * pictures / 256;
     if (c->lr < 0) c->lr = c->kind == TS_TRAIN_MAE ? 1e-4 * pictures / 256 : 4.5e-6 * pictures;
     c->vqgan = ts_whole_path(&t->paths, c->vqgan);
-    c->init = ts_whole_path(&t->paths, c->init);
     c->lpips = ts_whole_path(&t->paths, c->lpips);
     c->vgg = ts_whole_path(&t->paths, c->vgg);
     c->seed = t->common.seed;
@@ -308,6 +350,9 @@ static int load_resumed(train *t, const char *name, const char *path, int argc, 
     ts_words_free(&t->mix);
     set_defaults(t);
     if (!ts_train_config_read(c, path, &err)) return ts_report(name, &err);
+    t->was = *c;
+    t->resumed = true;
+    if (t->run.epochs > 0) c->steps = 0; /* said anew, unless --steps is too */
     t->common = (ts_common){.device = c->device, .threads = c->threads, .seed = c->seed};
     int status = parse(t, argc, argv);
     if (half || c->half) t->common.precision = TS_F16;
@@ -340,12 +385,10 @@ static int work(train *t, const char *name, int argc, char **argv)
     if (!t->run.folder) return ts_usage_error(name, "the run's folder is missing: --out DIR");
     if (asprintf(&config, "%s/config.json", t->run.folder) < 0)
         return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
-    bool there = access(config, F_OK) == 0;
-    if (there && !t->run.resume)
-        status = ts_usage_error(name, "--out %s holds a run already: --resume goes on with it", t->run.folder);
-    else if (there) status = load_resumed(t, name, config, argc, argv);
+    status = ts_run_open(&t->lock, name, t->run.folder, "run", t->run.resume, t->common.quiet);
+    if (status < 0 && t->run.resume) status = load_resumed(t, name, config, argc, argv);
     free(config);
-    if (status < 0) status = complete(t, name, there);
+    if (status < 0) status = complete(t, name);
     if (status >= 0) return status;
     if (!check_files(t, &err)) return ts_report(name, &err);
     t->run.common = &t->common;
@@ -358,6 +401,7 @@ static int train_kind(ts_train_kind kind, const char *name, int argc, char **arg
     if (!t) return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
     t->run.config.kind = kind;
     int status = work(t, name, argc, argv);
+    ts_run_lock_release(&t->lock);
     ts_whole_paths_free(&t->paths);
     ts_words_free(&t->data);
     ts_words_free(&t->mix);

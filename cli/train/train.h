@@ -2,6 +2,7 @@
  *
  *   config.json                       everything that decides the run; --resume reads it
  *   log.jsonl                         a line a step, and a line with "validation_loss" for each validation
+ *   log.csv                           the same as a table
  *   checkpoint-00001000.safetensors   model and optimizer after that many steps; the last --keep of them
  *   best.safetensors                  the model of the lowest validation loss
  *   model.safetensors                 the model at the end
@@ -21,9 +22,16 @@ typedef enum { TS_TRAIN_MAE, TS_TRAIN_VQGAN } ts_train_kind;
 
 enum { TS_TRAIN_SOURCES = 32 };
 
+/* What a source's pictures are: how many files, of how many bytes, and a hash of their names and sizes. No files: not known. */
+typedef struct {
+    double files, bytes;
+    uint64_t names;
+} ts_data_seen;
+
 typedef struct {
     ts_train_kind kind;
     ts_loader_source sources[TS_TRAIN_SOURCES];
+    ts_data_seen seen[TS_TRAIN_SOURCES]; /* of each source */
     int source_count;
     const char *device, *vqgan, *init, *lpips, *vgg; /* NULL: auto, and none of the others */
     int heads, decoder_heads;                        /* of --init, where nothing tells them */
@@ -70,9 +78,11 @@ typedef struct {
 typedef struct {
     ts_train_entry *list;
     int64_t count, capacity;
-    FILE *file;
+    FILE *file, *table; /* log.jsonl, log.csv */
 } ts_train_log;
 
+/* Reads the lines up to `step` into the list, and writes them to `kept`; `cut` is set where there are others. */
+bool ts_train_log_read(ts_train_log *log, FILE *f, int64_t step, FILE *kept, bool *cut, ts_error *err);
 /* Opens the folder's log to go on after `step`: what is beyond it, and a line cut short, are removed. */
 bool ts_train_log_open(ts_train_log *log, const char *folder, int64_t step, ts_error *err);
 bool ts_train_log_add(ts_train_log *log, const ts_train_entry *entry, ts_error *err);
@@ -115,17 +125,5 @@ typedef struct {
 } ts_train_run;
 
 int ts_train_go(ts_train_run *run);
-
-/* ---- plot.c --------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    const double *x, *y;
-    int64_t count;
-    uint8_t colour[3];
-    bool points; /* marked one by one, else averaged over each column of pixels */
-} ts_curve;
-
-/* Draws curves over common axes, both from the data's range, as PNG. Values that are not finite are left out. */
-bool ts_plot_save(const char *path, const ts_curve *curves, int count, ts_error *err);
 
 #endif

@@ -1,30 +1,68 @@
 /* training.c - see training.h. */
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli/train/training.h"
 
-static volatile sig_atomic_t stopping;
+/* ---- signals ----------------------------------------------------------------------------------------------------- */
 
+enum { LINE_MS = 30000, TWICE_MS = 500 };
+
+static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGPIPE};
+enum { WATCHED = sizeof watched / sizeof *watched };
+static struct sigaction before[WATCHED];
+static volatile sig_atomic_t stopping;
+static double asked_ms;    /* when */
+static const char *answer; /* NULL: nothing is told */
+
+/* A terminal that closes, `timeout` and others send a signal twice in a moment, which is no one's impatience: only Ctrl-C,
+ * pressed again a while later, is. */
 static void stop(int signal_number)
 {
-    (void)signal_number;
-    stopping = 1;
+    const int kept = errno;
+    if (!stopping) {
+        stopping = signal_number;
+        asked_ms = ts_now_ms();
+        if (answer && write(STDERR_FILENO, answer, strlen(answer)) < 0) errno = 0; /* there is nobody to tell */
+    } else if (signal_number == SIGINT && ts_now_ms() - asked_ms > TWICE_MS) {
+        signal(SIGINT, SIG_DFL);
+        raise(SIGINT);
+    }
+    errno = kept;
 }
 
-void ts_training_watch(void)
+void ts_training_watch(const ts_training_console *c)
 {
-    struct sigaction action = {.sa_handler = stop, .sa_flags = (int)(SA_RESETHAND | SA_RESTART)};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    answer = c->quiet      ? NULL
+             : c->terminal ? "\r\033[Kfinishing this step (Ctrl-C again ends at once)\n"
+                           : "finishing this step\n";
+    for (int i = 0; i < WATCHED; i++) {
+        /* A reader of what is told that went away ends no training. */
+        const struct sigaction action = {.sa_handler = watched[i] == SIGPIPE ? SIG_IGN : stop, .sa_flags = (int)SA_RESTART};
+        sigaction(watched[i], NULL, &before[i]);
+        if (before[i].sa_handler != SIG_IGN) sigaction(watched[i], &action, NULL);
+    }
 }
 
-bool ts_training_stopping(void)
+void ts_training_unwatch(void)
+{
+    for (int i = 0; i < WATCHED; i++) sigaction(watched[i], &before[i], NULL);
+}
+
+int ts_training_stopping(void)
 {
     return stopping;
+}
+
+int ts_training_ended(int signal_number)
+{
+    return 128 + signal_number;
 }
 
 /* ---- what is told ------------------------------------------------------------------------------------------------ */
@@ -34,45 +72,31 @@ void ts_training_console_begin(ts_training_console *c, bool quiet)
     *c = (ts_training_console){.quiet = quiet, .terminal = !quiet && isatty(STDERR_FILENO), .start_ms = ts_now_ms()};
 }
 
-void ts_training_wipe(ts_training_console *c)
-{
-    if (c->shown) fprintf(stderr, "\r\033[K");
-    c->shown = false;
-}
-
 void ts_training_say(ts_training_console *c, const char *format, ...)
 {
     if (c->quiet) return;
-    char text[1024];
+    char text[2048];
     va_list args;
-    ts_training_wipe(c);
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    ts_put_text(stderr, text);
-    fputc('\n', stderr);
+    ts_say("%s", text);
 }
 
 void ts_training_show(ts_training_console *c, const char *format, ...)
 {
     const double now = ts_now_ms();
-    if (!c->terminal || now - c->start_ms < 1000 || now - c->shown_ms < 200) return;
+    if (c->quiet || now - c->start_ms < 1000 ||
+        now - fmax(c->shown_ms, c->terminal ? 0 : c->start_ms) < (c->terminal ? 200 : LINE_MS))
+        return;
+    char text[512];
     va_list args;
-    fprintf(stderr, "\r\033[K");
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fflush(stderr);
+    if (c->terminal) ts_line_show(text);
+    else ts_say("%s", text);
     c->shown_ms = now;
-    c->shown = true;
-}
-
-const char *ts_time_text(double seconds, char out[32])
-{
-    if (seconds < 90) snprintf(out, 32, "%.0f s", seconds);
-    else if (seconds < 5400) snprintf(out, 32, "%.0f min", seconds / 60);
-    else snprintf(out, 32, "%.1f h", seconds / 3600);
-    return out;
 }
 
 /* ---- checkpoints ------------------------------------------------------------------------------------------------- */
@@ -116,7 +140,7 @@ bool ts_training_check_loss(const char *folder, int64_t step, double loss, const
     return ts_training_fail(folder, &why, err);
 }
 
-bool ts_training_curve(const ts_train_log *log, const char *folder, bool reconstruction, ts_error *err)
+bool ts_training_curve(const ts_train_log *log, const char *folder, const ts_curve_desc *desc, ts_error *err)
 {
     int64_t n = log->count, steps = 0, validations = n;
     double *x = malloc((size_t)(n + 1) * sizeof *x), *y = malloc((size_t)(n + 1) * sizeof *y);
@@ -128,11 +152,19 @@ bool ts_training_curve(const ts_train_log *log, const char *folder, bool reconst
         /* The steps from the front, the validations from the back. */
         int64_t at = e->validation ? --validations : steps++;
         x[at] = (double)e->step;
-        y[at] = !e->validation && reconstruction ? e->reconstruction : e->loss;
+        y[at] = !e->validation && desc->reconstruction ? e->reconstruction : e->loss;
     }
-    const ts_curve curves[] = {{x, y, steps, {70, 120, 200}, false},
-                               {x + validations, y + validations, n - validations, {220, 110, 40}, true}};
-    ok = ok && ts_plot_save(path, curves, 2, err);
+    const ts_curve curves[] = {
+        {"step", TS_CURVE_MEAN, x, y, steps, {176, 200, 230}},
+        {desc->guess_name, TS_CURVE_LEVEL, x, &desc->guess, desc->guess > 0, {120, 120, 120}},
+        {"smoothed", TS_CURVE_SMOOTH, x, y, steps, {40, 90, 180}},
+        {"validation", TS_CURVE_POINTS, x + validations, y + validations, n - validations, {220, 110, 40}}};
+    const ts_plot plot = {.title = desc->title,
+                          .x_name = "step",
+                          .y_name = desc->reconstruction ? "mean of |x - y|" : "loss (cross entropy)",
+                          .curves = curves,
+                          .count = sizeof curves / sizeof *curves};
+    ok = ok && ts_plot_save(path, &plot, err);
     free(path);
     free(x);
     free(y);
@@ -171,11 +203,17 @@ bool ts_training_report(ts_training_console *c, const ts_train_log *log, const t
         cJSON_Delete(more);
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }
+    ts_line_wipe();
     if (!complete) ts_training_say(c, "stopped after step %lld of %d: --resume goes on", (long long)end->done, end->steps);
     if (!json) ts_put_line(path);
     const bool ok = json ? ts_print_json(report_of(c, log, end, path, more), err) : ts_flush_output(err);
     free(path);
     return ok;
+}
+
+bool ts_texts_differ(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) != 0 : a != b;
 }
 
 /* ---- paths ------------------------------------------------------------------------------------------------------- */

@@ -504,6 +504,9 @@ bool ts_clip_tuner_save(ts_clip_tuner *t, const char *path, bool checkpoint, ts_
 bool ts_clip_tuner_resume(ts_clip_tuner *t, const ts_weights *w, ts_error *err)
 {
     int64_t steps;
+    if (ts_whole_read(ts_weights_meta(w, "step"), 0, INT64_MAX, &steps) && steps > t->total)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s has done %lld steps, more than the %lld that are wanted in all: more epochs are",
+                       ts_weights_path(w), (long long)steps, (long long)t->total);
     if (!ts_whole_read(ts_weights_meta(w, "step"), 0, t->total, &steps))
         return ts_fail(err, TS_ERR_FORMAT, "%s is no checkpoint of this tuning: it says no step of %lld", ts_weights_path(w),
                        (long long)t->total);

@@ -126,7 +126,8 @@ static void stopped(void **state)
     kill(pid, SIGINT);
     int status;
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGINT);
+    assert_false(file_exists(kept_path("stopped/prompt.safetensors")));
     succeed(resume(out));
     assert_same(whole, out, "prompt.safetensors");
     assert_same(whole, out, "checkpoint-00000024.safetensors");
@@ -146,15 +147,48 @@ static void killed(void **state)
     args[n++] = "--resume";
     args[n] = NULL;
     uint64_t seed = 11;
+    const char *config = kept_path("killed/config.json");
     for (int i = 0; i < 4; i++) {
+        args[n - 1] = file_exists(config) ? "--resume" : NULL;
         const pid_t pid = spawn(args, 0);
         sleep_for(1.1 * seconds * test_uniform(&seed));
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
-    succeed(program_run_list(args, n));
+    args[n - 1] = "--resume";
+    succeed(program_run_list(args, file_exists(config) ? n : n - 1));
     assert_same(whole, out, "prompt.safetensors");
     assert_same(whole, out, "checkpoint-00000024.safetensors");
+    assert_same(whole, out, "loss.png");
+    assert_false(file_exists(kept_path("killed/.lock")));
+}
+
+/* One tuning, one folder; and what a tuning that goes on keeps. */
+static void kept_as_begun(void **state)
+{
+    (void)state;
+    need_model();
+    const char *whole = whole_run(NULL), *out = kept_path("endless"), *args[MAX_WORDS];
+    int n = 0;
+    coop_args(args, out);
+    while (args[n]) n++;
+    args[n++] = "--epochs";
+    args[n++] = "100000";
+    args[n] = NULL;
+    const pid_t pid = spawn(args, 0);
+    const char *first = kept_path("endless/checkpoint-00000003.safetensors");
+    for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.002);
+    assert_refused(resume(out), 1, "in use by another training (process");
+    kill(pid, SIGTERM);
+    assert_int_equal(wait_for(pid), 128 + SIGTERM);
+    assert_refused(program_run("clip", "tune", "coop", "--out", whole, "--resume", "--ctx", "5", NULL), 2, "--ctx");
+    assert_refused(program_run("clip", "tune", "coop", "--out", whole, "--resume", "--shots", "5", NULL), 2, "--shots");
+    assert_refused(program_run("clip", "tune", "coop", "--out", whole, "--resume", "--seeds", "5,6", NULL), 2, "--seeds");
+    assert_refused(
+        program_run("clip", "tune", "coop", "--out", whole, "--resume", "--epochs", "3", "--device", "cpu", "-Q", NULL), 1,
+        "more epochs");
+    assert_refused(program_run("clip", "tune", "coop", "--out", kept_path("none"), "--resume", NULL), 2, "holds no tuning");
+    assert_false(file_exists(kept_path("none")));
 }
 
 /* Seeds in folders of their own; base and new classes; the report. */
@@ -324,8 +358,8 @@ static void refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),     cmocka_unit_test(stopped), cmocka_unit_test(killed),
-                                       cmocka_unit_test(seeds),      cmocka_unit_test(methods), cmocka_unit_test(classify),
-                                       cmocka_unit_test(gone_wrong), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folder),        cmocka_unit_test(stopped),    cmocka_unit_test(killed),
+                                       cmocka_unit_test(kept_as_begun), cmocka_unit_test(seeds),      cmocka_unit_test(methods),
+                                       cmocka_unit_test(classify),      cmocka_unit_test(gone_wrong), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("clip tune", tests, NULL, NULL);
 }

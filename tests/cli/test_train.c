@@ -97,7 +97,7 @@ static void folder(void **state)
     const char *out = whole_run(NULL);
     char path[600];
     static const char *const files[] = {
-        "config.json",       "log.jsonl",         "loss.png",        "checkpoint-00000008.safetensors",
+        "config.json",       "log.jsonl",         "log.csv",         "loss.png", "checkpoint-00000008.safetensors",
         "step-00000004.png", "step-00000012.png", "best.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%s/%s", out, files[i]);
@@ -148,7 +148,7 @@ static void stopped(void **state)
     const char *first = temp_path("stopped/checkpoint-00000003.safetensors");
     for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.005);
     kill(pid, SIGINT);
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(wait_for(pid), 128 + SIGINT);
     succeed(resume(out));
     assert_same_run(whole, out);
     /* Complete: resuming changes nothing. */
@@ -168,7 +168,7 @@ static void accumulated(void **state)
     const char *first = temp_path("parts_stopped/checkpoint-00000003.safetensors");
     for (int i = 0; i < 3000 && !file_exists(first); i++) sleep_for(0.005);
     kill(pid, SIGINT);
-    assert_int_equal(wait_for(pid), 0);
+    assert_int_equal(wait_for(pid), 128 + SIGINT);
     succeed(resume(out));
     assert_same_run(whole, out);
     out = temp_path("earlier");
@@ -398,6 +398,14 @@ static void vqgan_of_a_folder(void **state)
     assert_int_equal(cJSON_GetObjectItem(o, "steps")->valueint, 5);
     cJSON_Delete(o);
     program_free(&r);
+    /* Other pictures are told of, once. */
+    unlink(temp_path("photos/3.jpg"));
+    for (int i = 0; i < 2; i++) {
+        r = program_run("train", "vqgan", "--out", temp_path("vqgan"), "--resume", "--steps", i ? "7" : "6", NULL);
+        assert_int_equal(r.status, 3); /* broken.png is still there */
+        if ((strstr(r.err, "have changed: 5 files") != NULL) != (i == 0)) fail_msg("%s", r.err);
+        program_free(&r);
+    }
     /* It labels a masked autoencoder of other patches, which then starts another. */
     const char *labels = temp_path("vqgan/best.safetensors"), *mae = temp_path("fp16"), *second = temp_path("second");
     succeed(train_mae(mae, (const char *const[]){"--vqgan", labels, "--steps", "2", "--fp16", NULL}));
@@ -516,6 +524,147 @@ static void with_lpips(void **state)
     assert_int_equal(logged(out, "\"perceptual\""), 7);
 }
 
+/* ---- signals, and one run in one folder --------------------------------------------------------------------------- */
+
+/* A training that will not end by itself, once it has a checkpoint. */
+static pid_t endless(const char *out)
+{
+    const char *args[MAX_WORDS];
+    char first[700];
+    mae_args(args, out, (const char *const[]){"--steps", "1000000", "--eval-every", "1000000", NULL});
+    snprintf(first, sizeof first, "%s/checkpoint-00000003.safetensors", out);
+    const pid_t pid = spawn(args, 0);
+    for (int i = 0; i < 6000 && !file_exists(first); i++) sleep_for(0.005);
+    return pid;
+}
+
+static int64_t last_step(const char *out)
+{
+    int64_t last = 0;
+    DIR *dir = opendir(out);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        const int64_t step = strncmp(entry->d_name, "checkpoint-", 11) == 0 ? strtoll(entry->d_name + 11, NULL, 10) : 0;
+        if (step > last) last = step;
+    }
+    closedir(dir);
+    return last;
+}
+
+/* Each ends it with a checkpoint of its last step, without a model, and with a status that names it. */
+static void ended_by_signals(void **state)
+{
+    (void)state;
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU};
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        char path[700];
+        const char *out = temp_path("signal%d", signals[i]);
+        const pid_t pid = endless(out);
+        kill(pid, signals[i]);
+        if (signals[i] != SIGINT) kill(pid, signals[i]); /* as from a terminal that closes, or from `timeout` */
+        assert_int_equal(wait_for(pid), 128 + signals[i]);
+        size_t size;
+        char *said = (char *)read_bytes(temp_path("spawned.err"), &size);
+        assert_non_null(strstr(said, "finishing this step"));
+        assert_non_null(strstr(said, "--resume goes on"));
+        free(said);
+        snprintf(path, sizeof path, "%s/model.safetensors", out);
+        assert_false(file_exists(path));
+        assert_int_equal(logged(out, "\"loss\""), last_step(out));
+    }
+}
+
+/* A second Ctrl-C ends it, but not one that comes with the first. */
+static void impatient(void **state)
+{
+    (void)state;
+    const char *out = kept_path("impatient");
+    const pid_t pid = endless(out);
+    kill(pid, SIGSTOP); /* so that both wait for it */
+    kill(pid, SIGINT);
+    kill(pid, SIGCONT);
+    kill(pid, SIGINT);
+    assert_int_equal(wait_for(pid), 128 + SIGINT);
+}
+
+static void one_folder(void **state)
+{
+    (void)state;
+    const char *out = kept_path("shared"), *args[MAX_WORDS];
+    /* At the same moment: one of them trains, the other is refused, and says so. */
+    mae_args(args, out, NULL);
+    const pid_t a = spawn(args, 0), b = spawn(args, 0);
+    const int x = wait_for(a), y = wait_for(b);
+    if (!((x == 0 && y > 0) || (y == 0 && x > 0))) fail_msg("two trainings in one folder end with %d and %d", x, y);
+    assert_same_run(whole_run(NULL), out);
+    assert_int_equal(logged(out, "\"loss\""), STEPS);
+    assert_false(file_exists(kept_path("shared/.lock")));
+    /* One that is at work is left alone, a dead one leaves no lock. */
+    out = kept_path("owned");
+    const pid_t pid = endless(out);
+    assert_refused(train_mae(out, NULL), 1, "in use by another training (process");
+    assert_refused(resume(out), 1, "in use by another training (process");
+    kill(pid, SIGKILL);
+    wait_for(pid);
+    assert_true(file_exists(kept_path("owned/.lock")));
+    succeed(
+        program_run("train", "mae", "--out", out, "--resume", "--steps", "1000", "--save-every", "1000", "--epochs", "1", NULL));
+}
+
+/* ---- what a run that goes on keeps -------------------------------------------------------------------------------- */
+
+static void kept_as_begun(void **state)
+{
+    (void)state;
+    const char *whole = whole_run(NULL), *none = kept_path("no_run");
+    assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--canvas", "128", NULL), 2, "canvases of 64");
+    assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--init", random_model(), NULL), 2, "--init");
+    assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--decoder", "32x2x4", NULL), 2, "sizes");
+    assert_refused(program_run("train", "mae", "--out", whole, "--resume", "--steps", "11", "-Q", NULL), 1, "12 that the run");
+    assert_refused(program_run("train", "mae", "--out", none, "--resume", NULL), 2, "holds no run");
+    assert_refused(program_run("train", "vqgan", "--out", none, "--resume", NULL), 2, "holds no run");
+    assert_false(file_exists(none));
+    assert_int_equal(mkdir(none, 0700), 0);
+    assert_refused(program_run("train", "mae", "--out", none, "--resume", NULL), 2, "holds no run");
+    assert_refused(program_run("train", "mae", "--out", none, NULL), 2, "--data");
+    assert_int_equal(rmdir(none), 0); /* nothing was left in it */
+    /* All that it was begun with may be said again. */
+    succeed(train_mae(whole, (const char *const[]){"--resume", NULL}));
+}
+
+/* The table agrees with the log, also when the run went on from before their ends. */
+static void table(void **state)
+{
+    (void)state;
+    const char *out = temp_path("table");
+    size_t size;
+    succeed(train_mae(out, (const char *const[]){"--steps", "5", NULL}));
+    write_bytes(temp_path("table/log.csv"), "rubbish", 7);
+    FILE *log = fopen(temp_path("table/log.jsonl"), "a");
+    assert_non_null(log);
+    /* A step that no integer holds, lines that are none, a step beyond the checkpoint, a line cut short. */
+    static const char more[] = "{\"step\":2e60,\"loss\":1}\n{\"step\":3}\0x\n{\"step\":4} x\n[1]\n"
+                               "{\"step\":4,\"validation_loss\":\"low\"}\n{\"step\":9,\"loss\":1}\n{\"st";
+    fwrite(more, 1, sizeof more - 1, log);
+    assert_int_equal(fclose(log), 0);
+    succeed(program_run("train", "mae", "--out", out, "--resume", "--steps", "6", NULL));
+    assert_int_equal(logged(out, "\"loss\""), 6);
+    char *text = (char *)read_bytes(temp_path("table/log.csv"), &size), *rest = text;
+    int rows = 0, validations = 0, columns = 1;
+    const char *heads = strsep(&rest, "\n");
+    assert_memory_equal(heads, "step,loss,accuracy,", 19);
+    for (const char *c = heads; *c; c++) columns += *c == ',';
+    for (const char *line; (line = strsep(&rest, "\n")) && *line; rows++) {
+        int cells = 1;
+        for (const char *c = line; *c; c++) cells += *c == ',';
+        assert_int_equal(cells, columns);
+        validations += strstr(line, ",,,") == strchr(line, ',');
+    }
+    assert_int_equal(rows, 9); /* 6 steps, validated after 4, 5 and 6 */
+    assert_int_equal(validations, 3);
+    free(text);
+}
+
 static void refused(void **state)
 {
     (void)state;
@@ -547,7 +696,7 @@ static void refused(void **state)
         program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--lpips", "/nonexistent/l", NULL), 1,
         "/nonexistent/l");
     assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--lpips", model, NULL), 1,
-                   "holds no LPIPS");
+                   "an LPIPS is wanted");
     assert_refused(program_run("train", "vqgan", "--out", out, "--data", "figures:", "--steps", "1", "--vgg", model, NULL), 2,
                    "--lpips");
     const char *whole = whole_run(NULL);
@@ -563,6 +712,11 @@ int main(void)
                                        cmocka_unit_test(accumulated),
                                        cmocka_unit_test(in_fp16),
                                        cmocka_unit_test(killed),
+                                       cmocka_unit_test(ended_by_signals),
+                                       cmocka_unit_test(impatient),
+                                       cmocka_unit_test(one_folder),
+                                       cmocka_unit_test(kept_as_begun),
+                                       cmocka_unit_test(table),
                                        cmocka_unit_test(full_disk),
                                        cmocka_unit_test(small_disk),
                                        cmocka_unit_test(gone_wrong),

@@ -23,6 +23,7 @@ pid_t spawn(const char *const *args, rlim_t limit)
     assert_true(pid >= 0);
     if (pid > 0) return pid;
     int fd = open(err, O_WRONLY | O_CREAT | O_TRUNC, 0600), null = open("/dev/null", O_WRONLY);
+    for (int i = 1; i < NSIG; i++) signal(i, SIG_DFL); /* whatever the tests were started to ignore */
     dup2(null, STDOUT_FILENO);
     dup2(fd, STDERR_FILENO);
     if (limit) {
