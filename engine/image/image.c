@@ -15,63 +15,6 @@
 
 enum { JPEG_QUALITY = 95 };
 
-void ts_image_clear(ts_image *img)
-{
-    if (!img) return;
-    free(img->data);
-    *img = (ts_image){0};
-}
-
-/* The sentence for a size that we do not take; true when the size is fine. */
-static bool check_size(int64_t width, int64_t height, const char *what, ts_code code, ts_error *err)
-{
-    if (width < 1 || height < 1) {
-        return ts_fail(err, code, "%s is %lld x %lld pixels: a picture needs at least one each way", what, (long long)width,
-                       (long long)height);
-    }
-    if (width > TS_MAX_PIXELS / height) {
-        return ts_fail(err, code, "%s is %lld x %lld pixels: more than the %lld that are allowed", what, (long long)width,
-                       (long long)height, (long long)TS_MAX_PIXELS);
-    }
-    return true;
-}
-
-bool ts_image_new(int width, int height, ts_image *out, ts_error *err)
-{
-    *out = (ts_image){0};
-    if (!check_size(width, height, "the picture to make", TS_ERR_ARGUMENT, err)) return false;
-    uint8_t *data = calloc((size_t)width * (size_t)height, 3);
-    if (!data) return ts_fail(err, TS_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
-    *out = (ts_image){.width = width, .height = height, .data = data};
-    return true;
-}
-
-void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out)
-{
-    const bool grey = channels < 3, alpha = channels == 2 || channels == 4;
-    for (int64_t i = 0; i < pixels; i++, in += channels, out += 3) {
-        const unsigned a = alpha ? in[channels - 1] : 255;
-        for (int c = 0; c < 3; c++) out[c] = ts_over_white(in[grey ? 0 : c], a);
-    }
-}
-
-bool ts_picture_cut(const ts_picture_file *f, ts_error *err)
-{
-    return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture that is cut off before its end", f->label,
-                   ts_picture_kind_name(f->about.kind));
-}
-
-bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err)
-{
-    return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture: %s", f->label, ts_picture_kind_name(f->about.kind), why);
-}
-
-bool ts_picture_memory(const ts_picture_file *f, ts_error *err)
-{
-    return ts_fail(err, TS_ERR_MEMORY, "no memory to decode %s (%lld x %lld pixels)", f->label, (long long)f->about.width,
-                   (long long)f->about.height);
-}
-
 /* A JPEG spends at least one bit on each 8x8 block; deflate shrinks at most 1032 times, and a PNG pixel is one bit or more. A
  * file shorter than that is cut off, or built to make us allocate gigabytes. WebP can tell any number of like pixels in no bytes
  * at all: such a one may have four million, as masks do, and more where there is more to it. */
@@ -96,7 +39,7 @@ static bool check_header(const ts_picture_file *f, ts_error *err)
         return ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture %s, which is not read here: convert it first, as with `%s`",
                        f->label, kind, about->unusual, about->cure);
     if (about->width < 0 || (about->kind == TS_PICTURE_BMP && !about->whole)) return ts_picture_cut(f, err);
-    if (!check_size(about->width, about->height, f->label, TS_ERR_FORMAT, err)) return false;
+    if (!ts_picture_check_size(about->width, about->height, f->label, TS_ERR_FORMAT, err)) return false;
     return long_enough(about->kind, f->size, about->width * about->height) ||
            ts_fail(err, TS_ERR_FORMAT, "%s is a %s picture of %lld x %lld pixels, but has only %zu bytes", f->label, kind,
                    (long long)about->width, (long long)about->height, f->size);
@@ -259,7 +202,7 @@ bool ts_image_encode(const char *name, const ts_image *img, uint8_t **bytes, siz
     const int at = writer_of(name);
     if (at < 0)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s does not say what to write: the name must end in %s", name, ts_image_endings());
-    if (!img->data || !check_size(img->width, img->height, name, TS_ERR_ARGUMENT, err))
+    if (!img->data || !ts_picture_check_size(img->width, img->height, name, TS_ERR_ARGUMENT, err))
         return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to write to %s", name);
     if (img->width > writers[at].most_side || img->height > writers[at].most_side)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s: a %s has at most %d pixels a side, this picture has %d x %d: write a PNG", name,

@@ -52,7 +52,7 @@ const char *ts_picture_kind_name(ts_picture_kind kind); /* "PNG" */
 #define TS_PICTURE_NEEDED "a PNG, JPEG or BMP picture is needed"
 #endif
 
-/* ---- decoders: to RGB as stored, `about.orientation` not yet obeyed ---------------------------------------------- */
+/* ---- pixels.c ------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const uint8_t *bytes;
@@ -61,16 +61,13 @@ typedef struct {
     ts_picture about; /* its size is checked */
 } ts_picture_file;
 
-/* On failure `out` is empty. */
-bool ts_png_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
-bool ts_jpeg_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
-bool ts_webp_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
-bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
-
-/* Their complaints; always false. */
+/* The decoders' complaints; always false. */
 bool ts_picture_cut(const ts_picture_file *f, ts_error *err); /* the file ends before the picture does */
 bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err);
 bool ts_picture_memory(const ts_picture_file *f, ts_error *err);
+
+/* False, with a sentence, for a size that is not taken. */
+bool ts_picture_check_size(int64_t width, int64_t height, const char *what, ts_code code, ts_error *err);
 
 /* A sample over white, which is what paper and most viewers show behind a picture. */
 static inline uint8_t ts_over_white(unsigned value, unsigned alpha)
@@ -79,6 +76,14 @@ static inline uint8_t ts_over_white(unsigned value, unsigned alpha)
 }
 /* `channels` samples a pixel (1 grey, 2 grey and alpha, 3, 4) to RGB. */
 void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out);
+
+/* ---- decoders: to RGB as stored, `about.orientation` not yet obeyed ---------------------------------------------- */
+
+/* On failure `out` is empty. */
+bool ts_png_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_jpeg_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_webp_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
+bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err);
 
 /* ---- exif.c --------------------------------------------------------------------------------------------------- */
 
