@@ -5,6 +5,8 @@
 #include "engine/weights/internal.h"
 
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -290,4 +292,16 @@ bool ts_weight_to_i64(const ts_weight *t, int64_t *out, ts_error *err)
         convert_i64(t->dtype, chunk, n, out + at);
     }
     return ts_mapping_intact(t->file, err);
+}
+
+void ts_weight_release(const ts_weight *t)
+{
+    if (!t->count) return;
+    uint64_t last = 0; /* element farthest from the first */
+    for (int i = 0; i < t->ndim; i++) last += (uint64_t)(t->shape[i] - 1) * (uint64_t)t->stride[i];
+    /* Whole pages inside the tensor only: the ones at its ends hold neighbours. */
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)t->data;
+    uintptr_t begin = (start + page - 1) / page * page;
+    uintptr_t end = (start + (last + 1) * (uint64_t)ts_dtype_size(t->dtype)) / page * page;
+    if (end > begin) madvise((char *)t->data + (begin - start), end - begin, MADV_DONTNEED);
 }

@@ -50,6 +50,12 @@ bool ts_shards_check_alone(const ts_weights *w, ts_error *err);
 char *ts_weights_in_folder(const char *folder, ts_error *err);
 /* Opens one file of several: no index, and the names as they stand. */
 ts_weights *ts_weights_open_part(const char *path, ts_error *err);
+/* The steps of opening: an empty one (NULL: out of memory), its file's bytes, and what they hold; then, once all tensors are
+ * known, the index by name, which fails where there are none or two are of one name. */
+ts_weights *ts_weights_new(const char *path, ts_error *err);
+bool ts_weights_map(ts_weights *w, ts_error *err);
+bool ts_weights_read(ts_weights *w, ts_error *err);
+bool ts_weights_index(ts_weights *w, ts_error *err);
 /* Makes the map one of `w`; `*map` is NULL then. */
 bool ts_weights_take_map(ts_weights *w, ts_mapping **map, ts_error *err);
 

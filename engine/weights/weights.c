@@ -1,182 +1,19 @@
-/* weights.c - weights files: opening, telling the format, looking tensors up.
+/* weights.c - opens a model: one file, or the parts that an index names, with the names that the model gave its tensors.
  *
  * A file is mapped and never read as a whole: opening costs the parsing of its directory, and a tensor's pages come from the
- * disk when it is converted or uploaded. The format is told by content, because names in the wild lie: .pth, .pt, .ckpt, .bin and
- * .pth.tar are all the same containers. */
+ * disk when it is converted or uploaded. */
 #include "engine/weights/internal.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-const char *ts_quote(char out[TS_QUOTE], const char *text, size_t length)
-{
-    size_t n = 0;
-    for (; n < length && n < TS_QUOTE - 4; n++) {
-        unsigned char c = (unsigned char)text[n];
-        out[n] = c < 0x20 || c == 0x7f ? '?' : (char)c;
-    }
-    if (n < length) {
-        memcpy(out + n, "...", 3);
-        n += 3;
-    }
-    out[n] = 0;
-    return out;
-}
-
-bool ts_shape_count(int ndim, const int64_t *shape, int64_t limit, int64_t *count)
-{
-    int64_t product = 1;
-    bool empty = false;
-    for (int i = 0; i < ndim; i++) {
-        if (shape[i] < 0) return false;
-        if (shape[i] == 0) empty = true;
-    }
-    for (int i = 0; i < ndim && !empty; i++) {
-        if (__builtin_mul_overflow(product, shape[i], &product) || product > limit) return false;
-    }
-    *count = empty ? 0 : product;
-    return *count <= limit;
-}
-
-bool ts_weights_push(ts_weights *w, const char *name, size_t length, const ts_weight *t, ts_error *err)
-{
-    char shown[TS_QUOTE];
-    if (length > TS_MAX_TENSOR_NAME || memchr(name, 0, length))
-        return ts_fail(err, TS_ERR_FORMAT, "'%s': the tensor name '%s' is longer than %d bytes or holds a zero byte", w->path,
-                       ts_quote(shown, name, length), TS_MAX_TENSOR_NAME);
-    if (w->count == TS_MAX_FILE_TENSORS)
-        return ts_fail(err, TS_ERR_FORMAT, "'%s' holds more than %d tensors", w->path, TS_MAX_FILE_TENSORS);
-    if (w->count == w->capacity) {
-        int64_t capacity = w->capacity ? 2 * w->capacity : 256;
-        ts_weight *list = realloc(w->list, (size_t)capacity * sizeof *list);
-        if (!list) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for %lld tensors", w->path, (long long)capacity);
-        w->list = list;
-        w->capacity = capacity;
-    }
-    char *copy = strndup(name, length);
-    if (!copy) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for tensor names", w->path);
-    w->list[w->count] = *t;
-    w->list[w->count].name = copy;
-    w->list[w->count].file = w->file;
-    w->count++;
-    return true;
-}
-
-bool ts_weights_push_meta(ts_weights *w, const char *key, const char *value, ts_error *err)
-{
-    if (w->meta_count == w->meta_capacity) {
-        int64_t capacity = w->meta_capacity ? 2 * w->meta_capacity : 8;
-        char **meta = realloc(w->meta, (size_t)capacity * 2 * sizeof *meta);
-        if (!meta) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for metadata", w->path);
-        w->meta = meta;
-        w->meta_capacity = capacity;
-    }
-    char *k = strdup(key), *v = strdup(value);
-    if (!k || !v) {
-        free(k);
-        free(v);
-        return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for metadata", w->path);
-    }
-    w->meta[2 * w->meta_count] = k;
-    w->meta[2 * w->meta_count + 1] = v;
-    w->meta_count++;
-    return true;
-}
-
-static int compare_names(const void *a, const void *b)
-{
-    const ts_weight *x = *(const ts_weight *const *)a, *y = *(const ts_weight *const *)b;
-    return strcmp(x->name, y->name);
-}
-
-static bool index_names(ts_weights *w, ts_error *err)
-{
-    if (!w->count) return ts_fail(err, TS_ERR_FORMAT, "'%s' holds no tensors", w->path);
-    w->by_name = malloc((size_t)w->count * sizeof *w->by_name);
-    if (!w->by_name) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory for %lld names", w->path, (long long)w->count);
-    for (int64_t i = 0; i < w->count; i++) w->by_name[i] = &w->list[i];
-    qsort(w->by_name, (size_t)w->count, sizeof *w->by_name, compare_names);
-    for (int64_t i = 1; i < w->count; i++) {
-        if (strcmp(w->by_name[i - 1]->name, w->by_name[i]->name) != 0) continue;
-        char shown[TS_QUOTE];
-        return ts_fail(err, TS_ERR_FORMAT, "'%s' holds two tensors of the name '%s'", w->path,
-                       ts_quote(shown, w->by_name[i]->name, strlen(w->by_name[i]->name)));
-    }
-    return true;
-}
-
-static bool starts_with(const ts_weights *w, const char *magic, size_t length)
-{
-    return w->size >= length && memcmp(w->bytes, magic, length) == 0;
-}
-
-static bool read_by_content(ts_weights *w, ts_error *err)
-{
-    if (!w->size) return ts_fail(err, TS_ERR_FORMAT, "'%s' is empty; a weights file was expected", w->path);
-    if (starts_with(w, "PK\3\4", 4)) return ts_torch_zip_read(w, err);
-    if (starts_with(w, "PK\5\6", 4))
-        return ts_fail(err, TS_ERR_FORMAT, "'%s' is an empty zip archive: it holds no tensors", w->path);
-    if (ts_torch_is_legacy(w->bytes, w->size)) return ts_torch_legacy_read(w, err);
-    if (ts_torch_is_tar(w)) return ts_torch_tar_read(w, err);
-    if (w->size > 8 && w->bytes[8] == '{' && !starts_with(w, "{", 1)) return ts_safetensors_read(w, err);
-    return ts_foreign_file(w, err);
-}
-
-static ts_weights *new_weights(const char *path, ts_error *err)
-{
-    ts_weights *w = calloc(1, sizeof *w);
-    if (w) w->path = strdup(path);
-    if (!w || !w->path) {
-        free(w);
-        ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory", path);
-        return NULL;
-    }
-    return w;
-}
 
 ts_weights *ts_weights_open_memory(const void *bytes, size_t size, const char *label, ts_error *err)
 {
-    ts_weights *w = new_weights(label, err);
+    ts_weights *w = ts_weights_new(label, err);
     if (!w) return NULL;
     w->bytes = bytes;
     w->size = size;
-    if (read_by_content(w, err) && ts_weights_clean_names(w, err) && index_names(w, err)) return w;
-    ts_weights_free(w);
-    return NULL;
-}
-
-bool ts_weights_take_map(ts_weights *w, ts_mapping **map, ts_error *err)
-{
-    ts_mapping **maps = realloc(w->maps, ((size_t)w->map_count + 1) * sizeof *maps);
-    if (!maps) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory", w->path);
-    w->maps = maps;
-    w->maps[w->map_count++] = *map;
-    *map = NULL;
-    return true;
-}
-
-static bool map_file(ts_weights *w, ts_error *err)
-{
-    ts_mapping *map = ts_mapping_open(w->path, err);
-    if (!map) return false;
-    w->file = map;
-    w->bytes = map->bytes;
-    w->size = map->size;
-    if (ts_weights_take_map(w, &map, err)) return true;
-    ts_mapping_free(map);
-    return false;
-}
-
-ts_weights *ts_weights_open_part(const char *path, ts_error *err)
-{
-    ts_weights *w = new_weights(path, err);
-    if (!w) return NULL;
-    if (map_file(w, err) && read_by_content(w, err) && index_names(w, err)) return w;
+    if (ts_weights_read(w, err) && ts_weights_clean_names(w, err) && ts_weights_index(w, err)) return w;
     ts_weights_free(w);
     return NULL;
 }
@@ -184,9 +21,9 @@ ts_weights *ts_weights_open_part(const char *path, ts_error *err)
 static bool read_file(ts_weights *w, ts_error *err)
 {
     bool is_index = false;
-    if (!map_file(w, err) || !ts_shards_read(w, &is_index, err)) return false;
-    if (!is_index && (!read_by_content(w, err) || !ts_shards_check_alone(w, err))) return false;
-    return ts_weights_clean_names(w, err) && index_names(w, err) && ts_weights_intact(w, err);
+    if (!ts_weights_map(w, err) || !ts_shards_read(w, &is_index, err)) return false;
+    if (!is_index && (!ts_weights_read(w, err) || !ts_shards_check_alone(w, err))) return false;
+    return ts_weights_clean_names(w, err) && ts_weights_index(w, err) && ts_weights_intact(w, err);
 }
 
 ts_weights *ts_weights_open(const char *path, ts_error *err)
@@ -194,139 +31,9 @@ ts_weights *ts_weights_open(const char *path, ts_error *err)
     struct stat st;
     char *inside = NULL;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && !(inside = ts_weights_in_folder(path, err))) return NULL;
-    ts_weights *w = new_weights(inside ? inside : path, err);
+    ts_weights *w = ts_weights_new(inside ? inside : path, err);
     free(inside);
     if (!w || read_file(w, err)) return w;
     ts_weights_free(w);
     return NULL;
-}
-
-bool ts_weights_intact(const ts_weights *w, ts_error *err)
-{
-    for (int i = 0; w && i < w->map_count; i++)
-        if (!ts_mapping_intact(w->maps[i], err)) return false;
-    return true;
-}
-
-void ts_weights_detach(ts_weights *w)
-{
-    w->detached = true;
-}
-
-bool ts_weights_detached(const ts_weights *w)
-{
-    return w->detached;
-}
-
-bool ts_weights_say(ts_weights *w, ts_error *err, const char *format, ...)
-{
-    char *text = NULL;
-    va_list args;
-    va_start(args, format);
-    const int length = vasprintf(&text, format, args);
-    va_end(args);
-    if (length < 0) return ts_fail(err, TS_ERR_MEMORY, "'%s': out of memory", w->path);
-    free(w->note);
-    w->note = text;
-    return true;
-}
-
-const char *ts_weights_note(const ts_weights *w)
-{
-    return w->note;
-}
-
-void ts_weights_free(ts_weights *w)
-{
-    if (!w) return;
-    for (int64_t i = 0; i < w->count; i++) free((char *)w->list[i].name);
-    for (int64_t i = 0; i < 2 * w->meta_count; i++) free(w->meta[i]);
-    for (int i = 0; i < w->map_count; i++) ts_mapping_free(w->maps[i]);
-    free(w->maps);
-    free(w->note);
-    free(w->by_name);
-    free(w->list);
-    free(w->meta);
-    free(w->path);
-    free(w);
-}
-
-const char *ts_weights_path(const ts_weights *w)
-{
-    return w->path;
-}
-
-ts_file_kind ts_weights_kind(const ts_weights *w)
-{
-    return w->kind;
-}
-
-int ts_weights_shards(const ts_weights *w)
-{
-    return w->shards;
-}
-
-int64_t ts_weights_count(const ts_weights *w)
-{
-    return w->count;
-}
-
-const ts_weight *ts_weights_at(const ts_weights *w, int64_t i)
-{
-    return i >= 0 && i < w->count ? &w->list[i] : NULL;
-}
-
-const ts_weight *ts_weights_find(const ts_weights *w, const char *name)
-{
-    const ts_weight key = {.name = name}, *pointer = &key;
-    const ts_weight **hit = bsearch(&pointer, w->by_name, (size_t)w->count, sizeof *w->by_name, compare_names);
-    return hit ? *hit : NULL;
-}
-
-int64_t ts_weights_numbered(const ts_weights *w, const char *prefix)
-{
-    enum { MAX_DIGITS = 9 };
-    size_t length = strlen(prefix);
-    int64_t top = 0;
-    for (int64_t i = 0; i < w->count; i++) {
-        const char *name = w->list[i].name;
-        if (strncmp(name, prefix, length) != 0) continue;
-        size_t digits = strspn(name + length, "0123456789");
-        if (digits == 0 || digits > MAX_DIGITS || name[length + digits] != '.') continue;
-        int64_t n = strtoll(name + length, NULL, 10) + 1;
-        if (n > top) top = n;
-    }
-    return top;
-}
-
-const char *ts_weights_meta(const ts_weights *w, const char *key)
-{
-    for (int64_t i = 0; i < w->meta_count; i++) {
-        if (strcmp(w->meta[2 * i], key) == 0) return w->meta[2 * i + 1];
-    }
-    return NULL;
-}
-
-int64_t ts_weights_meta_count(const ts_weights *w)
-{
-    return w->meta_count;
-}
-
-void ts_weights_meta_at(const ts_weights *w, int64_t i, const char **key, const char **value)
-{
-    bool inside = i >= 0 && i < w->meta_count;
-    *key = inside ? w->meta[2 * i] : NULL;
-    *value = inside ? w->meta[2 * i + 1] : NULL;
-}
-
-void ts_weight_release(const ts_weight *t)
-{
-    if (!t->count) return;
-    uint64_t last = 0; /* element farthest from the first */
-    for (int i = 0; i < t->ndim; i++) last += (uint64_t)(t->shape[i] - 1) * (uint64_t)t->stride[i];
-    /* Whole pages inside the tensor only: the ones at its ends hold neighbours. */
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)t->data;
-    uintptr_t begin = (start + page - 1) / page * page;
-    uintptr_t end = (start + (last + 1) * (uint64_t)ts_dtype_size(t->dtype)) / page * page;
-    if (end > begin) madvise((char *)t->data + (begin - start), end - begin, MADV_DONTNEED);
 }
