@@ -195,6 +195,8 @@ typedef struct {
 bool ts_leave_out(ts_left_out *l, const ts_error *why, ts_error *err);
 /* Says what folders hold beside pictures (unless quiet): once nothing can be refused any more. */
 void ts_say_passed(ts_left_out *l);
+/* Keeps what ts_folder_passed says of a folder, to be said then. */
+void ts_keep_passed(ts_left_out *l, const char *folder, const char *passed);
 /* The exit status of a job that is done, saying how many were left out. */
 int ts_left_out_status(const char *command, ts_left_out *l);
 /* The pictures of a folder; those below that cannot be read are left out, and what it holds beside pictures is kept to be said.

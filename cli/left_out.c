@@ -45,9 +45,18 @@ int ts_left_out_status(const char *command, ts_left_out *l)
     return TS_EXIT_LEFT_OUT;
 }
 
+void ts_keep_passed(ts_left_out *l, const char *folder, const char *passed)
+{
+    char shown[512], line[512];
+    const size_t used = strlen(l->passed), room = sizeof l->passed - used;
+    snprintf(line, sizeof line, "%.200s: %s", folder, passed);
+    if (*passed && snprintf(l->passed + used, room, "%s\n", ts_printable(line, shown, sizeof shown)) >= (int)room)
+        l->passed[used] = '\0';
+}
+
 bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l, ts_folder *out, ts_error *err)
 {
-    char text[256], shown[512], line[512];
+    char text[256];
     if (!ts_folder_list(folder, depth, out, err)) return false;
     bool ok = true;
     for (int64_t i = 0; ok && i < out->problems; i++) {
@@ -58,10 +67,7 @@ bool ts_list_pictures(const char *folder, ts_folder_depth depth, ts_left_out *l,
     if (ok && out->count == 0)
         ok = ts_fail(err, TS_ERR_IO, "folder %s holds no picture (%s)%s", folder, ts_picture_endings(),
                      depth == TS_FOLDER_BELOW ? ", nor does any below it" : "");
-    const size_t used = strlen(l->passed), room = sizeof l->passed - used;
-    snprintf(line, sizeof line, "%.200s: %s", folder, ts_folder_passed(out, text, sizeof text));
-    if (ok && out->passed > 0 && snprintf(l->passed + used, room, "%s\n", ts_printable(line, shown, sizeof shown)) >= (int)room)
-        l->passed[used] = '\0';
+    if (ok) ts_keep_passed(l, folder, ts_folder_passed(out, text, sizeof text));
     if (!ok) ts_folder_clear(out);
     return ok;
 }

@@ -162,13 +162,17 @@ typedef struct {
     int classes;
     char **name; /* as folders or the list say, '_' becomes ' ' */
     ts_clip_split train, val, test;
+    char **empty; /* class folders without pictures, each as a sentence */
+    int64_t empties;
+    char passed[256]; /* "passed over 3 files of other kinds (3 .txt)", of all class folders; "" where there are none */
 } ts_clip_data;
 
 /* `path`: a folder with a folder a class (classes sorted by the bytes of the folder's name); or with train/ and test/ (val/
  * optional, or val/ alone as the test) of such folders; or a split_*.json as CoOp's ({"train": [[path, label, name], ...], "val",
  * "test"}), its paths below `root` (NULL: the folder of the file). One folder without parts is parted 50/20/30 for each class by
- * `seed`. Pictures are told by their names' endings (png, jpg, jpeg, bmp) and stand in the class's folder itself, not deeper. A
- * class without pictures to train or to test on, a name that stands twice, a picture that is not there are errors that name it.
+ * `seed`. Pictures are told by their names' endings and stand in the class's folder itself, not deeper (engine/folder.h). A class
+ * whose folder is empty is left out, and told in `empty`. That none is left, a class of a list without pictures to train or to
+ * test on, a name that stands twice, a listed picture that is not there are errors that name it.
  * `out` is the caller's (ts_clip_data_clear), and empty on failure. */
 bool ts_clip_data_open(const char *path, const char *root, uint64_t seed, ts_clip_data *out, ts_error *err);
 void ts_clip_data_clear(ts_clip_data *d);

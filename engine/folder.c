@@ -128,11 +128,22 @@ static bool first_time(walk *w, const struct stat *s, ts_error *err)
 
 /* ---- files of other kinds --------------------------------------------------------------------------------------- */
 
+static void count_kind(ts_folder *f, const char *ending, int64_t count)
+{
+    int at = 0;
+    while (at < f->kinds && strcasecmp(f->kind[at].ending, ending) != 0) at++;
+    if (at == TS_FOLDER_KINDS) return;
+    if (at == f->kinds) {
+        snprintf(f->kind[at].ending, sizeof f->kind[at].ending, "%s", ending);
+        f->kinds++;
+    }
+    f->kind[at].count += count;
+}
+
 static void pass_over(ts_folder *f, const char *name, bool plain)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
     const char *dot = strrchr(name, '.'), *ending = "";
-    int at = 0;
     f->passed++;
     if (!plain) {
         f->odd++;
@@ -140,13 +151,25 @@ static void pass_over(ts_folder *f, const char *name, bool plain)
     }
     /* Names are anybody's: what is no plain word is not repeated. */
     if (dot && dot != name && strlen(dot) < sizeof f->kind[0].ending && dot[1 + strspn(dot + 1, letters)] == '\0') ending = dot;
-    while (at < f->kinds && strcasecmp(f->kind[at].ending, ending) != 0) at++;
-    if (at == TS_FOLDER_KINDS) return;
-    if (at == f->kinds) {
-        snprintf(f->kind[at].ending, sizeof f->kind[at].ending, "%s", ending);
-        f->kinds++;
-    }
-    f->kind[at].count++;
+    count_kind(f, ending, 1);
+}
+
+static int by_ending(const void *a, const void *b)
+{
+    return strcasecmp(a, b); /* the ending is an entry's first member */
+}
+
+static void sort_kinds(ts_folder *f)
+{
+    if (f->kinds > 1) qsort(f->kind, (size_t)f->kinds, sizeof *f->kind, by_ending);
+}
+
+void ts_folder_add_passed(ts_folder *sum, const ts_folder *f)
+{
+    sum->passed += f->passed;
+    sum->odd += f->odd;
+    for (int i = 0; i < f->kinds; i++) count_kind(sum, f->kind[i].ending, f->kind[i].count);
+    sort_kinds(sum);
 }
 
 const char *ts_folder_passed(const ts_folder *f, char *out, size_t room)
@@ -169,11 +192,6 @@ const char *ts_folder_passed(const ts_folder *f, char *out, size_t room)
             (size_t)snprintf(out + used, room - used, "%s%lld no plain file%s", comma, (long long)f->odd, f->odd == 1 ? "" : "s");
     if (used < room) snprintf(out + used, room - used, ")");
     return out;
-}
-
-static int by_ending(const void *a, const void *b)
-{
-    return strcasecmp(a, b); /* the ending is an entry's first member */
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
@@ -262,7 +280,7 @@ bool ts_folder_list(const char *path, ts_folder_depth depth, ts_folder *out, ts_
     free(w.seen);
     sort(out->picture, out->count);
     sort(out->folder, out->folders);
-    if (out->kinds > 1) qsort(out->kind, (size_t)out->kinds, sizeof *out->kind, by_ending);
+    sort_kinds(out);
     if (!ok) ts_folder_clear(out);
     return ok;
 }

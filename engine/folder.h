@@ -36,6 +36,8 @@ bool ts_folder_list(const char *path, ts_folder_depth depth, ts_folder *out, ts_
 void ts_folder_clear(ts_folder *f);
 /* "passed over 3 files of other kinds (2 .txt, 1 .xmp)" in `out`, which is returned; "" where there are none. */
 const char *ts_folder_passed(const ts_folder *f, char *out, size_t room);
+/* Adds what `f` counts of other kinds to what `sum` counts. */
+void ts_folder_add_passed(ts_folder *sum, const ts_folder *f);
 /* Whether a name ends like a picture that can be read. */
 bool ts_is_picture(const char *name);
 /* The endings of such names, for sentences: "png, jpg, jpeg, webp or bmp". */

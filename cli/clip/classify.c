@@ -126,7 +126,8 @@ static bool add_file(classify *c, ts_error *err)
 static bool add_folder(classify *c, ts_error *err)
 {
     ts_clip_data data = {0};
-    bool ok = ts_clip_data_open(c->classes_from, NULL, c->use.common.seed, &data, err);
+    bool ok = ts_clip_data_open(c->classes_from, NULL, c->use.common.seed, &data, err) &&
+              ts_clip_use_note_data(&c->use, c->classes_from, &data, err);
     for (int i = 0; ok && i < data.classes; i++) ok = add_class(c, data.name[i], strlen(data.name[i]), err);
     ts_clip_data_clear(&data);
     return ok;

@@ -60,6 +60,8 @@ bool ts_clip_use_start(ts_clip_use *u, ts_error *err);
 void ts_clip_use_close(ts_clip_use *u);
 /* Fails unless `out` can be written, and is not the model or its vocabulary. */
 bool ts_clip_use_check_out(const ts_clip_use *u, const char *out, ts_error *err);
+/* Leaves out the classes of labelled pictures whose folders are empty, and keeps what else is in the folders, to be said. */
+bool ts_clip_use_note_data(ts_clip_use *u, const char *path, const ts_clip_data *d, ts_error *err);
 /* Says which device does the work, once. */
 void ts_clip_use_announce(ts_clip_use *u);
 /* 16 hexadecimal digits that tell this model, at this precision, from others: of its sizes and of a sample of every weight. */

@@ -346,9 +346,10 @@ static int run(eval *e)
     if (e->workers == 0) e->workers = ts_default_workers();
     /* Parted as tune parts it: whatever the seed. */
     bool ok = list_templates(e, &err) && (!e->picture || ts_check_writable(e->picture, &err)) &&
-              ts_clip_data_open(e->data, e->root, 0, &e->all, &err) && open_prompts(e, &err) &&
-              ts_clip_use_open(&e->use, true, &err) && ts_clip_use_start(&e->use, &err) && measure(e, &err) &&
-              (!e->picture || save_picture(e, &err)) && (e->use.common.json ? print_report(e, &err) : print_table(e, &err));
+              ts_clip_data_open(e->data, e->root, 0, &e->all, &err) && ts_clip_use_note_data(&e->use, e->data, &e->all, &err) &&
+              open_prompts(e, &err) && ts_clip_use_open(&e->use, true, &err) && ts_clip_use_start(&e->use, &err) &&
+              measure(e, &err) && (!e->picture || save_picture(e, &err)) &&
+              (e->use.common.json ? print_report(e, &err) : print_table(e, &err));
     return ok ? ts_left_out_status(name, &e->use.left_out) : ts_report(name, &err);
 }
 

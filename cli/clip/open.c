@@ -53,6 +53,17 @@ void ts_clip_use_announce(ts_clip_use *u)
     u->announced = true;
 }
 
+bool ts_clip_use_note_data(ts_clip_use *u, const char *path, const ts_clip_data *d, ts_error *err)
+{
+    for (int64_t i = 0; i < d->empties; i++) {
+        ts_error why = {0};
+        ts_fail(&why, TS_ERR_FORMAT, "%s", d->empty[i]);
+        if (!ts_leave_out(&u->left_out, &why, err)) return false;
+    }
+    ts_keep_passed(&u->left_out, path, d->passed);
+    return true;
+}
+
 bool ts_clip_use_check_out(const ts_clip_use *u, const char *out, ts_error *err)
 {
     if (!ts_check_writable(out, err)) return false;

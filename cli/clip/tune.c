@@ -417,9 +417,10 @@ static bool check_paths(tune *t, ts_error *err)
 {
     ts_clip_data data = {0};
     if ((t->picture && !ts_check_writable(t->picture, err)) || !ts_tune_open_data(&t->config, &data, err)) return false;
-    see_data(t, &data);
+    const bool ok = ts_clip_use_note_data(&t->use, t->config.data, &data, err);
+    if (ok) see_data(t, &data);
     ts_clip_data_clear(&data); /* what is wrong with them is told before the model is opened */
-    return true;
+    return ok;
 }
 
 static bool work(tune *t, results *r, ts_error *err)

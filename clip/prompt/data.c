@@ -83,6 +83,8 @@ void ts_clip_data_clear(ts_clip_data *d)
     ts_data_clear_split(&d->test);
     for (int i = 0; d->name && i < d->classes; i++) free(d->name[i]);
     free(d->name);
+    for (int64_t i = 0; i < d->empties; i++) free(d->empty[i]);
+    free(d->empty);
     *d = (ts_clip_data){0};
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define WITH_MODEL "--model", MODEL, "--vocab", VOCAB, "--device", "cpu", "--threads", "1"
 
@@ -46,6 +47,31 @@ static void eval_counts_what_is_left(void **state)
     cJSON_Delete(o);
     assert_refused(program_run("clip", "eval", WITH_MODEL, "--data", folder, "--strict", "-Q", NULL), 1, ".png");
     assert_refused(program_run("clip", "eval", WITH_MODEL, "--data", all, "-Q", NULL), 1, "can be read; the first: ");
+}
+
+/* An empty class is none, and a link that leads nowhere is a picture that cannot be read. */
+static void untidy_classes(void **state)
+{
+    (void)state;
+    need_model();
+    const char *folder = make_data("untidy", 1, 0);
+    assert_int_equal(mkdir(temp_path("untidy/void"), 0777), 0);
+    write_bytes(temp_path("untidy/a/notes.txt"), "x", 1);
+    program_result r = program_run("clip", "eval", WITH_MODEL, "--data", folder, "--json", NULL);
+    assert_non_null(strstr(r.err, "left out: class folder "));
+    assert_non_null(strstr(r.err, "untidy/void holds no picture"));
+    assert_non_null(strstr(r.err, "untidy: passed over 1 file of other kinds (1 .txt)"));
+    cJSON *o = partial_report(r);
+    const cJSON *zero = cJSON_GetObjectItem(cJSON_GetObjectItem(o, "zero_shot"), "all");
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(zero, "classes")), 2);
+    cJSON_Delete(o);
+    assert_refused(program_run("clip", "eval", WITH_MODEL, "--data", folder, "--strict", "-Q", NULL), 1, "holds no picture");
+    assert_left_out(program_run("clip", "tune", "coop", WITH_MODEL, "--data", folder, "--ctx", "2", "--epochs", "1", "--batch",
+                                "4", "--no-eval", "-Q", "--out", temp_path("untidy_out"), NULL),
+                    "1 input was left out: class folder ");
+    assert_int_equal(rmdir(temp_path("untidy/void")), 0);
+    for (int i = 0; i < 9; i++) assert_int_equal(symlink("nowhere", temp_path("untidy/b/x%d.png", i)), 0);
+    assert_left_out(program_run("clip", "eval", WITH_MODEL, "--data", folder, "-Q", NULL), "cannot open the picture ");
 }
 
 /* What is frozen is computed once, or every step has its own crops: a broken picture's place is taken by another. */
@@ -89,7 +115,7 @@ static void captions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(eval_counts_what_is_left), cmocka_unit_test(tune_goes_on),
-                                       cmocka_unit_test(captions)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(eval_counts_what_is_left), cmocka_unit_test(untidy_classes),
+                                       cmocka_unit_test(tune_goes_on), cmocka_unit_test(captions)};
     return cmocka_run_group_tests_name("left out", tests, NULL, NULL);
 }
