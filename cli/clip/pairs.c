@@ -258,12 +258,16 @@ bool ts_clip_pairs_load(ts_clip_pairs *p, uint64_t most, bool quiet, ts_error *e
     const int64_t count = fits ? p->count : 1;
     uint8_t *pixels = malloc((size_t)count * each);
     int64_t *which = malloc((size_t)count * sizeof *which);
-    bool ok = (pixels && which) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRId64 " pictures", count);
-    for (int64_t i = 0; ok && i < count; i++) which[i] = i;
+    if (!pixels || !which) {
+        free(pixels);
+        free(which);
+        return ts_fail(err, TS_ERR_MEMORY, "out of memory for %" PRId64 " pictures", count);
+    }
+    for (int64_t i = 0; i < count; i++) which[i] = i;
     ts_progress progress;
     reading r = {.p = p, .which = which, .replace = !fits, .count = count, .out = pixels, .progress = &progress};
     ts_progress_begin(&progress, "reading pictures", count, quiet);
-    ok = ok && read_all(&r, err);
+    bool ok = read_all(&r, err);
     ts_progress_end(&progress);
     ok = ok && (!fits || close_up(p, which, pixels, err));
     if (ok && fits) p->pixels = pixels;
