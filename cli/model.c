@@ -438,7 +438,7 @@ static int convert_command(int argc, char **argv)
          "how the model's answers are best painted: see run --blend"},
         {0, "views", "N", TS_OPT_INT, &how.views, 1, TS_GRID_VIEWS, "and from how many views of a canvas: see run --views"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &vqgan, 0, 0, "the VQGAN to put in, where IN holds none or another"},
-        {0, "dtype", "fp32|fp16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
+        {0, "dtype", "fp32|fp16|bf16", TS_OPT_CHOICE, &dtype, 0, 0, "of the numbers written; fp32"},
         {0, "heads", "N", TS_OPT_INT, &how.heads, 1, 4096,
          "attention heads of the encoder, or of a CLIP's image tower, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &how.decoder_heads, 1, 4096, "attention heads of the decoder, likewise"},
@@ -448,7 +448,7 @@ static int convert_command(int argc, char **argv)
     };
     int status = ts_options_parse(
         &(ts_command){.name = "model convert",
-                      .usage = "IN OUT [--dtype fp32|fp16] [--vqgan FILE]",
+                      .usage = "IN OUT [--dtype fp32|fp16|bf16] [--vqgan FILE]",
                       .summary = "writes a weights file as safetensors, with the model's configuration in it",
                       .example = "  tessera model convert checkpoint-1000.pth mae-vqgan.safetensors --dtype fp16\n",
                       .options = options,
@@ -478,7 +478,7 @@ static int convert_command(int argc, char **argv)
             ok = ts_fail(&err, TS_ERR_ARGUMENT, "output %s would overwrite the input", to);
         ts_weights *w = ok ? ts_open_weights(in, common.quiet, &err) : NULL;
         ts_weights *other = w && vqgan ? ts_open_weights(vqgan, common.quiet, &err) : NULL;
-        how.dtype = dtype ? TS_DT_F16 : TS_DT_F32;
+        how.dtype = (const ts_dtype[]){TS_DT_F32, TS_DT_F16, TS_DT_BF16}[dtype];
         how.vqgan = other;
         how.told.heads = how.heads;
         ok = w && (other || !vqgan) && convert(w, to, &how, &left_out, &err);
@@ -547,7 +547,7 @@ static const ts_entry commands[] = {
     {.name = "info", .usage = "FILE", .summary = "what a weights file is", .run = info_command},
     {.name = "convert",
      .usage = "IN OUT",
-     .summary = "the same as safetensors, in fp32 or fp16",
+     .summary = "the same as safetensors, in fp32, fp16 or bf16",
      .run = convert_command,
      .computes = true},
     {.name = "check",
