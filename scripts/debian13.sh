@@ -17,8 +17,8 @@ done
 scripts/packages.sh debootstrap
 
 # The first Debian mirror that apt knows, in either of its two formats; not the one of security updates.
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null |
-    sed -nE 's/^(URIs:|deb( \[[^]]*\])?) +([a-z]+:[^ ]*\/debian\/?)( .*)?$/\3/p' | head -n 1)
+mirror=$({ cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true; } |
+    sed -nE '/^(URIs:|deb( \[[^]]*\])?) +([a-z]+:[^ ]*\/debian\/?)( .*)?$/ { s//\3/p; q }')
 [ -n "$mirror" ] || { echo "No Debian mirror is found in /etc/apt" >&2; exit 1; }
 
 if [ ! -e "$root/etc/debian_version" ]; then
