@@ -70,3 +70,13 @@ vec4 turned_sin(vec4 x, vec4 n, float half_turn)
     p = p * s - 1.66666667e-1;
     return (1.0 - 2.0 * mod(n, 2.0)) * (p * s * r + r);
 }
+
+vec4 sine(vec4 x)
+{
+    return turned_sin(x, round(x * 0.318309886), 0.0);
+}
+
+vec4 cosine(vec4 x)
+{
+    return -turned_sin(x, round(x * 0.318309886 - 0.5), 0.5);
+}

@@ -31,7 +31,7 @@ void main()
     else if (choice == 8) v = safe_tanh(v);
     else if (choice == 9) v = exp(v);
     else if (choice == 10) v = mix(v, a * v, lessThan(v, vec4(0.0)));
-    else if (choice == 11) v = turned_sin(v, round(v * 0.318309886), 0.0);
-    else v = -turned_sin(v, round(v * 0.318309886 - 0.5), 0.5);
+    else if (choice == 11) v = sine(v);
+    else v = cosine(v);
     store_unit(y, i, v);
 }

@@ -39,6 +39,8 @@ void main()
         slope = 1.0 - y * y;
     }
     else if (choice == 9) slope = exp(v);
-    else slope = mix(vec4(a), vec4(1.0), greaterThan(v, vec4(0.0)));
+    else if (choice == 10) slope = mix(vec4(a), vec4(1.0), greaterThan(v, vec4(0.0)));
+    else if (choice == 11) slope = cosine(v);
+    else slope = -sine(v);
     store_unit(dx, i, load_unit(dy, i) * slope);
 }

@@ -291,22 +291,10 @@ static const ts_op leaky_relu_op = {.name = "leaky_relu",
                                     .host_f64 = ts_host_leaky_relu_f64,
                                     .vulkan = unary_vulkan};
 
-static void sin_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
-{
-    (void)wanted;
-    dx[0] = ts_mul(n->graph, ts_cos(n->graph, n->in[0]), dy[0]);
-}
-
-static void cos_backward(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
-{
-    (void)wanted;
-    dx[0] = ts_scale(n->graph, ts_mul(n->graph, ts_sin(n->graph, n->in[0]), dy[0]), -1, 0);
-}
-
 static const ts_op sin_op = {
-    .name = "sin", .grad = sin_backward, .host = ts_host_sin_f32, .host_f64 = ts_host_sin_f64, .vulkan = unary_vulkan};
+    .name = "sin", .grad = unary_backward, .host = ts_host_sin_f32, .host_f64 = ts_host_sin_f64, .vulkan = unary_vulkan};
 static const ts_op cos_op = {
-    .name = "cos", .grad = cos_backward, .host = ts_host_cos_f32, .host_f64 = ts_host_cos_f64, .vulkan = unary_vulkan};
+    .name = "cos", .grad = unary_backward, .host = ts_host_cos_f32, .host_f64 = ts_host_cos_f64, .vulkan = unary_vulkan};
 
 static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
