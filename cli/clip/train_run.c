@@ -223,8 +223,9 @@ static bool open_trainer(state *s, ts_error *err)
     const ts_clip_train_config *c = s->config;
     s->dev = ts_open_device(s->run->common, false, err);
     if (!s->dev) return false;
+    const ts_clip_told nothing = {0}; /* a checkpoint says all itself */
     const ts_clip_trainer_desc desc = {.weights = s->checkpoint ? s->checkpoint : s->init,
-                                       .told = s->checkpoint ? (ts_clip_told){0} : c->told,
+                                       .told = s->checkpoint ? nothing : c->told,
                                        .config = c->model,
                                        .batch = c->batch,
                                        .length = s->val.length > s->pairs.length ? s->val.length : s->pairs.length,

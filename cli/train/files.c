@@ -258,9 +258,13 @@ bool ts_train_log_open(ts_train_log *log, const char *folder, int64_t step, ts_e
     *log = (ts_train_log){0};
     if (asprintf(&lines, "%s/log.jsonl", folder) < 0) lines = NULL;
     if (asprintf(&table, "%s/log.csv", folder) < 0) table = NULL;
-    bool ok = (lines && table) || out_of_memory(err);
-    ok = ok && cut_back(log, lines, step, err) && make_table(log, table, err) && (log->file = open_to_append(lines, err)) &&
-         (log->table = open_to_append(table, err));
+    if (!lines || !table) {
+        free(lines);
+        free(table);
+        return out_of_memory(err);
+    }
+    bool ok = cut_back(log, lines, step, err) && make_table(log, table, err) && (log->file = open_to_append(lines, err)) &&
+              (log->table = open_to_append(table, err));
     free(lines);
     free(table);
     if (!ok) ts_train_log_close(log);

@@ -34,7 +34,8 @@ static void write_file(const uint8_t *bytes, size_t size)
 
 static void train(ts_train_kind kind)
 {
-    ts_train_config c = {.kind = kind}, d = {.kind = kind};
+    /* What earlier versions wrote nothing of keeps its default. */
+    ts_train_config c = {.kind = kind, .accumulate = 1, .discriminator_width = 64}, d = c;
     ts_error err = {0};
     const bool ok = ts_train_config_read(&c, path, &err);
     if (ok == (err.code != TS_OK)) abort();
