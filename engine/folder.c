@@ -106,7 +106,10 @@ static bool make_room(walk *w, ts_error *err)
     walk grown = *w;
     grown.seen_room = w->seen_room ? 2 * w->seen_room : 64;
     grown.seen = calloc(grown.seen_room, sizeof *grown.seen);
-    if (!grown.seen) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the list of a folder");
+    if (!grown.seen) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for the list of a folder");
+        return false;
+    }
     for (size_t i = 0; i < w->seen_room; i++)
         if (w->seen[i].taken) *place(&grown, w->seen[i].device, w->seen[i].number) = w->seen[i];
     free(w->seen);
