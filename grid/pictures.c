@@ -51,20 +51,29 @@ static bool list_folder(ts_pictures *p, const char *folder, ts_error *err)
         ts_fail(&why, TS_ERR_IO, "%s", list.problem[i]);
         complain(p, &why);
     }
-    bool ok = list.count > 0 || ts_fail(err, TS_ERR_IO, "folder %s holds no picture (%s)", folder, ts_picture_endings());
-    p->list = ok ? calloc((size_t)list.count, sizeof *p->list) : NULL;
-    if (ok && !p->list) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures' names", (long long)list.count);
-    for (int64_t i = 0; ok && i < list.count; i++) {
+    if (list.count == 0) {
+        ts_folder_clear(&list);
+        ts_fail(err, TS_ERR_IO, "folder %s holds no picture (%s)", folder, ts_picture_endings());
+        return false;
+    }
+    p->list = calloc((size_t)list.count, sizeof *p->list);
+    if (!p->list) {
+        ts_folder_clear(&list);
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld pictures' names", (long long)list.count);
+        return false;
+    }
+    for (int64_t i = 0; i < list.count; i++) {
         p->list[p->count++] = (picture){.path = list.picture[i]};
         list.picture[i] = NULL;
     }
     ts_folder_clear(&list);
-    return ok;
+    return true;
 }
 
 static bool held_out(const ts_pictures *p, const picture *one)
 {
     uint64_t hash = 0;
+    if (!one->path) return false; /* it has one: the analyzer does not see it */
     for (const char *c = one->path + p->root; *c; c++) hash = ts_random_mix(hash ^ (uint8_t)*c);
     return hash % HELD_OUT_ONE_IN == 0;
 }
@@ -93,7 +102,12 @@ ts_pictures *ts_pictures_open(const char *folder, bool validation, bool strict, 
     p->room = cache_bytes;
     p->strict = strict;
     p->root = strlen(folder);
-    if (!list_folder(p, folder, err) || (strict && p->complaints > 0 && !ts_fail(err, TS_ERR_IO, "%s", p->complaint[0].text))) {
+    bool ok = list_folder(p, folder, err);
+    if (ok && strict && p->complaints > 0 && p->complaint) {
+        ts_fail(err, TS_ERR_IO, "%s", p->complaint[0].text);
+        ok = false;
+    }
+    if (!ok) {
         ts_pictures_free(p);
         return NULL;
     }

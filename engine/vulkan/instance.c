@@ -9,6 +9,11 @@
 
 /* What a driver keeps from the time when its devices are listed is its own, and LeakSanitizer cannot be told so by the driver's
  * name once the loader has unloaded it. */
+#ifdef __has_feature /* clang's way to say it */
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
 #ifdef __SANITIZE_ADDRESS__
 void __lsan_disable(void);
 void __lsan_enable(void);

@@ -134,6 +134,20 @@ static void sizes_and_names(void **state)
     assert_size(answer, CELL, CELL);
 }
 
+/* The same picture but for a rounding: a library may sum the products of another batch in another order. */
+static bool same_picture(const char *a, const char *b)
+{
+    ts_error err = {0};
+    ts_image x, y;
+    if (!ts_image_load(a, &x, &err) || !ts_image_load(b, &y, &err)) fail_msg("%s", err.text);
+    bool same = x.width == y.width && x.height == y.height;
+    const size_t bytes = 3 * (size_t)x.width * (size_t)x.height;
+    for (size_t i = 0; same && i < bytes; i++) same = abs(x.data[i] - y.data[i]) <= 1;
+    ts_image_clear(&x);
+    ts_image_clear(&y);
+    return same;
+}
+
 /* Several queries into a folder that is not there yet give the same files as one by one, whatever the batch. */
 static void several_queries(void **state)
 {
@@ -149,8 +163,8 @@ static void several_queries(void **state)
         program_free(&r);
         char name[8];
         snprintf(name, sizeof name, "q%d", i + 1);
-        assert_true(same_bytes(alone, temp_path("answers/%s.png", name)));
-        assert_true(same_bytes(alone_canvas, temp_path("canvases/%s.canvas.png", name)));
+        assert_true(same_picture(alone, temp_path("answers/%s.png", name)));
+        assert_true(same_picture(alone_canvas, temp_path("canvases/%s.canvas.png", name)));
     }
 }
 
