@@ -171,7 +171,11 @@ static bool close_up(opening *o, ts_error *err)
     ts_clip_data *d = o->out;
     int *label = calloc((size_t)o->classes.folders + 1, sizeof *label);
     d->name = calloc((size_t)o->classes.folders + 1, sizeof *d->name);
-    bool ok = (label && d->name) || ts_fail(err, TS_ERR_MEMORY, "no memory for the names of the classes");
+    if (!label || !d->name) {
+        free(label);
+        return ts_fail(err, TS_ERR_MEMORY, "no memory for the names of the classes");
+    }
+    bool ok = true;
     for (int i = 0; ok && i < o->classes.folders; i++) {
         label[i] = o->empty[i] ? -1 : d->classes;
         if (o->empty[i]) continue;
