@@ -362,7 +362,7 @@ static bool take_batch(ts_clip_tuner *t, int64_t batch, const float **pixels, ts
     if (!t->reader || !ts_clip_reader_next(t->reader, &read, err)) return false;
     int64_t item;
     ts_error why;
-    while (ts_clip_reader_skipped(t->reader, &item, &why)) t->left_out(t->ctx, item, &why);
+    while (t->left_out && ts_clip_reader_skipped(t->reader, &item, &why)) t->left_out(t->ctx, item, &why);
     for (int64_t i = 0; i < batch; i++) t->target[i] = t->train->item[read.item[i]].label;
     if (t->prompt->method->images) *pixels = read.pixels;
     return *pixels || ts_clip_encode_images(t->clip, read.pixels, batch, t->features, err);
