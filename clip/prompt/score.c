@@ -236,7 +236,7 @@ bool ts_clip_split_features(ts_clip *c, ts_clip_prompt *p, const ts_clip_split *
                : ts_clip_encode_images(c, batch.pixels, batch.count, rows, err);
         done += batch.count;
         if (ok && progress) progress(ctx, done, split->count);
-        while (ok && ts_clip_reader_skipped(r, &item, &why)) left_out(ctx, item, &why);
+        while (ok && left_out && ts_clip_reader_skipped(r, &item, &why)) left_out(ctx, item, &why);
     }
     ts_clip_reader_free(r);
     return ok;
