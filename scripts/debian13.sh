@@ -40,8 +40,8 @@ for at in proc dev; do
 done
 
 # The tree as git has it, changes included; what was built there last time stays.
-mkdir -p "$root/work/tessera"
+mkdir -p "$root/srv/tessera"
 { git ls-files -z 2>/dev/null || find . -type f -not -path './build*' -print0; } |
-    tar --null --files-from=- --ignore-failed-read -cf - | tar -xf - -C "$root/work/tessera"
+    tar --null --files-from=- --ignore-failed-read -cf - | tar -xf - -C "$root/srv/tessera"
 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
-    bash -ec 'cd /work/tessera; cat /etc/debian_version; ./demo.sh; ./test.sh "$@"' debian13 "${depth[@]}"
+    bash -ec 'cd /srv/tessera; cat /etc/debian_version; ./demo.sh; ./test.sh "$@"' debian13 "${depth[@]}"
