@@ -6,7 +6,8 @@
 
 static const float EPS = 1e-5f;
 
-static const ts_vit_names NAMES = {"ln_1", "attn.in_proj_", "attn.out_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"};
+static const ts_vit_names NAMES = {
+    .norm1 = "ln_1", .qkv = "attn.in_proj_", .proj = "attn.out_proj", .norm2 = "ln_2", .fc1 = "mlp.c_fc", .fc2 = "mlp.c_proj"};
 
 ts_vit ts_clip_blocks_of(ts_graph *g, const ts_clip *c, bool text)
 {

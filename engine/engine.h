@@ -345,6 +345,11 @@ ts_tensor *ts_conv2d(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b, cons
 ts_tensor *ts_attention(ts_graph *g, ts_tensor *q, ts_tensor *k, ts_tensor *v, int heads, bool causal);
 /* The same on a packed qkv (B, T, 3C): rows are q, then k, then v. */
 ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal);
+/* The same among the places of a map, row by row, T = height width, with decomposed relative positions (Li et al. 2022, arXiv
+ * 2112.01526, eq. 3): place (y, x) gives (y', x') the score q k scale + q rel_h[y - y' + height - 1] + q rel_w[x - x' + width -
+ * 1]. rel_h (2 height - 1, C/heads), rel_w (2 width - 1, C/heads), for all heads. */
+ts_tensor *ts_attention_relative(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height,
+                                 int width);
 /* Over the last dimension: (x - mean) / sqrt(var + eps) * gamma + beta. */
 ts_tensor *ts_layernorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, float eps);
 /* x (N, ..., C), statistics over all places and the C/groups channels of a group; gamma, beta (C). */

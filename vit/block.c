@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const ts_vit_names TIMM = {"norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2"};
+static const ts_vit_names TIMM = {
+    .norm1 = "norm1", .qkv = "attn.qkv", .proj = "attn.proj", .norm2 = "norm2", .fc1 = "mlp.fc1", .fc2 = "mlp.fc2"};
 
 /* ---- layers by name ---- */
 
@@ -67,25 +68,88 @@ static ts_tensor *linear(const ts_vit *v, int number, const char *part, ts_tenso
     return ts_vit_linear(v->g, v->params, layer(v, number, part).s, x, in, out);
 }
 
+/* h by the vector of LayerScale that is so called. */
+static ts_tensor *layer_scale(const ts_vit *v, int number, const char *part, ts_tensor *h)
+{
+    if (!part) return h;
+    return ts_mul(v->g, h, ts_param(v->g, v->params, layer(v, number, part).s, TS_LAYOUT_PLAIN, 1, (int64_t[]){v->width}));
+}
+
+/* A table of relative positions, brought to as many rows as the map needs. */
+static ts_tensor *table(const ts_vit *v, int number, const char *part, int64_t rows, int64_t wanted)
+{
+    const int64_t dim = v->width / v->heads;
+    if (rows == 0) rows = wanted;
+    ts_tensor *t = ts_param(v->g, v->params, layer(v, number, part).s, TS_LAYOUT_PLAIN, 2, (int64_t[]){rows, dim});
+    if (rows == wanted) return t;
+    t = ts_resample(v->g, ts_reshape(v->g, t, 4, (int64_t[]){1, rows, 1, dim}), wanted, 1, false);
+    return ts_reshape(v->g, t, 2, (int64_t[]){wanted, dim});
+}
+
+static ts_tensor *reshape(const ts_vit *v, ts_tensor *x, int64_t a, int64_t b, int64_t c)
+{
+    return ts_reshape(v->g, x, 3, (int64_t[]){a, b, c});
+}
+
+/* attention among the height x width places of each item; h is the packed q, k, v (B, N, 3W). */
+static ts_tensor *attend_map(const ts_vit *v, int number, ts_tensor *h, int height, int width, bool whole)
+{
+    const char *rel_h = names(v)->rel_h ? names(v)->rel_h : "attn.rel_pos_h";
+    const char *rel_w = names(v)->rel_w ? names(v)->rel_w : "attn.rel_pos_w";
+    ts_tensor *th = table(v, number, rel_h, whole ? v->map.rows_h : 0, 2 * (int64_t)height - 1);
+    ts_tensor *tw = table(v, number, rel_w, whole ? v->map.rows_w : 0, 2 * (int64_t)width - 1);
+    return ts_attention_relative(v->g, h, th, tw, v->heads, height, width);
+}
+
+/* The same in windows: y (B, height width, W), the norm's output, is cut before q, k and v are made. */
+static ts_tensor *attend_windows(const ts_vit *v, int number, ts_tensor *y, int64_t batch)
+{
+    const ts_vit_map *map = &v->map;
+    const int64_t side = map->window, width = v->width;
+    const int64_t windows = batch * ((map->height + side - 1) / side) * ((map->width + side - 1) / side);
+    ts_tensor *h = ts_reshape(v->g, y, 4, (int64_t[]){batch, map->height, map->width, width});
+    h = reshape(v, ts_window_cut(v->g, h, side), windows, side * side, width);
+    h = linear(v, number, names(v)->qkv, h, width, 3 * width);
+    h = attend_map(v, number, h, map->window, map->window, false);
+    h = ts_reshape(v->g, h, 4, (int64_t[]){windows, side, side, width});
+    return reshape(v, ts_window_paste(v->g, h, map->height, map->width), batch, (int64_t)map->height * map->width, width);
+}
+
 ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x)
 {
-    const int64_t width = v->width;
+    const ts_vit_map *map = &v->map;
+    if (!x) return NULL;
     ts_tensor *h = norm(v, number, names(v)->norm1, x);
-    h = linear(v, number, names(v)->qkv, h, width, 3 * width); // (B, N, 3W): q, k, v
-    return ts_attention_qkv(v->g, h, v->heads, v->causal);     // (B, N, W)
+    if (map->height > 0 && map->window > 0 && !(map->whole >> number & 1)) return attend_windows(v, number, h, x->shape[0]);
+    h = linear(v, number, names(v)->qkv, h, v->width, 3 * (int64_t)v->width); // (B, N, 3W): q, k, v
+    if (map->height > 0) return attend_map(v, number, h, map->height, map->width, true);
+    return ts_attention_qkv(v->g, h, v->heads, v->causal); // (B, N, W)
 }
 
 ts_tensor *ts_vit_project(const ts_vit *v, int number, ts_tensor *h)
 {
-    return linear(v, number, names(v)->proj, h, v->width, v->width);
+    return layer_scale(v, number, names(v)->scale1, linear(v, number, names(v)->proj, h, v->width, v->width));
+}
+
+/* swish(a) b of the (B, N, 2 mlp) numbers a, b */
+static ts_tensor *gate(const ts_vit *v, ts_tensor *h)
+{
+    if (!h) return NULL;
+    const int64_t batch = h->shape[0], tokens = h->shape[1];
+    ts_tensor *pair = reshape(v, h, batch * tokens, 2, v->mlp);
+    ts_tensor *a = ts_slice(v->g, pair, 0, 1), *b = ts_slice(v->g, pair, 1, 1);
+    return reshape(v, ts_mul(v->g, ts_swish(v->g, a), b), batch, tokens, v->mlp);
 }
 
 ts_tensor *ts_vit_feed(const ts_vit *v, int number, ts_tensor *x)
 {
+    const bool gated = v->activation == TS_VIT_SWIGLU;
     ts_tensor *h = norm(v, number, names(v)->norm2, x);
-    h = linear(v, number, names(v)->fc1, h, v->width, v->mlp); // (B, N, mlp)
-    h = v->activation == TS_VIT_QUICK_GELU ? ts_quick_gelu(v->g, h) : ts_gelu(v->g, h);
-    return linear(v, number, names(v)->fc2, h, v->mlp, v->width);
+    h = linear(v, number, names(v)->fc1, h, v->width, (gated ? 2 : 1) * (int64_t)v->mlp); // (B, N, mlp)
+    if (gated) h = gate(v, h);
+    else h = v->activation == TS_VIT_QUICK_GELU ? ts_quick_gelu(v->g, h) : ts_gelu(v->g, h);
+    h = linear(v, number, names(v)->fc2, h, v->mlp, v->width);
+    return layer_scale(v, number, names(v)->scale2, h);
 }
 
 ts_tensor *ts_vit_block(const ts_vit *v, int number, ts_tensor *x)

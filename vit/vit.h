@@ -30,9 +30,23 @@ ts_tensor *ts_vit_norm(ts_graph *g, ts_params *ps, const char *layer, ts_tensor 
 /* Of a block's layers, as the file has them behind PREFIX.NUMBER. */
 typedef struct {
     const char *norm1, *qkv, *proj, *norm2, *fc1, *fc2;
+    const char *scale1, *scale2; /* LayerScale's vectors (Touvron et al. 2021, arXiv 2103.17239, eq. 4); NULL: it has none */
+    const char *rel_h, *rel_w;   /* the tables of relative positions; NULL: attn.rel_pos_h, attn.rel_pos_w */
 } ts_vit_names;
 
-typedef enum { TS_VIT_GELU, TS_VIT_QUICK_GELU } ts_vit_activation;
+/* SwiGLU (Shazeer 2020, arXiv 2002.05202, eq. 6): fc1 makes twice `mlp` numbers a, b, and fc2 takes swish(a) b. */
+typedef enum { TS_VIT_GELU, TS_VIT_QUICK_GELU, TS_VIT_SWIGLU } ts_vit_activation;
+
+/* Tokens that are the places of a map, row by row, with relative positions in their attention (Li et al. 2022, arXiv 2112.01526,
+ * as Segment Anything and Painter have them): place y, x looks at y', x' by
+ *     q k / sqrt(d) + q Rh[y - y' + height - 1] + q Rw[x - x' + width - 1].
+ * A block looks at the whole map, or each at the window it is in; zeros, after the norm, fill the windows at the edge. */
+typedef struct {
+    int height, width;  /* the map; 0: the tokens are no map and have no relative positions */
+    int rows_h, rows_w; /* of the file's tables, of blocks without windows; 0: 2 height - 1, 2 width - 1. Others are resampled. */
+    int window;         /* a window's side; its tables have 2 window - 1 rows. 0: no block has windows */
+    uint64_t whole;     /* bit N: block N has none */
+} ts_vit_map;
 
 typedef struct {
     ts_graph *g;
@@ -42,7 +56,8 @@ typedef struct {
     int width, depth, heads, mlp;
     float eps; /* of the norms */
     ts_vit_activation activation;
-    bool causal;    /* a token looks at those before it and itself */
+    bool causal; /* a token looks at those before it and itself */
+    ts_vit_map map;
     bool recompute; /* ts_vit_blocks: each block is a segment (ts_recompute_begin) */
 } ts_vit;
 
@@ -55,9 +70,9 @@ ts_tensor *ts_vit_blocks(const ts_vit *v, ts_tensor *x);
 
 /* attention(norm1 x) */
 ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x);
-/* proj(h) */
+/* proj(h), by LayerScale where there is one */
 ts_tensor *ts_vit_project(const ts_vit *v, int number, ts_tensor *h);
-/* fc2(f(fc1(norm2 x))) */
+/* fc2(f(fc1(norm2 x))), likewise */
 ts_tensor *ts_vit_feed(const ts_vit *v, int number, ts_tensor *x);
 
 #ifdef __cplusplus

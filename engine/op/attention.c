@@ -13,7 +13,7 @@ enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 4 * ROWS }; /* query ro
 
 typedef struct {
     attention_shape s;
-    const real *q, *k, *v;
+    const real *q, *k, *v, *relative; /* the last NULL: none */
     real *out, *scratch;
     int64_t slots, slot_count;
 } attention_job;
@@ -27,6 +27,7 @@ static void attend(const attention_job *j, int64_t b, int64_t head, int64_t t, r
     const attention_shape *s = &j->s;
     const real *q = j->q + (b * s->tq + t) * s->q_stride + head * s->dim;
     const real *k = j->k + b * s->tk * s->k_stride + head * s->dim, *v = j->v + b * s->tk * s->k_stride + head * s->dim;
+    const real *relative = j->relative ? j->relative + attention_relative_at(s, b, head, t) : NULL;
     real *out = j->out + (b * s->tq + t) * s->channels + head * s->dim;
     const int64_t keys = s->causal ? t + 1 : s->tk;
     real top = -INFINITY, sum = 0;
@@ -34,6 +35,7 @@ static void attend(const attention_job *j, int64_t b, int64_t head, int64_t t, r
         score[i] = 0;
         for (int64_t c = 0; c < s->dim; c++) score[i] += q[c] * k[i * s->k_stride + c];
         score[i] /= real_sqrt((real)s->dim);
+        if (relative) score[i] += relative[i / s->width] + relative[s->height + i % s->width];
         if (score[i] > top) top = score[i];
     }
     for (int64_t i = 0; i < keys; i++) sum += score[i] = real_exp(score[i] - top);
@@ -62,18 +64,32 @@ static int64_t scratch_floats(const attention_shape *s)
     return attention_padded(s->tk) * s->dim + s->tk * attention_padded(s->dim) + ROWS * attention_padded(s->tk);
 }
 
-/* Up to 6 query rows from t on, of one head. */
+/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. */
+static inline __attribute__((always_inline)) void begin_scores(const attention_shape *s, const float *relative, float scale,
+                                                               int64_t room, float *score)
+{
+    const float *of_column = relative + s->height, inverse = 1 / scale;
+    for (int64_t y = 0; y < s->height; y++)
+#pragma omp simd
+        for (int64_t x = 0; x < s->width; x++) score[y * s->width + x] = (relative[y] + of_column[x]) * inverse;
+    for (int64_t i = s->tk; i < room; i++) score[i] = 0;
+}
+
+/* Up to 6 query rows from t on, of one head. `relative`: the numbers of relative positions of query 0, or NULL. */
 static inline __attribute__((always_inline)) void attend_tile(const attention_shape *s, const float *q, int64_t t, int64_t rows,
-                                                              const float *k_panels, const float *v_panels, float *score,
-                                                              float *out)
+                                                              const float *k_panels, const float *v_panels, const float *relative,
+                                                              float *score, float *out)
 {
     const int64_t keys = s->causal ? t + rows : s->tk, room = attention_padded(s->tk);
     const float scale = 1 / sqrtf((float)s->dim);
     const float *row[ROWS];
     float inverse[ROWS] = {0};
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
+    for (int64_t r = 0; relative && r < ROWS; r++)
+        begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, score + r * room);
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
+        for (int64_t r = 0; relative && r < ROWS; r++) memcpy(&acc[r], score + r * room + i, sizeof acc[r]);
         ts_tile_add(acc, row, s->dim, k_panels + i * s->dim);
         for (int64_t r = 0; r < ROWS; r++) memcpy(score + r * room + i, &acc[r], sizeof acc[r]);
     }
@@ -110,10 +126,11 @@ TS_CLONES static void attention_slots(void *ctx, int64_t begin, int64_t end)
                 packed = item;
             }
             const float *q = j->q + b * s->tq * s->q_stride + channel;
+            const float *relative = j->relative ? j->relative + attention_relative_at(s, b, item % s->heads, 0) : NULL;
             float *out = j->out + b * s->tq * s->channels + channel;
             const int64_t first = unit % blocks * BLOCK, last = first + BLOCK < s->tq ? first + BLOCK : s->tq;
             for (int64_t t = first; t < last; t += ROWS)
-                attend_tile(s, q, t, last - t < ROWS ? last - t : ROWS, k_panels, v_panels, score, out);
+                attend_tile(s, q, t, last - t < ROWS ? last - t : ROWS, k_panels, v_panels, relative, score, out);
         }
     }
 }
@@ -127,6 +144,7 @@ bool REAL(ts_host_attention)(const ts_node *n, ts_host *h, ts_error *err)
     job.q = ts_host_ptr(h, n->in[0]);
     job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.v = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 2]) + job.s.v_offset;
+    if (attr->height > 0) job.relative = ts_host_ptr(h, n->in[n->nin - 1]);
     job.slots = ts_host_threads(h);
 #ifndef TS_YARDSTICK
     job.slot_count = scratch_floats(&job.s);
@@ -167,6 +185,7 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         depth = all < 4 ? (uint32_t)all : 4;
         dims = depth * dims_at_once;
     }
+    if (s.height > 0) return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: relative positions want the host");
     const int64_t blocks = (s.tq + rows - 1) / rows, parts = (s.dim + dims - 1) / dims;
     const int64_t total = s.batch * s.heads * blocks * parts;
     if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX)
@@ -212,10 +231,9 @@ static const ts_op attention_op = {.name = "attention",
                                    .host_scratch = attention_scratch,
                                    .vulkan = attention_vulkan};
 
-static ts_tensor *add_node(ts_graph *g, int nin, ts_tensor *const *in, int64_t channels, int heads, bool causal)
+static ts_tensor *add_node(ts_graph *g, int nin, ts_tensor *const *in, int64_t channels, const attention_attr *attr)
 {
-    const attention_attr attr = {.heads = heads, .causal = causal, .packed = nin == 1};
-    ts_node *n = ts_node_new(g, &attention_op, nin, in, &attr, sizeof attr);
+    ts_node *n = ts_node_new(g, &attention_op, nin, in, attr, sizeof *attr);
     return ts_node_output(n, TS_REAL, 3, (int64_t[]){in[0]->shape[0], in[0]->shape[1], channels});
 }
 
@@ -232,7 +250,8 @@ ts_tensor *ts_attention(ts_graph *g, ts_tensor *q, ts_tensor *k, ts_tensor *v, i
     if (causal && k->shape[1] != q->shape[1])
         return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "causal attention wants as many keys as queries, they are %s and %s",
                              ts_shape_text(k).s, ts_shape_text(q).s);
-    return add_node(g, 3, (ts_tensor *[]){q, k, v}, q->shape[2], heads, causal);
+    const attention_attr attr = {.heads = heads, .causal = causal};
+    return add_node(g, 3, (ts_tensor *[]){q, k, v}, q->shape[2], &attr);
 }
 
 ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal)
@@ -242,6 +261,24 @@ ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal)
         return ts_graph_fail(g, TS_ERR_SHAPE, "attention",
                              "wants q, k, v packed as (B, T, 3C) with C a multiple of %d heads, got %s", heads,
                              ts_shape_text(qkv).s);
-    return add_node(g, 1, (ts_tensor *[]){qkv}, qkv->shape[2] / 3, heads, causal);
+    const attention_attr attr = {.heads = heads, .causal = causal, .packed = true};
+    return add_node(g, 1, (ts_tensor *[]){qkv}, qkv->shape[2] / 3, &attr);
+}
+
+ts_tensor *ts_attention_relative(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height,
+                                 int width)
+{
+    if (!qkv || !rel_h || !rel_w) return NULL;
+    if (qkv->type != TS_REAL || qkv->ndim != 3 || heads < 1 || qkv->shape[2] % (3 * (int64_t)heads) != 0)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention",
+                             "wants q, k, v packed as (B, T, 3C) with C a multiple of %d heads, got %s", heads,
+                             ts_shape_text(qkv).s);
+    if (height < 1 || width < 1 || qkv->shape[1] != (int64_t)height * width)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "%lld tokens are not the %d x %d places of a map",
+                             (long long)qkv->shape[1], height, width);
+    const attention_attr attr = {.heads = heads, .packed = true, .height = height, .width = width};
+    ts_tensor *relative = ts_relative_scores(g, qkv, rel_h, rel_w, heads, height, width);
+    if (!relative) return NULL;
+    return add_node(g, 2, (ts_tensor *[]){qkv, relative}, qkv->shape[2] / 3, &attr);
 }
 #endif

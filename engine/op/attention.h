@@ -10,6 +10,7 @@
 typedef struct {
     int heads;
     bool causal, packed;
+    int64_t height, width; /* of the map whose relative positions are the last input; 0: there is none */
 } attention_attr;
 
 /* Sizes, and where a row of each lies: element (b, t, c) of q is q[(b tq + t) q_stride + c]; packed rows hold q, then k, then v.
@@ -17,6 +18,7 @@ typedef struct {
 typedef struct {
     int64_t batch, tq, tk, heads, dim, channels;
     int64_t q_stride, k_stride, k_offset, v_offset;
+    int64_t height, width;
     bool causal;
 } attention_shape;
 
@@ -35,8 +37,20 @@ static inline attention_shape attention_shape_of(const ts_node *n)
                              .k_stride = stride,
                              .k_offset = attr->packed ? channels : 0,
                              .v_offset = attr->packed ? 2 * channels : 0,
+                             .height = attr->height,
+                             .width = attr->width,
                              .causal = attr->causal};
 }
+
+/* The numbers of relative positions of query t and a head: its scores for the rows of the map, then for its columns. */
+static inline int64_t attention_relative_at(const attention_shape *s, int64_t b, int64_t head, int64_t t)
+{
+    return ((b * s->tq + t) * s->heads + head) * (s->height + s->width);
+}
+
+/* What relative positions add to the scores: qkv (B, height width, >= C), whose first C channels are q, and the tables
+ * (2 height - 1, C/heads), (2 width - 1, C/heads) -> (B, height width, heads (height + width)). relative_scores.c */
+ts_tensor *ts_relative_scores(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height, int width);
 
 /* For attention's ts_op.grad. */
 void ts_attention_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx);

@@ -383,6 +383,11 @@ static const ts_op attention_grad_op = {.name = "attention_grad",
 void ts_attention_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
 {
     (void)wanted; /* the three share their work: those not wanted cost little */
+    const attention_attr *attr = n->attr;
+    if (attr->height > 0) {
+        ts_graph_fail(n->graph, TS_ERR_UNSUPPORTED, "attention", "there is no gradient through relative positions");
+        return;
+    }
     ts_tensor *in[5];
     for (int i = 0; i < n->nin; i++) in[i] = n->in[i];
     in[n->nin] = n->out[0];

@@ -9,7 +9,8 @@
 
 enum { B = 2, N = 5, W = 12, HEADS = 3, MLP = 20, DEPTH = 2, VALUES = B * N * W };
 
-static const ts_vit_names CLIPS = {"ln_1", "attn.in_proj_", "attn.out_proj", "ln_2", "mlp.c_fc", "mlp.c_proj"};
+static const ts_vit_names CLIPS = {
+    .norm1 = "ln_1", .qkv = "attn.in_proj_", .proj = "attn.out_proj", .norm2 = "ln_2", .fc1 = "mlp.c_fc", .fc2 = "mlp.c_proj"};
 static const char *const TIMMS_PARAMS[] = {"norm1.weight",     "norm1.bias",     "attn.qkv.weight", "attn.qkv.bias",
                                            "attn.proj.weight", "attn.proj.bias", "norm2.weight",    "norm2.bias",
                                            "mlp.fc1.weight",   "mlp.fc1.bias",   "mlp.fc2.weight",  "mlp.fc2.bias"};
