@@ -1,5 +1,5 @@
 /* examples.c - see examples.h. */
-#include "cli/examples.h"
+#include "cli/run/examples.h"
 
 #include <stdio.h>
 #include <stdlib.h>

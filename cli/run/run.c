@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/examples.h"
+#include "cli/run/examples.h"
 #include "mae/mae.h"
 
 enum { BATCH_GPU = 8, BATCH_CPU = 1, MAX_PAIRS = 64 };
