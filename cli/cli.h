@@ -72,6 +72,7 @@ typedef struct {
     int least;      /* of those; with `rest_name` for the complaint */
     int most;
     const char *rest_name;
+    ts_words *given; /* the long names of the options that the command line has; NULL: they are not wanted */
     ts_common *common;
     unsigned takes; /* TS_TAKES_... */
 } ts_command;

@@ -66,44 +66,56 @@ static void stretch_to(ts_image *img, int most)
     for (size_t i = 0; i < size; i++) img->data[i] = (uint8_t)(img->data[i] * 255 / most);
 }
 
-static bool load(const char *path, const ts_grid *grid, int stretch, look *seen, ts_image *out, ts_error *err)
+/* What the loading of all of them shares. */
+typedef struct {
+    ts_example_fn take;
+    void *ctx;
+    ts_image kept; /* that of standard input, which cannot be read again */
+} loading;
+
+/* `seen`: what it looks like, wanted the first time. `stretch`: the value that becomes 255, or 0. */
+static bool load(loading *l, const char *path, int at, int stretch, look *seen, ts_error *err)
 {
     ts_image whole = {0};
-    bool ok = ts_load_picture(path, &whole, err);
+    const bool standard = ts_is_standard(path), again = standard && l->kept.data;
+    bool ok = true;
+    if (again) {
+        whole = l->kept;
+        l->kept = (ts_image){0};
+    } else {
+        ok = ts_load_picture(path, &whole, err);
+    }
     if (ok && seen) {
         seen->most = largest_label(&whole);
         ok = count_colours(&whole, seen);
         if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }
     if (ok && stretch) stretch_to(&whole, stretch);
-    ok = ok && ts_image_resize(&whole, grid->hole.width, grid->hole.height, grid->desc.filter, out, err);
-    ts_image_clear(&whole);
+    ok = ok && l->take(l->ctx, at, &whole, err);
+    if (ok && standard && !again) l->kept = whole;
+    else ts_image_clear(&whole);
     return ok;
 }
 
-bool ts_examples_load(const ts_words *paths, const ts_grid *grid, ts_image *pictures, ts_example_looks *looks, ts_error *err)
+bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err)
 {
-    bool labels = true;
+    loading l = {take, ctx, {0}};
+    bool labels = true, ok = true;
     *looks = (ts_example_looks){.swapped = true};
-    for (int i = 0; i < paths->count; i++) {
+    for (int i = 0; ok && i < paths->count; i++) {
         const bool output = i % 2;
         look seen = {0};
-        if (!load(paths->items[i], grid, 0, &seen, &pictures[i], err)) return false;
+        ok = load(&l, paths->items[i], i, 0, &seen, err);
         if (output && seen.most < 0) labels = false;
         if (output && seen.most > looks->stretched) looks->stretched = seen.most;
         if (!(output ? seen.photo : seen.mask)) looks->swapped = false;
     }
     if (!labels) looks->stretched = 0;
     /* Again, and before they are resized: between values as close as these there is no room for an edge. */
-    for (int i = 1; looks->stretched && i < paths->count; i += 2) {
-        if (ts_is_standard(paths->items[i])) {
-            stretch_to(&pictures[i], looks->stretched); /* it cannot be read again */
-            continue;
-        }
-        ts_image_clear(&pictures[i]);
-        if (!load(paths->items[i], grid, looks->stretched, NULL, &pictures[i], err)) return false;
-    }
-    return true;
+    for (int i = 1; ok && looks->stretched && i < paths->count; i += 2)
+        ok = load(&l, paths->items[i], i, looks->stretched, NULL, err);
+    ts_image_clear(&l.kept);
+    return ok;
 }
 
 void ts_examples_say(const ts_example_looks *looks)

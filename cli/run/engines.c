@@ -1,0 +1,43 @@
+/* engines.c - which engine does the work for a model, and which options it takes. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/run/run.h"
+
+static const struct {
+    ts_kind kind;
+    const run_engine *engine;
+} engines[] = {
+    {TS_KIND_MAE_VQGAN, &run_engine_mae},
+};
+
+enum { ENGINES = sizeof engines / sizeof *engines };
+
+bool run_choose(run_job *r, ts_error *err)
+{
+    const ts_kind kind = ts_kind_of(r->weights);
+    r->engine = &run_engine_mae; /* which also says of other files what they are */
+    for (int i = 0; i < ENGINES; i++)
+        if (engines[i].kind == kind) r->engine = engines[i].engine;
+    return run_check_options(r, err);
+}
+
+static bool takes(const run_engine *engine, const char *option)
+{
+    char word[64];
+    snprintf(word, sizeof word, " %s ", option);
+    return strstr(engine->options, word) != NULL;
+}
+
+bool run_check_options(const run_job *r, ts_error *err)
+{
+    for (int k = 0; k < r->given.count; k++) {
+        ts_kind whose = TS_KIND_UNKNOWN;
+        for (int i = 0; i < ENGINES && whose == TS_KIND_UNKNOWN; i++)
+            if (takes(engines[i].engine, r->given.items[k])) whose = engines[i].kind;
+        if (whose == TS_KIND_UNKNOWN || takes(r->engine, r->given.items[k])) continue; /* every engine's, or this one's */
+        return ts_fail(err, TS_ERR_ARGUMENT, "--%s is for %s, and %s is %s", r->given.items[k], ts_kind_name(whose), r->model,
+                       ts_kind_name(ts_kind_of(r->weights)));
+    }
+    return true;
+}

@@ -1,0 +1,216 @@
+/* mae.c - the engine of MAE-VQGANs: the pairs and the query go on a canvas with one cell empty, or on several, and the model
+ * paints that cell. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "cli/run/run.h"
+#include "mae/mae.h"
+
+enum { BATCH_GPU = 8, BATCH_CPU = 1 };
+
+typedef struct {
+    ts_weights *vqgan;
+    ts_mae_config config;
+    ts_grid grid;
+    int fused;                     /* canvases of a query */
+    ts_image cells[2 * RUN_PAIRS]; /* the examples, at cell size */
+    ts_image *canvases;            /* `fused` of each query */
+    int queries;                   /* for which there are canvases */
+    ts_inpainter *inpainter;
+    ts_inpaint_options options;
+    ts_inpainted *results; /* of the last batch, which began with query `first` */
+    int first, count;
+    ts_inpaint_ms ms; /* of one query of it */
+} mae_run;
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static bool open(run_job *r, ts_error *err)
+{
+    mae_run *m = calloc(1, sizeof *m);
+    if (!(r->own = m)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
+    if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err)) return false;
+    const int most = m->config.most_examples;
+    const int pairs = r->mae.per_canvas ? r->mae.per_canvas : ts_mae_pairs_on_canvas(&m->config, r->examples.count / 2);
+    if (most > 0 && pairs > most && !r->common.quiet)
+        ts_say("note: the model has learned canvases of at most %d example pair%s, not of %d", most, most == 1 ? "" : "s", pairs);
+    const uint8_t *background = r->mae.background_rgb;
+    ts_grid_desc desc = {.canvas = m->config.side * m->config.patch,
+                         .patch = m->config.patch,
+                         .examples = pairs,
+                         .side = (ts_side)r->mae.side,
+                         .transposed = r->mae.transposed,
+                         .background = {background[0], background[1], background[2]},
+                         .filter = (ts_resize_filter)r->mae.filter};
+    if (!ts_grid_plan(&desc, &m->grid, err)) return false;
+    if (r->model == r->default_model) ts_note_default(&r->common, r->model, m->grid.hole.width, m->grid.hole.height);
+    m->fused = ts_grid_canvases(&m->grid, r->examples.count / 2);
+    return ts_jobs_canvases(&r->jobs, m->fused, &r->inputs, err);
+}
+
+/* Brought to the size of a cell once, and not again for every query: composing then takes it as it is. */
+static bool example(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err)
+{
+    mae_run *m = r->own;
+    ts_image *cell = &m->cells[2 * pair + output];
+    ts_image_clear(cell);
+    return ts_image_resize(picture, m->grid.hole.width, m->grid.hole.height, m->grid.desc.filter, cell, err);
+}
+
+static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
+{
+    mae_run *m = r->own;
+    ts_example examples[RUN_PAIRS];
+    const int pairs = r->examples.count / 2;
+    for (int i = 0; i < pairs; i++) examples[i] = (ts_example){&m->cells[2 * i], &m->cells[2 * i + 1]};
+    if (!m->canvases) {
+        m->canvases = calloc((size_t)r->jobs.count * (size_t)m->fused, sizeof *m->canvases);
+        if (!m->canvases) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        m->queries = r->jobs.count;
+    }
+    return ts_grid_compose_all(&m->grid, examples, pairs, picture, &m->canvases[(size_t)at * (size_t)m->fused], err);
+}
+
+static int views_of(const run_job *r)
+{
+    const mae_run *m = r->own;
+    if (r->mae.views) return r->mae.views;
+    return m->config.views && r->mae.temperature == 0 ? m->config.views : 1;
+}
+
+/* The canvases of a query go through the model as those of several do, and so do its views. */
+static int batch(const run_job *r)
+{
+    const mae_run *m = r->own;
+    const int canvases = r->mae.batch ? r->mae.batch : run_on_gpu(r) ? BATCH_GPU : BATCH_CPU;
+    const int each = views_of(r) * m->fused;
+    return r->jobs.count > canvases / each ? canvases : r->jobs.count * each;
+}
+
+static bool start(run_job *r, ts_error *err)
+{
+    mae_run *m = r->own;
+    ts_inpainter_desc desc = {.weights = r->weights,
+                              .vqgan_weights = m->vqgan,
+                              .heads = r->mae.heads,
+                              .decoder_heads = r->mae.decoder_heads,
+                              .batch = batch(r)};
+    m->inpainter = ts_inpainter_new(r->dev, &desc, err);
+    m->options = (ts_inpaint_options){.temperature = r->mae.temperature,
+                                      .seed = r->common.seed,
+                                      .blend = r->mae.blend >= 0        ? r->mae.blend
+                                               : r->mae.temperature > 0 ? 0
+                                                                        : m->config.blend,
+                                      .keep_visible_codes = r->mae.keep_codes,
+                                      .fused = m->fused,
+                                      .views = views_of(r)};
+    ts_inpaint_ms ms = {0};
+    if (!m->inpainter || !ts_inpainter_prepare(m->inpainter, &m->grid, smaller(batch(r), r->jobs.count), &m->options, &ms, err))
+        return false;
+    r->load_ms += ms.load;
+    return true;
+}
+
+static void clear_results(mae_run *m)
+{
+    for (int i = 0; m->results && i < m->count; i++) ts_inpainted_clear(&m->results[i]);
+    free(m->results);
+    m->results = NULL;
+}
+
+static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error *err)
+{
+    mae_run *m = r->own;
+    ts_inpaint_ms ms = {0};
+    clear_results(m);
+    m->results = calloc((size_t)count, sizeof *m->results);
+    if (!m->results) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    m->first = first;
+    m->count = count;
+    if (!ts_inpainter_run(m->inpainter, &m->grid, m->canvases + (size_t)first * (size_t)m->fused, count, &m->options, m->results,
+                          &ms, err))
+        return false;
+    ts_say_stage(&r->common, "painted: encoder %.1f ms, autoencoder %.1f ms, decoder %.1f ms", ms.encode, ms.mae, ms.decode);
+    /* A batch is one piece of work: each of its queries is told its share, and the whole of the loading. */
+    r->load_ms += ms.load;
+    m->ms = (ts_inpaint_ms){0, ms.encode / count, ms.mae / count, ms.decode / count};
+    bool ok = true;
+    for (int i = 0; ok && i < count; i++)
+        ok = ts_grid_answer(&m->grid, &m->results[i].pasted, r->cell ? 0 : r->sizes[first + i].width,
+                            r->cell ? 0 : r->sizes[first + i].height, &answers[i], err);
+    return ok;
+}
+
+/* The canvases of a query, the answer, which is one, in the hole of each. */
+static bool keep(run_job *r, int at, ts_error *err)
+{
+    mae_run *m = r->own;
+    if (!r->jobs.canvas) return true;
+    char *const *path = r->jobs.canvas + (size_t)at * (size_t)r->jobs.each;
+    const ts_image *pasted = &m->results[at - m->first].pasted;
+    ts_image *canvas = &m->canvases[(size_t)at * (size_t)m->fused], cell = {0};
+    bool ok = ts_image_save(path[0], pasted, err) && (r->jobs.each == 1 || ts_grid_answer(&m->grid, pasted, 0, 0, &cell, err));
+    for (int k = 1; ok && k < r->jobs.each; k++) {
+        ts_sheet_put(&canvas[k], &cell, m->grid.hole.x, m->grid.hole.y);
+        ok = ts_image_save(path[k], &canvas[k], err);
+    }
+    ts_image_clear(&cell);
+    return ok;
+}
+
+static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
+{
+    const mae_run *m = r->own;
+    const ts_cell *hole = &m->grid.hole;
+    const ts_inpainted *result = &m->results[at - m->first];
+    char *const *canvas = r->jobs.canvas ? r->jobs.canvas + (size_t)at * (size_t)r->jobs.each : NULL;
+    if (canvas) {
+        cJSON_AddStringToObject(item, "canvas_file", canvas[0]);
+        cJSON_AddItemToObject(item, "canvas_files", cJSON_CreateStringArray((const char *const *)canvas, r->jobs.each));
+    }
+    cJSON_AddNumberToObject(item, "canvas", m->grid.desc.canvas);
+    cJSON *box = cJSON_AddObjectToObject(item, "hole");
+    cJSON_AddNumberToObject(box, "x", hole->x);
+    cJSON_AddNumberToObject(box, "y", hole->y);
+    cJSON_AddNumberToObject(box, "width", hole->width);
+    cJSON_AddNumberToObject(box, "height", hole->height);
+    cJSON_AddNumberToObject(item, "fused", m->fused);
+    cJSON *codes = cJSON_CreateIntArray(result->codes, result->places);
+    cJSON_AddItemToObject(item, "codes", codes);
+    cJSON_AddNumberToObject(item, "blend", m->options.blend);
+    cJSON_AddNumberToObject(item, "views", m->options.views);
+    cJSON_AddNumberToObject(ms, "encode", round(m->ms.encode * 1e3) * 1e-3);
+    cJSON_AddNumberToObject(ms, "mae", round(m->ms.mae * 1e3) * 1e-3);
+    return cJSON_AddNumberToObject(ms, "decode", round(m->ms.decode * 1e3) * 1e-3) && box && codes;
+}
+
+static void clear(run_job *r)
+{
+    mae_run *m = r->own;
+    clear_results(m);
+    ts_inpainter_free(m->inpainter);
+    ts_weights_free(m->vqgan);
+    for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->cells[i]);
+    for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * m->fused; i++) ts_image_clear(&m->canvases[i]);
+    free(m->canvases);
+    free(m);
+}
+
+const run_engine run_engine_mae = {
+    .options =
+        " vqgan heads decoder-heads canvas per-canvas side transposed background filter temperature blend views keep-codes "
+        "batch cell ",
+    .open = open,
+    .example = example,
+    .query = query,
+    .batch = batch,
+    .start = start,
+    .answer = answer,
+    .keep = keep,
+    .report = report,
+    .clear = clear,
+};

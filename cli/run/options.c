@@ -1,0 +1,98 @@
+/* options.c - the options of `tessera run`: those of every model, and the engines' own. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/run/run.h"
+#include "mae/mae.h"
+
+static const char EXAMPLE[] =
+    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n"
+    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n";
+
+static int parse(run_job *r, int argc, char **argv)
+{
+    const ts_option options[] = {
+        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
+        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
+         "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
+        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
+         "the answer's file (.png, .jpg, or .webp without loss), or -, standard output; with several queries a folder"},
+        {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
+        {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
+        {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
+        {0, "decoder-heads", "N", TS_OPT_INT, &r->mae.decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
+        {0, "canvas", "PATH", TS_OPT_TEXT, &r->mae.canvas, 0, 0,
+         "keep the whole canvas too: a file or a folder, as for -o; of several the others are NAME-2.png and so on"},
+        {0, "per-canvas", "N", TS_OPT_INT, &r->mae.per_canvas, 1, TS_GRID_MAX_EXAMPLES,
+         "pairs on a canvas: more go on further canvases, and what each makes of the query is averaged; as the model's file "
+         "says, or 7"},
+        {0, "side", "right|left", TS_OPT_CHOICE, &r->mae.side, 0, 0, "where the examples' outputs stand; right"},
+        {0, "transposed", NULL, TS_OPT_FLAG, &r->mae.transposed, 0, 0, "examples in columns instead of rows"},
+        {0, "background", "COLOUR", TS_OPT_TEXT, &r->mae.background, 0, 0, "between the cells: black, white or #rrggbb; black"},
+        {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->mae.filter, 0, 0, "resizes pictures to cells; bilinear"},
+        {0, "temperature", "T", TS_OPT_REAL, &r->mae.temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
+        {0, "blend", "T", TS_OPT_REAL, &r->mae.blend, 0, TS_MAE_MAX_BLEND,
+         "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
+        {0, "views", "N", TS_OPT_INT, &r->mae.views, 1, TS_GRID_VIEWS,
+         "do it to the pictures as they are, mirrored, turned and recoloured, and answer with the median of all N: steadier, N "
+         "times the work; what the model's file says, else 1"},
+        {0, "keep-codes", NULL, TS_OPT_FLAG, &r->mae.keep_codes, 0, 0, "visible places keep the canvas's own codes"},
+        {0, "batch", "N", TS_OPT_INT, &r->mae.batch, 1, 256, "canvases in one run of the model; 8 on a GPU, else 1"},
+        {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
+        {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
+    };
+    r->mae.blend = -1;
+    return ts_options_parse(&(ts_command){.name = "run",
+                                          .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
+                                          .summary = "does to each query what the example pairs show",
+                                          .example = EXAMPLE,
+                                          .options = options,
+                                          .count = sizeof options / sizeof *options,
+                                          .rest = &r->more,
+                                          .most = 1 << 20,
+                                          .rest_name = "query",
+                                          .given = &r->given,
+                                          .common = &r->common,
+                                          .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
+                            argc, argv);
+}
+
+static bool parse_colour(const char *text, uint8_t out[3])
+{
+    unsigned rgb;
+    int used = 0;
+    if (strcmp(text, "black") == 0) rgb = 0;
+    else if (strcmp(text, "white") == 0) rgb = 0xffffff;
+    else if (strlen(text) != 7 || strspn(text + 1, "0123456789abcdefABCDEF") != 6 || sscanf(text, "#%6x%n", &rgb, &used) != 1 ||
+             used != 7)
+        return false;
+    for (int c = 0; c < 3; c++) out[c] = (uint8_t)(rgb >> (16 - 8 * c));
+    return true;
+}
+
+/* What the options say together. -1, or the exit status. */
+static int check(run_job *r)
+{
+    if (r->examples.count == 0) return ts_usage_error("run", "an example pair is missing: -e IN OUT");
+    if (r->examples.count > 2 * RUN_PAIRS)
+        return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, RUN_PAIRS);
+    if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");
+    if (!r->out) return ts_usage_error("run", "an output is missing: -o PATH");
+    if (ts_count_standard(&r->examples) + ts_count_standard(&r->queries) + ts_count_standard(&r->more) > 1)
+        return ts_usage_error("run", "standard input (-) is one picture, but is named more than once");
+    if (ts_is_standard(r->out) && r->common.json)
+        return ts_usage_error("run", "--json and -o - would both go to standard output: name a file for one of them");
+    if (r->mae.canvas && ts_is_standard(r->mae.canvas))
+        return ts_usage_error("run", "--canvas - is not possible: standard output takes the answer alone");
+    if (r->mae.blend > 0 && r->mae.temperature > 0)
+        return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
+    if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))
+        return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->mae.background);
+    return -1;
+}
+
+int run_options(run_job *r, int argc, char **argv)
+{
+    const int status = parse(r, argc, argv);
+    return status < 0 ? check(r) : status;
+}

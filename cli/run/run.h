@@ -1,0 +1,77 @@
+/* run.h - `tessera run` in its parts. run.c leads: everything that can be refused is refused first, the names, the model, every
+ * picture, the device; then the queries go through the model in batches, and each answer is written as soon as it is there. What
+ * differs between the kinds of models is an engine's, one file each: which one a run has is told by the content of its model. */
+#ifndef TESSERA_RUN_H
+#define TESSERA_RUN_H
+
+#include "cli/cli.h"
+#include "cli/run/examples.h"
+
+enum { RUN_PAIRS = 64 };
+
+typedef struct run_job run_job;
+
+typedef struct {
+    const char *options; /* its own ones, each with a space behind it: those of another kind are refused */
+    /* The model's header and shapes, from r->weights; no weight is read yet. Refuses what does not go with it. */
+    bool (*open)(run_job *r, ts_error *err);
+    /* Takes from an example's picture what it needs. Pair `pair`, its input or its output; a second time with other values where
+     * the first ones were stretched. */
+    bool (*example)(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err);
+    /* The same of query `at`, after the examples. Where it fails, `at` is the next query. */
+    bool (*query)(run_job *r, int at, const ts_image *picture, ts_error *err);
+    int (*batch)(const run_job *r); /* queries in one run of the model, asked once the device is open; NULL: 1 */
+    /* Makes the model on r->dev. */
+    bool (*start)(run_job *r, ts_error *err);
+    /* Queries `first` on, at most as many as a batch: `answers` are zeroed, the caller's also on failure. An answer has the
+     * query's size (r->sizes), unless --cell is given. */
+    bool (*answer)(run_job *r, int first, int count, ts_image *answers, ts_error *err);
+    /* Writes what is kept beside the answer; NULL: nothing. */
+    bool (*keep)(run_job *r, int at, ts_error *err);
+    /* What it has to tell of a query; `ms` is the report's object of times. False: out of memory. */
+    bool (*report)(const run_job *r, int at, cJSON *item, cJSON *ms);
+    void (*clear)(run_job *r);
+} run_engine;
+
+struct run_job {
+    ts_common common;
+    ts_words examples, queries, more, given;
+    const char *out, *model;
+    ts_left_out left_out;
+    bool cell;
+    struct { /* of an MAE-VQGAN */
+        const char *canvas, *vqgan, *background;
+        uint8_t background_rgb[3];
+        int heads, decoder_heads, side, filter, batch, per_canvas, views;
+        bool transposed, keep_codes;
+        double temperature, blend; /* the latter below zero: what the model's file says */
+    } mae;
+
+    const run_engine *engine;
+    void *own; /* the engine's */
+    char default_model[4096];
+    ts_words inputs; /* every file but the queries */
+    ts_jobs jobs;
+    ts_weights *weights;
+    ts_example_looks looks;
+    struct {
+        int width, height;
+    } * sizes; /* of the queries */
+    ts_device *dev;
+    double load_ms;          /* of the weights and the plan, once a run */
+    cJSON *report, *skipped; /* of the queries that were left out */
+};
+
+/* options.c: -1, or the exit status. */
+int run_options(run_job *r, int argc, char **argv);
+/* Refuses options that were given and are another engine's. */
+bool run_check_options(const run_job *r, ts_error *err);
+
+/* engines.c: sets r->engine by what r->weights are. */
+bool run_choose(run_job *r, ts_error *err);
+extern const run_engine run_engine_mae;
+
+/* Whether the device is a GPU, on which several queries at a time are faster. */
+bool run_on_gpu(const run_job *r);
+
+#endif
