@@ -2,8 +2,8 @@
 // Attention for GPUs. One workgroup of 128 takes 32 query rows and 64 of the output's dimensions; keys come in tiles of 64. Both products, scores and
 // output, are tiles of 32 x 64 with 4 x 4 in the registers of an invocation, fed from shared memory 16 deep. A head wider than 64 is cut in
 // parts, each of which computes the scores again: a head that wide is rare.
-// Push and numbering of the work: attention.glsl. Specialisation: none (15.3 kB of shared memory, which every device has). Dispatch: `total`
-// workgroups in x and y.
+// Push and numbering of the work: attention.glsl, whose specialisation is all there is (15.3 kB of shared memory, which every device has). Dispatch:
+// `total` workgroups in x and y.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "attention.glsl"
@@ -67,13 +67,22 @@ void scores(Place at, uint row, uint tile, uint keys, uint tx, uint ty)
                 [[unroll]] for (uint j = 0; j < 4; j++) s[i][j] = fma(a[i], b[j], s[i][j]);
         }
     }
-    [[unroll]] for (uint i = 0; i < 4; i++)
-        [[unroll]] for (uint j = 0; j < 4; j++)
+    [[unroll]] for (uint j = 0; j < 4; j++)
+    {
+        const uint t = tx + 16 * j, key = min(tile + t, tk - 1);
+        const uint y = RELATIVE ? key / map_width : 0, x = RELATIVE ? map_height + key % map_width : 0;
+        [[unroll]] for (uint i = 0; i < 4; i++)
         {
-            const uint r = ty * 4 + i, t = tx + 16 * j;
+            const uint r = ty * 4 + i;
             const bool counts = tile + t < keys && (causal == 0 || tile + t <= row + r);
-            score[t * S + r] = counts ? s[i][j] * scale : LOWEST;
+            s[i][j] *= scale;
+            if (RELATIVE) {
+                const uint base = at.relative + min(row + r, tq - 1) * heads * (map_height + map_width);
+                s[i][j] += float(relative.v[base + y]) + float(relative.v[base + x]);
+            }
+            score[t * S + r] = counts ? s[i][j] : LOWEST;
         }
+    }
 }
 
 void main()

@@ -1,20 +1,25 @@
 // attention.glsl - what both attention shaders share: out = softmax(scale q k^T) v for one head, by a running maximum and sum over tiles of
 // keys (Milakov and Gimelshein 2018, arXiv 1805.02867), so that the scores are never stored.
-// Push: q (batch, tq, heads dim) at q_stride from row to row, k and v (batch, tk, heads dim) at k_stride, out (batch, tq, heads dim) dense.
+// With RELATIVE keys are the places of a map of `map_width` columns, and key (y', x') gets relative[y'] + relative[map_height + x'] more.
+// Push: q (batch, tq, heads dim) at q_stride from row to row, k and v (batch, tk, heads dim) at k_stride, relative (batch, tq, heads, map_height +
+// map_width), out (batch, tq, heads dim) dense.
+// Specialisation: 4 RELATIVE.
 // Work is numbered by (image and head, block of query rows, part of the output's dimensions), the last fastest, `total` in all.
 layout(push_constant, scalar) uniform Push {
-    InReal q, k, v;
+    InReal q, k, v, relative;
     OutReal y;
-    uint tq, tk, heads, dim, q_stride, k_stride, blocks, parts, total;
+    uint tq, tk, heads, dim, q_stride, k_stride, map_height, map_width, blocks, parts, total;
     uint causal;
     float scale;
 };
 
+layout(constant_id = 4) const bool RELATIVE = false;
+
 const float LOWEST = -1e30; // below every score, and finite: the difference of two is no NaN
 
-// Where this workgroup's image and head begin in q, in k and v, and in y.
+// Where this workgroup's image and head begin in q, in k and v, in y, and in `relative`.
 struct Place {
-    uint q, k, y, block, part;
+    uint q, k, y, relative, block, part;
 };
 
 uint work_index()
@@ -26,5 +31,5 @@ Place place(uint index)
 {
     const uint item = index / (parts * blocks), image = item / heads, channel = item % heads * dim;
     return Place(image * tq * q_stride + channel, image * tk * k_stride + channel, image * tq * heads * dim + channel,
-                 index / parts % blocks, index % parts);
+                 (image * tq * heads + item % heads) * (map_height + map_width), index / parts % blocks, index % parts);
 }

@@ -3,7 +3,7 @@
 // each at a time; for the output lanes are dimensions, four (a vec4) DEPTH times. What the lanes share goes by shuffle from a constant lane. Why
 // loads are 64 bits wide, and push constants copied before the loops, stands in matmul_cpu.comp.
 // Push and numbering of the work: attention.glsl. Specialisation: 0 LANES, the width of the workgroup, which is one subgroup; 1 ROWS, a multiple of
-// LANES; 2 DEPTH; 3 whether dim is a multiple of 4. Dispatch: `total` workgroups in x and y.
+// LANES; 2 DEPTH; 3 whether dim is a multiple of 4; 4 attention.glsl's. Dispatch: `total` workgroups in x and y.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
@@ -53,8 +53,8 @@ void main()
 {
     const uint index = work_index(), lane = gl_LocalInvocationID.x;
     if (index >= total) return;
-    const uint width = dim, rows = tq, all_keys = tk, step = k_stride;
-    InReal queries = q, key_rows = k, values = v;
+    const uint width = dim, rows = tq, all_keys = tk, step = k_stride, across = map_width, down = map_height;
+    InReal queries = q, key_rows = k, values = v, bias = relative;
     const Place at = place(index);
     const uint row = at.block * ROWS, keys = causal != 0 ? min(row + ROWS, all_keys) : all_keys;
     const uint first = at.part * DEPTH * LANES * 4 + lane * 4; // of this lane's output dimensions
@@ -84,10 +84,16 @@ void main()
                 s[r] += vec4(dot(x, theirs[0]), dot(x, theirs[1]), dot(x, theirs[2]), dot(x, theirs[3]));
             }
         }
+        const uvec4 inside = min(key, uvec4(all_keys - 1)), y = RELATIVE ? inside / across : uvec4(0), x = inside - y * across + down;
         [[unroll]] for (uint r = 0; r < ROWS; r++)
         {
             const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
-            s[r] = mix(vec4(LOWEST), s[r] * scale, lessThan(key, uvec4(end)));
+            s[r] *= scale;
+            if (RELATIVE) {
+                const uint base = at.relative + min(row + r, rows - 1) * heads * (down + across);
+                [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += float(bias.v[base + y[i]]) + float(bias.v[base + x[i]]);
+            }
+            s[r] = mix(vec4(LOWEST), s[r], lessThan(key, uvec4(end)));
             const float higher = max(top[r], subgroupMax(max(max(s[r].x, s[r].y), max(s[r].z, s[r].w))));
             const float shrink = exp(top[r] - higher);
             s[r] = exp(s[r] - higher);

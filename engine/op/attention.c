@@ -185,18 +185,20 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         depth = all < 4 ? (uint32_t)all : 4;
         dims = depth * dims_at_once;
     }
-    if (s.height > 0) return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: relative positions want the host");
     const int64_t blocks = (s.tq + rows - 1) / rows, parts = (s.dim + dims - 1) / dims;
     const int64_t total = s.batch * s.heads * blocks * parts;
-    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX)
+    const ts_tensor *relative = s.height > 0 ? n->in[n->nin - 1] : NULL;
+    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX ||
+        (relative && ts_count(relative) > UINT32_MAX))
         return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: %s is too large for one dispatch", ts_shape_text(n->in[0]).s);
     const struct {
-        uint64_t q, k, v, y;
-        uint32_t tq, tk, heads, dim, q_stride, k_stride, blocks, parts, total, causal;
+        uint64_t q, k, v, relative, y;
+        uint32_t tq, tk, heads, dim, q_stride, k_stride, map_height, map_width, blocks, parts, total, causal;
         float scale;
     } push = {ts_vk_address(cmd, n->in[0]),
               ts_vk_address(cmd, n->in[attr->packed ? 0 : 1]) + (uint64_t)s.k_offset * real_bytes,
               ts_vk_address(cmd, n->in[attr->packed ? 0 : 2]) + (uint64_t)s.v_offset * real_bytes,
+              ts_vk_address(cmd, relative),
               ts_vk_address(cmd, n->out[0]),
               (uint32_t)s.tq,
               (uint32_t)s.tk,
@@ -204,6 +206,8 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
               (uint32_t)s.dim,
               (uint32_t)s.q_stride,
               (uint32_t)s.k_stride,
+              (uint32_t)s.height,
+              (uint32_t)s.width,
               (uint32_t)blocks,
               (uint32_t)parts,
               (uint32_t)total,
@@ -213,11 +217,12 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     desc.push_bytes = sizeof push;
     ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
     desc.shader = limits->cpu ? "attention_cpu" : "attention";
-    desc.spec_count = limits->cpu ? 4 : 0;
+    desc.spec_count = 5; /* a GPU's shader has the last alone */
     desc.spec[0] = limits->subgroup;
     desc.spec[1] = (uint32_t)rows;
     desc.spec[2] = depth;
     desc.spec[3] = s.dim % 4 == 0;
+    desc.spec[4] = relative != NULL;
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
@@ -276,6 +281,10 @@ ts_tensor *ts_attention_relative(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, 
     if (height < 1 || width < 1 || qkv->shape[1] != (int64_t)height * width)
         return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "%lld tokens are not the %d x %d places of a map",
                              (long long)qkv->shape[1], height, width);
+    const int64_t dim = qkv->shape[2] / 3 / heads;
+    if (rel_h->ndim != 2 || rel_w->ndim != 2 || rel_h->shape[1] != dim || rel_w->shape[1] != dim)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "tables for %d heads want rows of %lld, they are %s and %s", heads,
+                             (long long)dim, ts_shape_text(rel_h).s, ts_shape_text(rel_w).s);
     const attention_attr attr = {.heads = heads, .packed = true, .height = height, .width = width};
     ts_tensor *relative = ts_relative_scores(g, qkv, rel_h, rel_w, heads, height, width);
     if (!relative) return NULL;

@@ -68,16 +68,47 @@ static double relative_flops(const ts_node *n)
     return 2.0 * (double)ts_count(n->out[0]) * (double)a->dim;
 }
 
+/* ---- Vulkan: an invocation an element ---- */
+
+static bool relative_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const relative_attr *a = n->attr;
+    const int64_t count = ts_count(n->out[0]), stride = n->in[0]->shape[2];
+    const bool wide = a->dim % 4 == 0 && stride % 4 == 0;
+    if (count > UINT32_MAX || ts_count(n->in[0]) > UINT32_MAX)
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "relative_scores: %s is too large for one dispatch", ts_shape_text(n->in[0]).s);
+    const struct {
+        uint64_t q, rel_h, rel_w, y;
+        uint32_t count, heads, dim, stride, height, width;
+    } push = {ts_vk_address(cmd, n->in[0]),
+              ts_vk_address(cmd, n->in[1]),
+              ts_vk_address(cmd, n->in[2]),
+              ts_vk_address(cmd, n->out[0]),
+              (uint32_t)count,
+              (uint32_t)a->heads,
+              (uint32_t)(a->dim / (wide ? 4 : 1)),
+              (uint32_t)(stride / (wide ? 4 : 1)),
+              (uint32_t)a->height,
+              (uint32_t)a->width};
+    ts_vk_dispatch_desc desc = {
+        .shader = "relative_scores", .push = &push, .push_bytes = sizeof push, .flops = relative_flops(n)};
+    ts_vk_items(cmd, count, &desc);
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
 static const ts_op relative_op = {.name = "relative_scores",
                                   .flops = relative_flops,
                                   .host = ts_host_relative_scores_f32,
-                                  .host_f64 = ts_host_relative_scores_f64};
+                                  .host_f64 = ts_host_relative_scores_f64,
+                                  .vulkan = relative_vulkan};
 
 ts_tensor *ts_relative_scores(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height, int width)
 {
     if (!qkv || !rel_h || !rel_w) return NULL;
     const ts_tensor *tables[2] = {rel_h, rel_w};
-    const int64_t rows[2] = {2 * (int64_t)height - 1, 2 * (int64_t)width - 1}, dim = rel_h->shape[1];
+    const int64_t rows[2] = {2 * (int64_t)height - 1, 2 * (int64_t)width - 1}, dim = rel_h->shape[rel_h->ndim - 1];
     for (int i = 0; i < 2; i++)
         if (tables[i]->type != TS_REAL || tables[i]->ndim != 2 || tables[i]->shape[0] != rows[i] || tables[i]->shape[1] != dim ||
             heads * dim > qkv->shape[2])

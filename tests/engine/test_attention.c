@@ -1,8 +1,11 @@
 /* test_attention.c - attention against the yardstick: head dimensions and lengths that divide nothing, packed and separate,
- * causal, fewer keys than queries, one wide head, and scores so large that a softmax without its maximum would overflow. */
+ * causal, fewer keys than queries, one wide head, scores so large that a softmax without its maximum would overflow, and among
+ * the places of a map with relative positions; these also against the formula itself, with every pair's score written out. */
 #include "../support/support.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct {
@@ -68,9 +71,138 @@ static void wrong_shapes(void **state)
     ts_graph_free(g);
 }
 
+/* ---- relative positions ---- */
+
+typedef struct {
+    int64_t batch, height, width, heads, dim;
+    float gain; /* on the tables; 0: 1 */
+} map_case;
+
+static ts_tensor *build_map(op_case *c, ts_graph *g)
+{
+    const map_case *a = case_args(c);
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){a->batch, a->height * a->width, 3 * a->heads * a->dim});
+    ts_tensor *rel_h = case_real(c, g, 2, (int64_t[]){2 * a->height - 1, a->dim});
+    ts_tensor *rel_w = case_real(c, g, 2, (int64_t[]){2 * a->width - 1, a->dim});
+    /* of the size that keeps the sums in range in fp16, which stores them */
+    const float gain = (a->gain == 0 ? 1 : a->gain) / sqrtf((float)a->dim);
+    rel_h = ts_scale(g, rel_h, gain, 0);
+    rel_w = ts_scale(g, rel_w, gain, 0);
+    return ts_attention_relative(g, qkv, rel_h, rel_w, (int)a->heads, (int)a->height, (int)a->width);
+}
+
+static void relative_positions(void **state)
+{
+    (void)state;
+    const map_case cases[] = {{1, 1, 1, 1, 1, 0},    {2, 3, 5, 2, 16, 0},  {1, 14, 14, 2, 64, 0}, {2, 14, 14, 1, 20, 0},
+                              {2, 7, 11, 3, 20, 0},  {1, 7, 11, 2, 80, 0}, {1, 5, 1, 2, 7, 0},    {1, 1, 9, 1, 33, 0},
+                              {1, 13, 10, 1, 80, 0}, {2, 2, 2, 2, 4, 0},   {1, 4, 6, 1, 200, 0},  {1, 6, 7, 2, 16, 5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const map_case *a = &cases[i];
+        char label[96];
+        snprintf(label, sizeof label, "attention on a map of %d x %d, %d heads of %d", (int)a->height, (int)a->width,
+                 (int)a->heads, (int)a->dim);
+        check_op(label, build_map, a, i, a->gain != 0 ? 1e-4 : 1e-5);
+    }
+}
+
+/* The formula, query t of one head: qkv is the item's, of `stride` a row; out (dim). */
+static void attend_by_formula(const map_case *a, const float *qkv, const float *rel_h, const float *rel_w, int64_t head,
+                              int64_t t, double *out)
+{
+    const int64_t places = a->height * a->width, channels = a->heads * a->dim, stride = 3 * channels;
+    const float *q = qkv + t * stride + head * a->dim;
+    double sum = 0, *weight = malloc((size_t)places * sizeof *weight);
+    assert_non_null(weight);
+    for (int64_t i = 0; i < places; i++) {
+        const int64_t down = t / a->width - i / a->width + a->height - 1, across = t % a->width - i % a->width + a->width - 1;
+        const float *k = qkv + i * stride + channels + head * a->dim;
+        double score = 0;
+        for (int64_t c = 0; c < a->dim; c++)
+            score += (double)q[c] * ((double)k[c] / sqrt((double)a->dim) + (double)rel_h[down * a->dim + c] +
+                                     (double)rel_w[across * a->dim + c]);
+        sum += weight[i] = exp(score);
+    }
+    for (int64_t c = 0; c < a->dim; c++) {
+        out[c] = 0;
+        for (int64_t i = 0; i < places; i++)
+            out[c] += weight[i] / sum * (double)qkv[i * stride + 2 * channels + head * a->dim + c];
+    }
+    free(weight);
+}
+
+static void by_the_formula(void **state)
+{
+    (void)state;
+    const map_case a = {.batch = 2, .height = 3, .width = 4, .heads = 2, .dim = 5};
+    enum { PLACES = 12, CHANNELS = 10, ROW = 3 * CHANNELS };
+    float qkv[2 * PLACES * ROW], rel_h[5 * 5], rel_w[7 * 5];
+    double got[2 * PLACES * CHANNELS];
+    uint64_t seed = 7;
+    for (size_t i = 0; i < sizeof qkv / sizeof *qkv; i++) qkv[i] = (float)test_normal(&seed);
+    for (size_t i = 0; i < sizeof rel_h / sizeof *rel_h; i++) rel_h[i] = (float)test_normal(&seed);
+    for (size_t i = 0; i < sizeof rel_w / sizeof *rel_w; i++) rel_w[i] = (float)test_normal(&seed);
+    ts_error err = {0};
+    ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu", .precision = TS_F64}, &err);
+    ts_graph *g = ts_graph_new();
+    ts_tensor *x = ts_input(g, "qkv", TS_REAL, 3, (int64_t[]){2, PLACES, ROW});
+    ts_tensor *h = ts_input(g, "rel_h", TS_REAL, 2, (int64_t[]){5, 5}), *w = ts_input(g, "rel_w", TS_REAL, 2, (int64_t[]){7, 5});
+    ts_tensor *y = ts_output(g, ts_attention_relative(g, x, h, w, 2, 3, 4));
+    ts_exec *e = ts_exec_new(g, dev, &err);
+    assert_non_null(e);
+    assert_true(ts_write(e, x, qkv, &err) && ts_write(e, h, rel_h, &err) && ts_write(e, w, rel_w, &err));
+    assert_true(ts_run(e, &err) && ts_read_f64(e, y, got, &err));
+    for (int64_t b = 0; b < a.batch; b++)
+        for (int64_t t = 0; t < PLACES; t++)
+            for (int64_t head = 0; head < a.heads; head++) {
+                double want[5];
+                attend_by_formula(&a, qkv + b * PLACES * ROW, rel_h, rel_w, head, t, want);
+                for (int64_t c = 0; c < a.dim; c++)
+                    assert_true(fabs(got[(b * PLACES + t) * CHANNELS + head * a.dim + c] - want[c]) < 1e-12);
+            }
+    ts_exec_free(e);
+    ts_graph_free(g);
+    ts_device_free(dev);
+}
+
+static void wrong_maps(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t rows_h, dim_h, rows_w, dim_w, channels;
+        int heads, height, width;
+        const char *word;
+    } cases[] = {{3, 4, 5, 4, 24, 2, 2, 3, NULL},          {3, 4, 5, 4, 24, 2, 3, 3, "places"},
+                 {3, 4, 5, 4, 24, 2, 0, 6, "places"},      {4, 4, 5, 4, 24, 2, 2, 3, "tables of 3 and 5"},
+                 {3, 4, 7, 4, 24, 2, 2, 3, "tables of 3"}, {3, 2, 5, 2, 24, 2, 2, 3, "rows of 4"},
+                 {3, 4, 5, 5, 24, 2, 2, 3, "rows of 4"},   {3, 12, 5, 12, 24, 2, 2, 3, "rows of 4"},
+                 {3, 4, 5, 4, 24, 5, 2, 3, "heads"},       {3, 4, 5, 4, 25, 1, 2, 3, "packed"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_graph *g = ts_graph_new();
+        ts_tensor *qkv = ts_input(g, "qkv", TS_REAL, 3, (int64_t[]){1, 6, cases[i].channels});
+        ts_tensor *h = ts_input(g, "rel_h", TS_REAL, 2, (int64_t[]){cases[i].rows_h, cases[i].dim_h});
+        ts_tensor *w = ts_input(g, "rel_w", TS_REAL, 2, (int64_t[]){cases[i].rows_w, cases[i].dim_w});
+        ts_tensor *y = ts_attention_relative(g, qkv, h, w, cases[i].heads, cases[i].height, cases[i].width);
+        if (cases[i].word) {
+            assert_null(y);
+            assert_non_null(ts_graph_error(g));
+            if (!strstr(ts_graph_error(g)->text, cases[i].word)) fail_msg("case %d: %s", (int)i, ts_graph_error(g)->text);
+        } else {
+            assert_non_null(y);
+        }
+        ts_graph_free(g);
+    }
+    ts_graph *g = ts_graph_new();
+    ts_tensor *qkv = ts_input(g, "qkv", TS_REAL, 3, (int64_t[]){1, 6, 24}), *flat = ts_input(g, "t", TS_REAL, 1, (int64_t[]){4});
+    assert_null(ts_attention_relative(g, qkv, flat, flat, 2, 2, 3));
+    assert_non_null(ts_graph_error(g));
+    ts_graph_free(g);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes), cmocka_unit_test(wrong_shapes),
-                                       cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shapes),         cmocka_unit_test(wrong_shapes), cmocka_unit_test(relative_positions),
+        cmocka_unit_test(by_the_formula), cmocka_unit_test(wrong_maps),   cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }
