@@ -41,6 +41,7 @@ done
 
 # The tree as git has it, changes included; what was built there last time stays.
 mkdir -p "$root/srv/tessera"
+find "$root/srv/tessera" -mindepth 1 -maxdepth 1 ! -name 'build*' -exec rm -rf {} +
 { git ls-files -z 2>/dev/null || find . -type f -not -path './build*' -print0; } |
     tar --null --files-from=- --ignore-failed-read -cf - | tar -xf - -C "$root/srv/tessera"
 chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
