@@ -12,6 +12,7 @@
 #include "engine/engine.h"
 #include "kinds/kinds.h"
 #include "engine/folder.h"
+#include "masks/masks.h"
 
 enum { TS_EXIT_DONE = 0, TS_EXIT_FAILED = 1, TS_EXIT_USAGE = 2, TS_EXIT_LEFT_OUT = 3 };
 
@@ -234,6 +235,9 @@ int ts_count_standard(const ts_words *words);
 /* As ts_image_load and ts_image_save, "-" being standard input and output (which gets a PNG). */
 bool ts_load_picture(const char *path, ts_image *out, ts_error *err);
 bool ts_save_picture(const char *path, const ts_image *img, ts_error *err);
+/* The same for a mask (8-bit grey, 0 and 255) and for a cut-out (RGBA): PNG. */
+bool ts_save_mask(const char *path, const ts_mask *m, ts_error *err);
+bool ts_save_cutout(const char *path, const ts_image *picture, const ts_mask *m, ts_error *err);
 
 /* ---- sheet.c ------------------------------------------------------------------------------------------------ */
 

@@ -17,16 +17,40 @@ bool ts_load_picture(const char *path, ts_image *out, ts_error *err)
     return ts_is_standard(path) ? ts_image_read(stdin, "standard input", out, err) : ts_image_load(path, out, err);
 }
 
-bool ts_save_picture(const char *path, const ts_image *img, ts_error *err)
+/* A PNG on standard output. */
+static bool put_png(const uint8_t *data, int width, int height, int channels, ts_error *err)
 {
-    if (!ts_is_standard(path)) return ts_image_save(path, img, err);
     uint8_t *bytes = NULL;
     size_t size = 0;
-    if (!ts_image_encode("standard output.png", img, &bytes, &size, err)) return false;
+    if (!ts_png_encode("standard output", data, width, height, channels, &bytes, &size, err)) return false;
     const bool ok = fwrite(bytes, 1, size, stdout) == size ||
                     ts_fail(err, TS_ERR_IO, "standard output cannot be written: %s", strerror(errno));
     free(bytes);
     return ok && ts_flush_output(err);
+}
+
+bool ts_save_picture(const char *path, const ts_image *img, ts_error *err)
+{
+    return ts_is_standard(path) ? put_png(img->data, img->width, img->height, 3, err) : ts_image_save(path, img, err);
+}
+
+/* Frees the samples; none are a failure that `err` tells. */
+static bool save_samples(const char *path, uint8_t *data, int width, int height, int channels, ts_error *err)
+{
+    const bool ok = data && (ts_is_standard(path) ? put_png(data, width, height, channels, err)
+                                                  : ts_png_save(path, data, width, height, channels, err));
+    free(data);
+    return ok;
+}
+
+bool ts_save_mask(const char *path, const ts_mask *m, ts_error *err)
+{
+    return save_samples(path, ts_mask_grey(m, err), m->width, m->height, 1, err);
+}
+
+bool ts_save_cutout(const char *path, const ts_image *picture, const ts_mask *m, ts_error *err)
+{
+    return save_samples(path, ts_cutout(picture, m, err), m->width, m->height, 4, err);
 }
 
 int ts_count_standard(const ts_words *words)

@@ -253,8 +253,14 @@ bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image
 bool ts_image_save(const char *path, const ts_image *img, ts_error *err);
 /* What would be in that file: free(). */
 bool ts_image_encode(const char *name, const ts_image *img, uint8_t **bytes, size_t *size, ts_error *err);
-bool ts_image_writable(const char *name);                               /* whether the ending is one that ts_image_save knows */
-const char *ts_image_endings(void);                                     /* those, for a sentence: ".png, .jpg or .jpeg" */
+bool ts_image_writable(const char *name); /* whether the ending is one that ts_image_save knows */
+const char *ts_image_endings(void);       /* those, for a sentence: ".png, .jpg or .jpeg" */
+/* A PNG of 8-bit samples, `channels` a pixel, 1 (grey), 3 (RGB) or 4 (RGBA), rows from the top, no padding: masks and cut-outs.
+ * The name must end in .png, which ts_png_named tells; `label` names the picture in errors. */
+bool ts_png_save(const char *path, const uint8_t *data, int width, int height, int channels, ts_error *err);
+bool ts_png_encode(const char *label, const uint8_t *data, int width, int height, int channels, uint8_t **bytes, size_t *size,
+                   ts_error *err); /* what would be in that file: free() */
+bool ts_png_named(const char *name);
 bool ts_image_new(int width, int height, ts_image *out, ts_error *err); /* black */
 void ts_image_clear(ts_image *img);
 

@@ -155,6 +155,11 @@ bool ts_image_load(const char *path, ts_image *out, ts_error *err)
 
 /* ---- writing ---------------------------------------------------------------------------------------------------- */
 
+static uint8_t *encode_png(const ts_image *img, size_t *size)
+{
+    return ts_stb_encode_png(img->data, img->width, img->height, 3, size);
+}
+
 static uint8_t *encode_jpeg(const ts_image *img, size_t *size)
 {
     return ts_jpeg_encode(img, JPEG_QUALITY, size);
@@ -165,7 +170,7 @@ static const struct {
     int most_side;
     uint8_t *(*encode)(const ts_image *, size_t *);
 } writers[] = {
-    {".png", "PNG", INT32_MAX, ts_stb_encode_png},
+    {".png", "PNG", INT32_MAX, encode_png},
     {".jpg", "JPEG", 65535, encode_jpeg},
     {".jpeg", "JPEG", 65535, encode_jpeg},
 #ifdef TESSERA_WEBP
@@ -216,6 +221,34 @@ bool ts_image_save(const char *path, const ts_image *img, ts_error *err)
     uint8_t *bytes = NULL;
     size_t size = 0;
     const bool ok = ts_image_encode(path, img, &bytes, &size, err) && ts_file_write(path, bytes, size, err);
+    free(bytes);
+    return ok;
+}
+
+bool ts_png_named(const char *name)
+{
+    const int at = writer_of(name);
+    return at >= 0 && writers[at].encode == encode_png;
+}
+
+bool ts_png_encode(const char *label, const uint8_t *data, int width, int height, int channels, uint8_t **bytes, size_t *size,
+                   ts_error *err)
+{
+    *bytes = NULL;
+    if (channels != 1 && channels != 3 && channels != 4)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s: a PNG of %d channels is not written here", label, channels);
+    if (!ts_picture_check_size(width, height, label, TS_ERR_ARGUMENT, err)) return false;
+    *bytes = ts_stb_encode_png(data, width, height, channels, size);
+    return *bytes || ts_fail(err, TS_ERR_MEMORY, "no memory to write %s (%d x %d pixels)", label, width, height);
+}
+
+bool ts_png_save(const char *path, const uint8_t *data, int width, int height, int channels, ts_error *err)
+{
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (!ts_png_named(path)) return ts_fail(err, TS_ERR_ARGUMENT, "%s does not end in .png, and a PNG is written", path);
+    const bool ok =
+        ts_png_encode(path, data, width, height, channels, &bytes, &size, err) && ts_file_write(path, bytes, size, err);
     free(bytes);
     return ok;
 }

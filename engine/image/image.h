@@ -94,7 +94,7 @@ bool ts_image_upright(ts_image *img, int orientation, ts_error *err);
 
 /* ---- encoders: whole files in memory: free(). NULL: out of memory. ---------------------------------------------- */
 
-uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size);
+uint8_t *ts_stb_encode_png(const uint8_t *data, int width, int height, int channels, size_t *size);
 uint8_t *ts_stb_encode_jpeg(const ts_image *img, int quality, size_t *size);
 uint8_t *ts_jpeg_encode(const ts_image *img, int quality, size_t *size);
 uint8_t *ts_webp_encode(const ts_image *img, size_t *size); /* lossless */

@@ -79,10 +79,10 @@ bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err)
     return ok;
 }
 
-uint8_t *ts_stb_encode_png(const ts_image *img, size_t *size)
+uint8_t *ts_stb_encode_png(const uint8_t *data, int width, int height, int channels, size_t *size)
 {
     int length = 0;
-    uint8_t *out = stbi_write_png_to_mem(img->data, img->width * 3, img->width, img->height, 3, &length);
+    uint8_t *out = stbi_write_png_to_mem(data, width * channels, width, height, channels, &length);
     *size = (size_t)length;
     return out;
 }
