@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "clip/clip.h"
+#include "dino/dino.h"
 #include "mae/mae.h"
 
 enum { MAX_TEXT = 64 };
@@ -39,11 +40,12 @@ static const char *shape_text(const ts_weight *t, char out[MAX_TEXT * 3])
 
 /* ---- info --------------------------------------------------------------------------------------------------- */
 
-/* What the file says and, of a CLIP, its sizes, or why it cannot be run. */
+/* What the file says and, of a CLIP or a DINO, its sizes, or why it cannot be run. */
 typedef struct {
     ts_model_info model;
-    bool has_clip;
+    bool has_clip, has_dino;
     ts_clip_config clip;
+    ts_dino_config dino;
     ts_error problem;
 } about;
 
@@ -75,11 +77,25 @@ static const char *activation_of(const ts_clip_config *c)
     return !c->activation_by ? "unknown" : c->erf_gelu ? "gelu" : "quick_gelu";
 }
 
+static void read_dino(const ts_weights *w, about *a)
+{
+    const ts_dino_config *c = &a->dino;
+    char positions[48];
+    a->has_dino = ts_dino_config_read(w, &a->dino, &a->problem);
+    if (!a->has_dino) return;
+    ts_dino_title(c, a->model.title, sizeof a->model.title);
+    if (c->side) snprintf(positions, sizeof positions, "learned for %d x %d places", c->side, c->side);
+    else snprintf(positions, sizeof positions, "rotary");
+    snprintf(a->model.architecture, sizeof a->model.architecture, "%d wide, %d blocks, %d heads, MLP %d%s\npositions: %s",
+             c->width, c->depth, c->heads, c->mlp, c->gated ? " (SwiGLU)" : "", positions);
+}
+
 static bool read_about(const ts_weights *w, about *a, ts_error *err)
 {
     char heads[32], text_heads[32];
     *a = (about){0};
     if (!ts_model_about(w, &a->model, err)) return false;
+    if (a->model.kind == TS_KIND_DINOV2) read_dino(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);
@@ -189,6 +205,20 @@ static void add_clip(cJSON *to, const ts_clip_config *c)
     cJSON_AddStringToObject(o, "activation", activation_of(c));
 }
 
+static void add_dino(cJSON *to, const ts_dino_config *c)
+{
+    cJSON *o = cJSON_AddObjectToObject(to, "dino");
+    cJSON_AddNumberToObject(o, "version", c->version);
+    cJSON_AddNumberToObject(o, "width", c->width);
+    cJSON_AddNumberToObject(o, "depth", c->depth);
+    cJSON_AddNumberToObject(o, "heads", c->heads);
+    cJSON_AddNumberToObject(o, "mlp", c->mlp);
+    cJSON_AddNumberToObject(o, "patch", c->patch);
+    cJSON_AddNumberToObject(o, "registers", c->registers);
+    cJSON_AddNumberToObject(o, "side", c->side);
+    cJSON_AddBoolToObject(o, "gated", c->gated);
+}
+
 static bool print_info_json(const ts_weights *w, const about *a, bool tensors, ts_error *err)
 {
     const ts_model_info *info = &a->model;
@@ -201,6 +231,7 @@ static bool print_info_json(const ts_weights *w, const about *a, bool tensors, t
     if (info->has_mae) add_mae(o, &info->mae);
     if (info->has_vqgan) add_vqgan(o, &info->vqgan);
     if (a->has_clip) add_clip(o, &a->clip);
+    if (a->has_dino) add_dino(o, &a->dino);
     if (a->problem.code) cJSON_AddStringToObject(o, "problem", a->problem.text);
     cJSON_AddNumberToObject(o, "tensors", (double)info->tensors);
     cJSON_AddNumberToObject(o, "parameters", (double)info->parameters);
@@ -273,7 +304,8 @@ static bool check_file(const char *path, bool json, bool quiet, ts_error *err)
     ts_weights *w = ts_check_model(path, "file", TS_KIND_UNKNOWN, err) ? ts_open_weights(path, quiet, err) : NULL;
     bool ok = w && read_about(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
-    ok = ok && (info.has_clip || ts_model_check(w, err)); /* reading a CLIP's sizes looks at every tensor */
+    /* Reading a CLIP's or a DINO's sizes looks at every tensor. */
+    ok = ok && (info.has_clip || info.has_dino || ts_model_check(w, err));
     ok = ok && ts_weights_check_finite(w, err);
     ts_weights_free(w);
     if (json) {

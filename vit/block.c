@@ -115,6 +115,33 @@ static ts_tensor *attend_windows(const ts_vit *v, int number, ts_tensor *y, int6
     return reshape(v, ts_window_paste(v->g, h, map->height, map->width), batch, (int64_t)map->height * map->width, width);
 }
 
+/* x (B N, 1, W), q or k of all tokens, with its pairs turned -> (B, N, W) */
+static ts_tensor *turn(const ts_vit *v, ts_tensor *x, int64_t batch, int64_t tokens)
+{
+    const int64_t half = v->width / v->heads / 2, heads = batch * tokens * v->heads;
+    ts_tensor *pair = reshape(v, x, heads, 2, half);
+    ts_tensor *a = ts_slice(v->g, pair, 0, 1), *b = ts_slice(v->g, pair, 1, 1);
+    a = reshape(v, a, batch, tokens, v->width / 2);
+    b = reshape(v, b, batch, tokens, v->width / 2);
+    ts_tensor *ac = ts_mul(v->g, a, v->rotary.cos), *bs = ts_mul(v->g, b, v->rotary.sin);
+    ts_tensor *bc = ts_mul(v->g, b, v->rotary.cos), *as = ts_mul(v->g, a, v->rotary.sin);
+    ts_tensor *first = reshape(v, ts_sub(v->g, ac, bs), heads, 1, half);
+    ts_tensor *second = reshape(v, ts_add(v->g, bc, as), heads, 1, half);
+    return reshape(v, ts_concat(v->g, first, second), batch, tokens, v->width);
+}
+
+/* attention with rotary positions; h is the packed q, k, v (B, N, 3W). */
+static ts_tensor *attend_rotary(const ts_vit *v, ts_tensor *h)
+{
+    if (!h) return NULL;
+    const int64_t batch = h->shape[0], tokens = h->shape[1];
+    ts_tensor *packed = reshape(v, h, batch * tokens, 3, v->width);
+    ts_tensor *q = turn(v, ts_slice(v->g, packed, 0, 1), batch, tokens);
+    ts_tensor *k = turn(v, ts_slice(v->g, packed, 1, 1), batch, tokens);
+    ts_tensor *value = reshape(v, ts_slice(v->g, packed, 2, 1), batch, tokens, v->width);
+    return ts_attention(v->g, q, k, value, v->heads, v->causal);
+}
+
 ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x)
 {
     const ts_vit_map *map = &v->map;
@@ -123,6 +150,7 @@ ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x)
     if (map->height > 0 && map->window > 0 && !(map->whole >> number & 1)) return attend_windows(v, number, h, x->shape[0]);
     h = linear(v, number, names(v)->qkv, h, v->width, 3 * (int64_t)v->width); // (B, N, 3W): q, k, v
     if (map->height > 0) return attend_map(v, number, h, map->height, map->width, true);
+    if (v->rotary.cos) return attend_rotary(v, h);
     return ts_attention_qkv(v->g, h, v->heads, v->causal); // (B, N, W)
 }
 

@@ -48,6 +48,12 @@ typedef struct {
     uint64_t whole;     /* bit N: block N has none */
 } ts_vit_map;
 
+/* Rotary positions (Su et al. 2021, arXiv 2104.09864): in each head of q and k, numbers i and i + d/2 of token n are turned by
+ * the angle whose cosine and sine stand in row n, column h d/2 + i for head h. cos and sin (N, W/2); NULL: there are none. */
+typedef struct {
+    ts_tensor *cos, *sin;
+} ts_vit_rotary;
+
 typedef struct {
     ts_graph *g;
     ts_params *params;
@@ -58,6 +64,7 @@ typedef struct {
     ts_vit_activation activation;
     bool causal; /* a token looks at those before it and itself */
     ts_vit_map map;
+    ts_vit_rotary rotary;
     bool recompute; /* ts_vit_blocks: each block is a segment (ts_recompute_begin) */
 } ts_vit;
 

@@ -65,7 +65,7 @@ static const struct {
     {TS_KIND_SAM, "a SAM", "image_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
     {TS_KIND_PAINTER, "a Painter or SegGPT", "segment_token_x mask_token decoder_pred.0.weight"},
     {TS_KIND_FLAMINGO, "an OpenFlamingo or Otter", "perceiver.latents lang_encoder.transformer.wte.weight"},
-    {TS_KIND_DINOV2, "a DINOv2", "mask_token blocks.0.ls1.gamma patch_embed.proj.weight blocks.0.attn.qkv.weight"},
+    {TS_KIND_DINOV2, "a DINOv2 or DINOv3", "mask_token blocks.0.ls1.gamma patch_embed.proj.weight blocks.0.attn.qkv.weight"},
     {TS_KIND_VIT, "a vision transformer (timm, DINO)", "patch_embed.proj.weight blocks.0.attn.qkv.weight"},
     {TS_KIND_RESNET, "a ResNet", "conv1.weight layer1.0.conv1.weight fc.weight"},
     {TS_KIND_LANGUAGE, "a language model", "model.embed_tokens.weight lm_head.weight"},

@@ -15,6 +15,11 @@ ts_weights *altered_copy(const ts_weights *w, const char *name, const char *miss
     ts_weights_writer *out = ts_weights_writer_new();
     assert_non_null(out);
     float *grown = NULL;
+    for (int64_t i = 0; i < ts_weights_meta_count(w); i++) {
+        const char *key, *value;
+        ts_weights_meta_at(w, i, &key, &value);
+        if (!ts_weights_writer_meta(out, key, value, &err)) fail_msg("%s", err.text);
+    }
     for (int64_t i = 0; i < ts_weights_count(w); i++) {
         const ts_weight *t = ts_weights_at(w, i);
         if (missing && strcmp(t->name, missing) == 0) continue;
