@@ -264,7 +264,7 @@ bool ts_png_named(const char *name);
 bool ts_image_new(int width, int height, ts_image *out, ts_error *err); /* black */
 void ts_image_clear(ts_image *img);
 
-typedef enum { TS_RESIZE_BILINEAR, TS_RESIZE_BICUBIC } ts_resize_filter;
+typedef enum { TS_RESIZE_BILINEAR, TS_RESIZE_BICUBIC, TS_RESIZE_NEAREST } ts_resize_filter;
 /* Resizes as Pillow's Image.resize does for 8-bit RGB (antialiased, support scaled when shrinking, fixed point). */
 bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filter filter, ts_image *out, ts_error *err);
 

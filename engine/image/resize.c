@@ -3,7 +3,10 @@
  *
  * A filter of width `support` (1 bilinear, 2 bicubic), stretched by the scale when shrinking, is sampled around the centre of
  * every output pixel, normalised to sum 1 in double precision, then rounded to 22 fractional bits. Rows are filtered first and
- * rounded to 8 bits, columns after that. A direction whose size stays is not touched. */
+ * rounded to 8 bits, columns after that. A direction whose size stays is not touched.
+ *
+ * Nearest takes the pixel that the output's centre falls in. Pillow adds the step up from place to place, in double precision,
+ * which now and then ends in another pixel than a product would. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +156,34 @@ static bool resize_columns(const ts_image *src, int height, ts_resize_filter fil
     return ok;
 }
 
+/* For each of `out` places the one of `in` that is nearest; owned by the caller. */
+static int *nearest_places(int in, int out, ts_error *err)
+{
+    int *places = malloc((size_t)out * sizeof *places);
+    if (!places) {
+        ts_fail(err, TS_ERR_MEMORY, "no memory to resize a picture from %d to %d pixels", in, out);
+        return NULL;
+    }
+    const double step = (double)in / out;
+    double at = step * 0.5;
+    for (int i = 0; i < out; i++, at += step) places[i] = at < in ? (int)at : in - 1;
+    return places;
+}
+
+static bool resize_nearest(const ts_image *src, int width, int height, ts_image *out, ts_error *err)
+{
+    int *across = nearest_places(src->width, width, err), *down = across ? nearest_places(src->height, height, err) : NULL;
+    const bool ok = down && ts_image_new(width, height, out, err);
+    for (int y = 0; ok && y < height; y++) {
+        const uint8_t *row = src->data + (size_t)down[y] * (size_t)src->width * 3;
+        uint8_t *to = out->data + (size_t)y * (size_t)width * 3;
+        for (int x = 0; x < width; x++, to += 3) memcpy(to, row + (size_t)across[x] * 3, 3);
+    }
+    free(across);
+    free(down);
+    return ok;
+}
+
 bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filter filter, ts_image *out, ts_error *err)
 {
     *out = (ts_image){0};
@@ -165,7 +196,7 @@ bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filte
                        "cannot resize a picture to %d x %d: each side must be 1 or more, and the pixels %lld at most", width,
                        height, (long long)TS_MAX_PIXELS);
     }
-    if (filter != TS_RESIZE_BILINEAR && filter != TS_RESIZE_BICUBIC) {
+    if (filter != TS_RESIZE_BILINEAR && filter != TS_RESIZE_BICUBIC && filter != TS_RESIZE_NEAREST) {
         return ts_fail(err, TS_ERR_ARGUMENT, "there is no resize filter %d", (int)filter);
     }
     if (width == src->width && height == src->height) {
@@ -173,6 +204,7 @@ bool ts_image_resize(const ts_image *src, int width, int height, ts_resize_filte
         memcpy(out->data, src->data, (size_t)width * (size_t)height * 3);
         return true;
     }
+    if (filter == TS_RESIZE_NEAREST) return resize_nearest(src, width, height, out, err);
     if (width == src->width) return resize_columns(src, height, filter, out, err);
     if (height == src->height) return resize_rows(src, width, filter, out, err);
     ts_image wide;

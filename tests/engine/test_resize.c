@@ -21,11 +21,11 @@ static void load(const char *path, ts_image *out)
 static void test_as_pillow(void **state)
 {
     (void)state;
-    static const char *const names[] = {"bilinear", "bicubic"};
+    static const char *const names[] = {"bilinear", "bicubic", "nearest"};
     static const int sizes[][2] = {{19, 11}, {97, 61}, {20, 70}, {53, 9}, {111, 37}, {1, 1}};
     ts_image src;
     load(GOLDEN "resize_src.png", &src);
-    for (int filter = 0; filter < 2; filter++) {
+    for (int filter = 0; filter < 3; filter++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             int width = sizes[i][0], height = sizes[i][1];
             char path[512];
@@ -60,7 +60,7 @@ static void test_flat_stays_flat(void **state)
 {
     (void)state;
     static const int sizes[][4] = {{1, 1, 40, 9}, {301, 7, 3, 1}, {2, 500, 499, 1}, {17, 17, 16, 18}};
-    for (int filter = 0; filter < 2; filter++) {
+    for (int filter = 0; filter < 3; filter++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             ts_image src, got;
             assert_true(ts_image_new(sizes[i][0], sizes[i][1], &src, NULL));

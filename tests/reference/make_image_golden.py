@@ -59,7 +59,7 @@ def resizes():
     src = scene(53, 37)
     save_rgb("resize_src.png", src)
     img = Image.fromarray(src, "RGB")
-    for name, how in (("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC)):
+    for name, how in (("bilinear", Image.BILINEAR), ("bicubic", Image.BICUBIC), ("nearest", Image.NEAREST)):
         for width, height in ((19, 11), (97, 61), (20, 70), (53, 9), (111, 37), (1, 1)):
             img.resize((width, height), how).save(path(f"resize_{name}_{width}x{height}.png"), optimize=True)
 
