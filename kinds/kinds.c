@@ -57,6 +57,8 @@ static const sign signs[] = {
     {TS_KIND_CLIP_TEXT, {"text_model.encoder.layers.*"}},
     {TS_KIND_CLIP_TEXT, {"transformer.resblocks.*", "token_embedding.weight"}},
 
+    {TS_KIND_SEGGPT, {"segment_token_x", "type_token_ins"}},
+    {TS_KIND_SEGGPT, {"*embeddings.segment_token_input", "*embeddings.type_token_instance"}},
     {TS_KIND_PAINTER, {"segment_token_x"}},
     {TS_KIND_PAINTER, {"*embeddings.segment_token_input"}},
     {TS_KIND_MAE_VQGAN, {"decoder_blocks.*", "vae.*"}},
@@ -95,6 +97,8 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_VGG] = "a VGG",
     [TS_KIND_FEATURES] = "a file of a CLIP's features",
     [TS_KIND_DINOV2] = "a DINOv2 or DINOv3",
+    [TS_KIND_PAINTER] = "a Painter",
+    [TS_KIND_SEGGPT] = "a SegGPT",
     [TS_KIND_CLIP_RESNET] = "a CLIP with a ResNet",
     [TS_KIND_CLIP_IMAGE] = "a CLIP's image tower alone",
     [TS_KIND_CLIP_TEXT] = "a CLIP's text tower alone",
@@ -111,7 +115,6 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_STABLE_DIFFUSION] = "a diffusion model (Stable Diffusion, Flux)",
     [TS_KIND_SAM] = "a SAM",
     [TS_KIND_SAM2] = "a SAM 2",
-    [TS_KIND_PAINTER] = "a Painter or SegGPT",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
     [TS_KIND_VIT] = "a vision transformer (timm, DINO)",
     [TS_KIND_RESNET] = "a ResNet",
@@ -194,9 +197,18 @@ static bool serves(ts_kind kind, ts_kind wanted)
         return kind == TS_KIND_MAE_VQGAN || kind == TS_KIND_MAE;
     case TS_KIND_VQGAN:
         return kind == TS_KIND_VQGAN || kind == TS_KIND_MAE_VQGAN;
+    case TS_KIND_PAINTER:
+        return kind == TS_KIND_PAINTER || kind == TS_KIND_SEGGPT;
     default:
         return kind == wanted;
     }
+}
+
+/* What a user is told to bring. */
+static const char *wanted_name(ts_kind wanted)
+{
+    if (wanted == TS_KIND_CLIP) return "a CLIP with a vision transformer";
+    return wanted == TS_KIND_PAINTER ? "a Painter or SegGPT" : names[wanted];
 }
 
 bool ts_kind_expect(const ts_weights *w, ts_kind wanted, ts_error *err)
@@ -205,5 +217,5 @@ bool ts_kind_expect(const ts_weights *w, ts_kind wanted, ts_error *err)
     if (kind == TS_KIND_UNKNOWN || serves(kind, wanted)) return true;
     return ts_fail(err, kind >= TS_KIND_CLIP_RESNET ? TS_ERR_UNSUPPORTED : TS_ERR_FORMAT, "%s is %s%s; %s is wanted",
                    ts_weights_path(w), ts_kind_is_checkpoint(w) ? "a training's checkpoint of " : "", names[kind],
-                   wanted == TS_KIND_CLIP ? "a CLIP with a vision transformer" : names[wanted]);
+                   wanted_name(wanted));
 }

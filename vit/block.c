@@ -142,16 +142,27 @@ static ts_tensor *attend_rotary(const ts_vit *v, ts_tensor *h)
     return ts_attention(v->g, q, k, value, v->heads, v->causal);
 }
 
+ts_tensor *ts_vit_qkv(const ts_vit *v, int number, ts_tensor *x)
+{
+    ts_tensor *h = norm(v, number, names(v)->norm1, x);
+    return linear(v, number, names(v)->qkv, h, v->width, 3 * (int64_t)v->width);
+}
+
+ts_tensor *ts_vit_look(const ts_vit *v, int number, ts_tensor *qkv)
+{
+    const ts_vit_map *map = &v->map;
+    if (map->height > 0) return attend_map(v, number, qkv, map->height, map->width, true);
+    if (v->rotary.cos) return attend_rotary(v, qkv);
+    return ts_attention_qkv(v->g, qkv, v->heads, v->causal); // (B, N, W)
+}
+
 ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x)
 {
     const ts_vit_map *map = &v->map;
     if (!x) return NULL;
-    ts_tensor *h = norm(v, number, names(v)->norm1, x);
-    if (map->height > 0 && map->window > 0 && !(map->whole >> number & 1)) return attend_windows(v, number, h, x->shape[0]);
-    h = linear(v, number, names(v)->qkv, h, v->width, 3 * (int64_t)v->width); // (B, N, 3W): q, k, v
-    if (map->height > 0) return attend_map(v, number, h, map->height, map->width, true);
-    if (v->rotary.cos) return attend_rotary(v, h);
-    return ts_attention_qkv(v->g, h, v->heads, v->causal); // (B, N, W)
+    if (map->height > 0 && map->window > 0 && !(map->whole >> number & 1))
+        return attend_windows(v, number, norm(v, number, names(v)->norm1, x), x->shape[0]);
+    return ts_vit_look(v, number, ts_vit_qkv(v, number, x));
 }
 
 ts_tensor *ts_vit_project(const ts_vit *v, int number, ts_tensor *h)

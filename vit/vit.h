@@ -77,6 +77,10 @@ ts_tensor *ts_vit_blocks(const ts_vit *v, ts_tensor *x);
 
 /* attention(norm1 x) */
 ts_tensor *ts_vit_attend(const ts_vit *v, int number, ts_tensor *x);
+/* Its two halves, of a block without windows: q, k and v of norm1 x, a token by itself -> (B, N, 3W); then the attention. Between
+ * them tokens that several items share can join each of them. */
+ts_tensor *ts_vit_qkv(const ts_vit *v, int number, ts_tensor *x);
+ts_tensor *ts_vit_look(const ts_vit *v, int number, ts_tensor *qkv);
 /* proj(h), by LayerScale where there is one */
 ts_tensor *ts_vit_project(const ts_vit *v, int number, ts_tensor *h);
 /* fc2(f(fc1(norm2 x))), likewise */

@@ -63,7 +63,10 @@ static const struct {
     {TS_KIND_VQGAN_TRANSFORMER, "a transformer over a VQGAN's codes",
      "transformer.blocks.0.ln1.weight first_stage_model.quantize.embedding.weight"},
     {TS_KIND_SAM, "a SAM", "image_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
-    {TS_KIND_PAINTER, "a Painter or SegGPT", "segment_token_x mask_token decoder_pred.0.weight"},
+    {TS_KIND_PAINTER, "a Painter", "segment_token_x mask_token decoder_pred.0.weight"},
+    {TS_KIND_SEGGPT, "a SegGPT", "segment_token_x mask_token type_token_cls type_token_ins decoder_pred.0.weight"},
+    {TS_KIND_SEGGPT, "a SegGPT",
+     "model.embeddings.segment_token_input model.embeddings.type_token_instance decoder.decoder_embed.weight"},
     {TS_KIND_FLAMINGO, "an OpenFlamingo or Otter", "perceiver.latents lang_encoder.transformer.wte.weight"},
     {TS_KIND_DINOV2, "a DINOv2 or DINOv3", "mask_token blocks.0.ls1.gamma patch_embed.proj.weight blocks.0.attn.qkv.weight"},
     {TS_KIND_VIT, "a vision transformer (timm, DINO)", "patch_embed.proj.weight blocks.0.attn.qkv.weight"},
@@ -91,7 +94,8 @@ static void test_kinds(void **state)
 static void test_expect(void **state)
 {
     (void)state;
-    static const ts_kind wanted[] = {TS_KIND_MAE_VQGAN, TS_KIND_VQGAN, TS_KIND_CLIP, TS_KIND_PROMPT, TS_KIND_LPIPS, TS_KIND_VGG};
+    static const ts_kind wanted[] = {TS_KIND_MAE_VQGAN, TS_KIND_VQGAN, TS_KIND_CLIP,   TS_KIND_PROMPT,
+                                     TS_KIND_LPIPS,     TS_KIND_VGG,   TS_KIND_PAINTER};
     for (int i = 0; i < COUNT; i++)
         for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
             ts_error err = {0};
@@ -100,7 +104,8 @@ static void test_expect(void **state)
             const ts_kind have = kinds[i].kind;
             const bool serves = have == TS_KIND_UNKNOWN || have == wanted[k] ||
                                 (have == TS_KIND_MAE && wanted[k] == TS_KIND_MAE_VQGAN) ||
-                                (have == TS_KIND_MAE_VQGAN && wanted[k] == TS_KIND_VQGAN);
+                                (have == TS_KIND_MAE_VQGAN && wanted[k] == TS_KIND_VQGAN) ||
+                                (have == TS_KIND_SEGGPT && wanted[k] == TS_KIND_PAINTER);
             if (ts_kind_expect(w, wanted[k], &err) != serves) fail_msg("%s: %s", kinds[i].words, err.text);
             if (!serves && !strstr(err.text, kinds[i].name)) fail_msg("\"%s\" does not say %s", err.text, kinds[i].name);
             ts_weights_free(w);
