@@ -111,10 +111,15 @@ static void fit_pixel(const ts_painted *a, const taps *down, const taps *across,
 
 bool ts_painted_fit(const ts_painted *a, int width, int height, ts_painted_filter filter, float *out, ts_error *err)
 {
-    if (!a->values || width < 1 || height < 1)
-        return ts_fail(err, TS_ERR_ARGUMENT, "nothing was painted, or %d x %d is no size", width, height);
+    if (!a->values || width < 1 || height < 1) {
+        ts_fail(err, TS_ERR_ARGUMENT, "nothing was painted, or %d x %d is no size", width, height);
+        return false;
+    }
     taps *across = malloc((size_t)width * sizeof *across);
-    if (!across) return ts_fail(err, TS_ERR_MEMORY, "out of memory for an answer of %d x %d pixels", width, height);
+    if (!across) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for an answer of %d x %d pixels", width, height);
+        return false;
+    }
     for (int x = 0; x < width; x++) across[x] = taps_of(x, a->side, width, filter);
     for (int y = 0; y < height; y++) {
         const taps down = taps_of(y, a->side, height, filter);
@@ -128,10 +133,12 @@ bool ts_painted_fit(const ts_painted *a, int width, int height, ts_painted_filte
 /* The fitted answer, or NULL. */
 static float *fitted(const ts_painted *a, int width, int height, ts_painted_filter filter, ts_error *err)
 {
-    const bool fits = width > 0 && height > 0;
-    float *values = fits ? malloc((size_t)width * (size_t)height * 3 * sizeof *values) : NULL;
-    if (fits && !values) ts_fail(err, TS_ERR_MEMORY, "out of memory for an answer of %d x %d pixels", width, height);
-    if (fits && !values) return NULL;
+    const size_t pixels = width > 0 && height > 0 ? (size_t)width * (size_t)height : 1;
+    float *values = malloc(pixels * 3 * sizeof *values);
+    if (!values) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for an answer of %d x %d pixels", width, height);
+        return NULL;
+    }
     if (ts_painted_fit(a, width, height, filter, values, err)) return values;
     free(values);
     return NULL;

@@ -81,15 +81,20 @@ painter_name ts_painter_name(const painter_layout *l, const char *part)
 static bool read_dim(const ts_weights *w, const char *name, int ndim, int dim, int most, int *out, ts_error *err)
 {
     const ts_weight *t = ts_weights_find(w, name);
-    if (!t)
-        return ts_fail(err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the model's architecture", ts_weights_path(w),
-                       name);
-    if (t->ndim != ndim)
-        return ts_fail(err, TS_ERR_SHAPE, "%s: tensor %s has %d dimensions, a Painter's or SegGPT's has %d", ts_weights_path(w),
-                       name, t->ndim, ndim);
-    if (t->shape[dim] < 1 || t->shape[dim] > most)
-        return ts_fail(err, TS_ERR_SHAPE, "%s: dimension %d of tensor %s is %" PRId64 ", 1 to %d are possible",
-                       ts_weights_path(w), dim, name, t->shape[dim], most);
+    if (!t) {
+        ts_fail(err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the model's architecture", ts_weights_path(w), name);
+        return false;
+    }
+    if (t->ndim != ndim) {
+        ts_fail(err, TS_ERR_SHAPE, "%s: tensor %s has %d dimensions, a Painter's or SegGPT's has %d", ts_weights_path(w), name,
+                t->ndim, ndim);
+        return false;
+    }
+    if (t->shape[dim] < 1 || t->shape[dim] > most) {
+        ts_fail(err, TS_ERR_SHAPE, "%s: dimension %d of tensor %s is %" PRId64 ", 1 to %d are possible", ts_weights_path(w), dim,
+                name, t->shape[dim], most);
+        return false;
+    }
     *out = (int)t->shape[dim];
     return true;
 }

@@ -115,11 +115,9 @@ static bool plan_for(ts_painter *p, int count, int side, ts_painter_kind kind, t
     if (kept && plan->kind == kind) return true;
     if (!kept) plan_clear(plan);
     bool ok = kept || (describe(p, count, side, err) && plan_exec(p, err));
-    ts_painter_kind *kinds = ok ? malloc((size_t)count * sizeof *kinds) : NULL;
-    if (ok && !kinds) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    for (int i = 0; ok && i < count; i++) kinds[i] = kind;
+    ts_painter_kind kinds[TS_PAINTER_MAX_EXAMPLES];
+    for (int i = 0; i < count; i++) kinds[i] = kind;
     ok = ok && ts_painter_canvases_write(plan->exec, &plan->in, NULL, kinds, err);
-    free(kinds);
     plan->kind = kind;
     if (!ok) plan_clear(plan);
     return ok;

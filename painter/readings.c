@@ -69,7 +69,8 @@ void ts_painter_heat(const float *fitted, int64_t pixels, int joints, float *out
         int nearest = -1;
         for (int k = 0; k < joints; k++) {
             out[k * pixels + i] = 0;
-            const double g = green - (255 - STEP * (k / BASE)), b = blue - (255 - STEP * (k % BASE));
+            const int row = k / BASE, column = k % BASE;
+            const double g = green - (255 - STEP * row), b = blue - (255 - STEP * column);
             if (g * g + b * b >= least) continue;
             least = g * g + b * b;
             nearest = k;

@@ -224,7 +224,7 @@ static void check_pictures(ts_painter *p, const ts_weights *want, int count, ts_
 {
     ts_error err = {0};
     ts_image p1 = golden_image(want, "p1", 0), t1 = golden_image(want, "t1", 0), p2 = golden_image(want, "p2", 0),
-             t2 = golden_image(want, "t2", 0), q = golden_image(want, "q", 0), blend;
+             t2 = golden_image(want, "t2", 0), q = golden_image(want, "q", 0), blend = {0};
     const ts_painter_pair pairs[] = {{&p1, &t1}, {&p2, &t2}};
     ts_painted painted;
     ts_painter_ms ms;
@@ -294,7 +294,7 @@ static void test_film(void **state)
     ts_painter_film *film = ts_painter_film_new(p, 2, &err);
     assert_non_null(film);
     for (int i = 1; i < 4; i++) {
-        ts_image frame = golden_image(want, "video.frames", i), wanted = golden_image(want, "video.written", i - 1), blend;
+        ts_image frame = golden_image(want, "video.frames", i), wanted = golden_image(want, "video.written", i - 1), blend = {0};
         ts_painted painted;
         if (!ts_painter_film_next(film, &example, 1, &frame, NULL, &painted, NULL, &err) ||
             !ts_painted_blend(&painted, &frame, &blend, &err))
