@@ -579,7 +579,7 @@ static void test_about(void **state)
         {"clip_tiny.pt", "CLIP", "", TS_KIND_CLIP},
         {"clip_tiny_hf.safetensors", "CLIP", "", TS_KIND_CLIP},
         {"sam_tiny.pth", "SAM", "", TS_KIND_SAM},
-        {"seggpt_tiny.pth", "Painter or SegGPT", "", TS_KIND_PAINTER},
+        {"seggpt_tiny.pth", "SegGPT", "", TS_KIND_SEGGPT},
         {"flamingo_tiny.pth", "OpenFlamingo or Otter", "", TS_KIND_FLAMINGO},
         {"mae_vqgan_tiny.expected.safetensors", "unknown", "", TS_KIND_UNKNOWN}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
