@@ -67,22 +67,15 @@ void scores(Place at, uint row, uint tile, uint keys, uint tx, uint ty)
                 [[unroll]] for (uint j = 0; j < 4; j++) s[i][j] = fma(a[i], b[j], s[i][j]);
         }
     }
-    [[unroll]] for (uint j = 0; j < 4; j++)
-    {
-        const uint t = tx + 16 * j, key = min(tile + t, tk - 1);
-        const uint y = RELATIVE ? key / map_width : 0, x = RELATIVE ? map_height + key % map_width : 0;
-        [[unroll]] for (uint i = 0; i < 4; i++)
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        [[unroll]] for (uint j = 0; j < 4; j++)
         {
-            const uint r = ty * 4 + i;
+            const uint r = ty * 4 + i, t = tx + 16 * j;
             const bool counts = tile + t < keys && (causal == 0 || tile + t <= row + r);
             s[i][j] *= scale;
-            if (RELATIVE) {
-                const uint base = at.relative + min(row + r, tq - 1) * heads * (map_height + map_width);
-                s[i][j] += float(relative.v[base + y]) + float(relative.v[base + x]);
-            }
+            if (RELATIVE) s[i][j] += relative_score(at, row + r, tile + t);
             score[t * S + r] = counts ? s[i][j] : LOWEST;
         }
-    }
 }
 
 void main()

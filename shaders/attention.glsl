@@ -33,3 +33,10 @@ Place place(uint index)
     return Place(image * tq * q_stride + channel, image * tk * k_stride + channel, image * tq * heads * dim + channel,
                  (image * tq * heads + item % heads) * (map_height + map_width), index / parts % blocks, index % parts);
 }
+
+// What the relative position of a key adds to a query row's score; of rows and keys beyond the last something finite.
+float relative_score(Place at, uint row, uint key)
+{
+    const uint from = at.relative + min(row, tq - 1) * heads * (map_height + map_width), y = min(key, tk - 1) / map_width;
+    return float(relative.v[from + y]) + float(relative.v[from + map_height + min(key, tk - 1) - y * map_width]);
+}

@@ -1,7 +1,7 @@
 #version 460
 // The second half of attention's gradient, for GPUs: dk and dv, after attention_grad_q.comp.
-// Mathematics, push and numbering of the work: attention_grad.glsl. Specialisation: none (14.7 kB of shared memory). Dispatch: `total` workgroups in x
-// and y.
+// Mathematics, push and numbering of the work: attention_grad.glsl. Specialisation: that one's (14.7 kB of shared memory). Dispatch: `total` workgroups in
+// x and y.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "attention_grad.glsl"
@@ -12,8 +12,8 @@ void main()
     const uint index = work_index(), me = gl_LocalInvocationID.x, tx = me % 16, ty = me / 16;
     if (index >= total) return;
     const Place at = place(index);
-    Rows q_rows = Rows(q, at.q, q_stride, tq), dy_rows = Rows(dy, at.y, heads * dim, tq);
-    Rows k_rows = Rows(k, at.k, k_stride, tk), v_rows = Rows(v, at.k, k_stride, tk);
+    Rows q_rows = Rows(q, at.q, stride, tq), dy_rows = Rows(dy, at.y, heads * dim, tq);
+    Rows k_rows = Rows(k, at.k, stride, tk), v_rows = Rows(v, at.k, stride, tk);
     const uint row = at.block * ROWS, first = at.part * DIMS;
     float p[4][4], ds[4][4], dk_acc[4][4], dv_acc[4][4];
     clear(dk_acc);
@@ -28,7 +28,9 @@ void main()
             [[unroll]] for (uint i = 0; i < 4; i++)
             {
                 const bool counts = query < tq && (causal == 0 || query >= row + ty * 4 + i);
-                p[i][j] = counts ? exp(p[i][j] * scale - row_log) : 0.0;
+                p[i][j] *= scale;
+                if (RELATIVE) p[i][j] += relative_score(at, query, row + ty * 4 + i);
+                p[i][j] = counts ? exp(p[i][j] - row_log) : 0.0;
                 ds[i][j] = p[i][j] * (ds[i][j] - delta) * scale;
             }
         }
@@ -37,6 +39,6 @@ void main()
         put(ds);
         accumulate(q_rows, tile, first, dk_acc);
     }
-    store(dk, at.k, k_stride, row, tk, first, dk_acc);
-    store(dv, at.k, k_stride, row, tk, first, dv_acc);
+    store(dk, at.k, stride, row, tk, first, dk_acc);
+    store(dv, at.k, stride, row, tk, first, dv_acc);
 }

@@ -1,8 +1,8 @@
 #version 460
 // The first half of attention's gradient, for GPUs: log(sum exp s) and delta of each query row, and dq. Two passes over the keys, the first as in
 // attention.comp by a running maximum and sum.
-// Mathematics, push and numbering of the work: attention_grad.glsl. Specialisation: none (15.2 kB of shared memory). Dispatch: `total` workgroups in x
-// and y.
+// Mathematics, push and numbering of the work: attention_grad.glsl. Specialisation: that one's (15.2 kB of shared memory). Dispatch: `total` workgroups in
+// x and y.
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 #include "attention_grad.glsl"
@@ -11,8 +11,8 @@
 shared float part_result[4 * ROWS]; // of the four invocations that reduce a row
 shared float row_log[ROWS], row_delta[ROWS];
 
-// Those scores that do not count become LOWEST.
-void mask(uint row, uint tile, inout float s[4][4])
+// Products to scores; those that do not count become LOWEST.
+void mask(Place at, uint row, uint tile, inout float s[4][4])
 {
     const uint me = gl_LocalInvocationID.x, tx = me % 16, ty = me / 16;
     [[unroll]] for (uint i = 0; i < 4; i++)
@@ -20,8 +20,30 @@ void mask(uint row, uint tile, inout float s[4][4])
         {
             const uint key = tile + tx + 16 * j;
             const bool counts = key < tk && (causal == 0 || key <= row + ty * 4 + i);
-            s[i][j] = counts ? s[i][j] * scale : LOWEST;
+            s[i][j] *= scale;
+            if (RELATIVE) s[i][j] += relative_score(at, row + ty * 4 + i, key);
+            if (!counts) s[i][j] = LOWEST;
         }
+}
+
+// Adds the tile of ds that `score` holds to the gradients of the relative positions: of each query row four invocations have every fourth row and
+// column of the map, so that no other touches their sums.
+void add_positions(Place at, uint row, uint tile)
+{
+    const uint my_row = row + gl_LocalInvocationID.x % ROWS, my_part = gl_LocalInvocationID.x / ROWS;
+    if (my_row >= tq) return;
+    const uint to = at.relative + my_row * heads * relative_each(), end = min(tk - tile, COLS);
+    uint y = tile / map_width, x = tile - y * map_width;
+    for (uint t = 0; t < end; t++) {
+        const float value = score[t * S + my_row - row] / scale;
+        if (y % 4 == my_part) add_relative(to + y, x == 0, value);
+        if (x % 4 == my_part) add_relative(to + map_height() + x, y == 0, value);
+        x++;
+        if (x == map_width) {
+            x = 0;
+            y++;
+        }
+    }
 }
 
 void main()
@@ -29,8 +51,8 @@ void main()
     const uint index = work_index(), me = gl_LocalInvocationID.x, ty = me / 16;
     if (index >= total) return;
     const Place at = place(index);
-    Rows q_rows = Rows(q, at.q, q_stride, tq), dy_rows = Rows(dy, at.y, heads * dim, tq);
-    Rows k_rows = Rows(k, at.k, k_stride, tk), v_rows = Rows(v, at.k, k_stride, tk);
+    Rows q_rows = Rows(q, at.q, stride, tq), dy_rows = Rows(dy, at.y, heads * dim, tq);
+    Rows k_rows = Rows(k, at.k, stride, tk), v_rows = Rows(v, at.k, stride, tk);
     const uint row = at.block * ROWS, first = at.part * DIMS, keys = causal != 0 ? min(row + ROWS, tk) : tk;
     const uint my_row = me % ROWS, my_part = me / ROWS; // of a reduction: a quarter of a row
     float s[4][4], ds[4][4], acc[4][4];
@@ -38,7 +60,7 @@ void main()
     float top = LOWEST, sum = 0.0; // of my quarter of each tile of my_row
     for (uint tile = 0; tile < keys; tile += COLS) {
         products(q_rows, row, k_rows, tile, s);
-        mask(row, tile, s);
+        mask(at, row, tile, s);
         put(s);
         barrier();
         float higher = top;
@@ -79,13 +101,14 @@ void main()
     clear(acc);
     for (uint tile = 0; tile < keys; tile += COLS) {
         products(q_rows, row, k_rows, tile, s);
-        mask(row, tile, s);
+        mask(at, row, tile, s);
         products(dy_rows, row, v_rows, tile, ds);
         [[unroll]] for (uint i = 0; i < 4; i++)
             [[unroll]] for (uint j = 0; j < 4; j++)
                 ds[i][j] = exp(s[i][j] - row_log[ty * 4 + i]) * (ds[i][j] - row_delta[ty * 4 + i]) * scale;
         put(ds);
         accumulate(k_rows, tile, first, acc);
+        if (RELATIVE && at.part == 0) add_positions(at, row, tile);
     }
-    store(dq, at.q, q_stride, row, tq, first, acc);
+    store(dq, at.q, stride, row, tq, first, acc);
 }

@@ -6,13 +6,51 @@
 #include "attention_grad.glsl"
 #include "attention_grad_cpu.glsl"
 
+// Products to scores; those that do not count become LOWEST.
+void mask(Place at, uint row, uvec4 key, uint keys, inout vec4 s[ROWS])
+{
+    [[unroll]] for (uint r = 0; r < ROWS; r++)
+    {
+        const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
+        s[r] *= scale;
+        if (RELATIVE) {
+            [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += relative_score(at, row + r, key[i]);
+        }
+        s[r] = mix(vec4(LOWEST), s[r], lessThan(key, uvec4(end)));
+    }
+}
+
+// Adds a tile of ds, keys tile.., to the gradients of the relative positions: each lane to those of its query row.
+void add_positions(Place at, uint row, uint tile, vec4 ds[ROWS])
+{
+    const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
+    const uint to = at.relative + (row + lane) * heads * relative_each();
+    for (uint group = tile; group < min(tile + 4 * lanes, tk); group += lanes) {
+        [[unroll]] for (uint i = 0; i < lanes; i++)
+        {
+            const uint y = (group + i) / map_width, x = group + i - y * map_width;
+            float mine = 0.0;
+            [[unroll]] for (uint r = 0; r < ROWS; r++)
+            {
+                const float value = subgroupBroadcast(ds[r].x, i);
+                if (lane == r) mine = value / scale;
+            }
+            if (group + i < tk && lane < ROWS && row + lane < tq) {
+                add_relative(to + y, x == 0, mine);
+                add_relative(to + map_height() + x, y == 0, mine);
+            }
+        }
+        [[unroll]] for (uint r = 0; r < ROWS; r++) ds[r] = ds[r].yzwx; // the next group's to the front
+    }
+}
+
 void main()
 {
     const uint index = work_index(), lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
     if (index >= total) return;
     const Place at = place(index);
     const uint row = at.block * ROWS, keys = causal != 0 ? min(row + ROWS, tk) : tk, my_row = min(row + lane, tq - 1);
-    const uint q_row = at.q + my_row * q_stride, y_row = at.y + my_row * heads * dim;
+    const uint q_row = at.q + my_row * stride, y_row = at.y + my_row * heads * dim;
     const uint first = at.part * DEPTH * lanes * 4 + lane * 4; // of this lane's output dimensions
 
     vec4 s[ROWS], ds[ROWS], acc[SUMS];
@@ -23,12 +61,11 @@ void main()
         sum[r] = 0.0;
     }
     for (uint tile = 0; tile < keys; tile += 4 * lanes) {
-        const uvec4 key = tile + lane + lanes * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(tk - 1)) * k_stride;
+        const uvec4 key = tile + lane + lanes * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(tk - 1)) * stride;
         products(q, q_row, k, k_row, s);
+        mask(at, row, key, keys, s);
         [[unroll]] for (uint r = 0; r < ROWS; r++)
         {
-            const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
-            s[r] = mix(vec4(LOWEST), s[r] * scale, lessThan(key, uvec4(end)));
             const float higher = max(top[r], subgroupMax(max(max(s[r].x, s[r].y), max(s[r].z, s[r].w))));
             s[r] = exp(s[r] - higher);
             sum[r] = sum[r] * exp(top[r] - higher) + s[r].x + s[r].y + s[r].z + s[r].w;
@@ -49,16 +86,13 @@ void main()
 
     clear(acc);
     for (uint tile = 0; tile < keys; tile += 4 * lanes) {
-        const uvec4 key = tile + lane + lanes * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(tk - 1)) * k_stride;
+        const uvec4 key = tile + lane + lanes * uvec4(0, 1, 2, 3), k_row = at.k + min(key, uvec4(tk - 1)) * stride;
         products(q, q_row, k, k_row, s);
         products(dy, y_row, v, k_row, ds);
-        [[unroll]] for (uint r = 0; r < ROWS; r++)
-        {
-            const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
-            s[r] = mix(vec4(LOWEST), s[r] * scale - top[r], lessThan(key, uvec4(end)));
-            ds[r] = exp(s[r]) * (ds[r] - subgroupBroadcast(delta, r)) * scale;
-        }
-        accumulate(ds, k, at.k, k_stride, tile, keys, first, acc);
+        mask(at, row, key, keys, s);
+        [[unroll]] for (uint r = 0; r < ROWS; r++) ds[r] = exp(s[r] - top[r]) * (ds[r] - subgroupBroadcast(delta, r)) * scale;
+        accumulate(ds, k, at.k, stride, tile, keys, first, acc);
+        if (RELATIVE && at.part == 0) add_positions(at, row, tile, ds);
     }
-    store(dq, at.q, q_stride, row, tq, first, acc);
+    store(dq, at.q, stride, row, tq, first, acc);
 }

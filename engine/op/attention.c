@@ -64,17 +64,6 @@ static int64_t scratch_floats(const attention_shape *s)
     return attention_padded(s->tk) * s->dim + s->tk * attention_padded(s->dim) + ROWS * attention_padded(s->tk);
 }
 
-/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. */
-static inline __attribute__((always_inline)) void begin_scores(const attention_shape *s, const float *relative, float scale,
-                                                               int64_t room, float *score)
-{
-    const float *of_column = relative + s->height, inverse = 1 / scale;
-    for (int64_t y = 0; y < s->height; y++)
-#pragma omp simd
-        for (int64_t x = 0; x < s->width; x++) score[y * s->width + x] = (relative[y] + of_column[x]) * inverse;
-    for (int64_t i = s->tk; i < room; i++) score[i] = 0;
-}
-
 /* Up to 6 query rows from t on, of one head. `relative`: the numbers of relative positions of query 0, or NULL. */
 static inline __attribute__((always_inline)) void attend_tile(const attention_shape *s, const float *q, int64_t t, int64_t rows,
                                                               const float *k_panels, const float *v_panels, const float *relative,
@@ -86,7 +75,8 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     float inverse[ROWS] = {0};
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
     for (int64_t r = 0; relative && r < ROWS; r++)
-        begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, score + r * room);
+        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room,
+                               score + r * room);
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
         for (int64_t r = 0; relative && r < ROWS; r++) memcpy(&acc[r], score + r * room + i, sizeof acc[r]);
@@ -188,8 +178,7 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     const int64_t blocks = (s.tq + rows - 1) / rows, parts = (s.dim + dims - 1) / dims;
     const int64_t total = s.batch * s.heads * blocks * parts;
     const ts_tensor *relative = s.height > 0 ? n->in[n->nin - 1] : NULL;
-    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX ||
-        (relative && ts_count(relative) > UINT32_MAX))
+    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX)
         return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: %s is too large for one dispatch", ts_shape_text(n->in[0]).s);
     const struct {
         uint64_t q, k, v, relative, y;

@@ -104,4 +104,15 @@ static inline __attribute__((always_inline)) float attention_soften(float *score
     return sum;
 }
 
+/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. */
+static inline __attribute__((always_inline)) void attention_begin_scores(const attention_shape *s, const float *relative,
+                                                                         float scale, int64_t room, float *score)
+{
+    const float *of_column = relative + s->height, inverse = 1 / scale;
+    for (int64_t y = 0; y < s->height; y++)
+#pragma omp simd
+        for (int64_t x = 0; x < s->width; x++) score[y * s->width + x] = (relative[y] + of_column[x]) * inverse;
+    for (int64_t i = s->tk; i < room; i++) score[i] = 0;
+}
+
 #endif

@@ -1,7 +1,9 @@
 /* attention_grad.c - the gradient of attention. For a head with scores s = scale q k^T, p = softmax(s), y = p v:
  *     dv = p^T dy,   ds = p (dy v^T - rowsum(dy y)),   dq = scale ds k,   dk = scale ds^T q
- * (Dao et al. 2022, arXiv 2205.14135, appendix B.2). p is computed again from q and k, so that no matrix of scores outlives its
- * head. Every element of the result is summed by one thread or workgroup, in order: no atomics, the same bits each time.
+ * (Dao et al. 2022, arXiv 2205.14135, appendix B.2). Where relative positions add to the scores, the gradient of what they add is
+ * ds, summed over the keys of a row of the map and over those of a column. p is computed again from q and k, so that no matrix of
+ * scores outlives its head. Every element of the result is summed by one thread or workgroup, in order: no atomics, the same bits
+ * each time.
  *
  * The host takes a head at a time: for a block of query rows it makes p and ds, which give their rows of dq at once and are added
  * to dk and dv. A GPU cannot add like that without atomics, and makes the scores three times: for a block of query rows to get
@@ -18,8 +20,8 @@ enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 16 * ROWS }; /* at most
 
 typedef struct {
     attention_shape s;
-    const real *q, *k, *v, *y, *dy;
-    real *dq, *dk, *dv, *scratch;
+    const real *q, *k, *v, *relative, *y, *dy; /* relative, drelative: NULL where there is none */
+    real *dq, *dk, *dv, *drelative, *scratch;
     int64_t slots, slot_count;
 } grad_job;
 
@@ -32,10 +34,14 @@ static void grad_row(const grad_job *j, int64_t b, int64_t head, int64_t t, real
     const attention_shape *s = &j->s;
     const int64_t q_at = (b * s->tq + t) * s->q_stride + head * s->dim, y_at = (b * s->tq + t) * s->channels + head * s->dim;
     const int64_t k_at = b * s->tk * s->k_stride + head * s->dim, keys = s->causal ? t + 1 : s->tk;
-    const real scale = 1 / real_sqrt((real)s->dim);
+    const int64_t relative_at = attention_relative_at(s, b, head, t);
+    const real scale = 1 / real_sqrt((real)s->dim), *relative = j->relative ? j->relative + relative_at : NULL;
+    real *drelative = j->relative ? j->drelative + relative_at : NULL;
     real top = -INFINITY, sum = 0, delta = 0;
+    for (int64_t i = 0; relative && i < s->height + s->width; i++) drelative[i] = 0;
     for (int64_t i = 0; i < keys; i++) {
-        p[i] = ds[i] = 0;
+        p[i] = relative ? relative[i / s->width] + relative[s->height + i % s->width] : 0;
+        ds[i] = 0;
         for (int64_t c = 0; c < s->dim; c++) {
             p[i] += j->q[q_at + c] * j->k[k_at + i * s->k_stride + c] * scale;
             ds[i] += j->dy[y_at + c] * j->v[k_at + i * s->k_stride + c];
@@ -47,7 +53,9 @@ static void grad_row(const grad_job *j, int64_t b, int64_t head, int64_t t, real
     for (int64_t c = 0; c < s->dim; c++) j->dq[q_at + c] = 0;
     for (int64_t i = 0; i < keys; i++) {
         p[i] /= sum;
-        ds[i] = p[i] * (ds[i] - delta) * scale;
+        ds[i] = p[i] * (ds[i] - delta);
+        if (relative) drelative[i / s->width] += ds[i], drelative[s->height + i % s->width] += ds[i];
+        ds[i] *= scale;
         for (int64_t c = 0; c < s->dim; c++) {
             j->dq[q_at + c] += ds[i] * j->k[k_at + i * s->k_stride + c];
             j->dk[k_at + i * s->k_stride + c] += ds[i] * j->q[q_at + c];
@@ -149,12 +157,13 @@ static inline __attribute__((always_inline)) void store_lanes(float *to, const v
     else memcpy(to, from, (size_t)width * sizeof *to);
 }
 
-/* Rows of `from` times panels of `keys` rows -> rows of `out`, each `room` apart. */
+/* Rows of `from` times panels of `keys` rows -> rows of `out`, each `room` apart; with `add` to what they hold. */
 static inline __attribute__((always_inline)) void product_tile(const float *const from[ROWS], int64_t dim, const float *panels,
-                                                               int64_t keys, float *out, int64_t room)
+                                                               int64_t keys, bool add, float *out, int64_t room)
 {
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
+        for (int64_t r = 0; add && r < ROWS; r++) memcpy(&acc[r], out + r * room + i, sizeof acc[r]);
         ts_tile_add(acc, from, dim, panels + i * dim);
         for (int64_t r = 0; r < ROWS; r++) memcpy(out + r * room + i, &acc[r], sizeof acc[r]);
     }
@@ -174,10 +183,29 @@ static inline __attribute__((always_inline)) void score_grad(float *p, float *ds
     for (int64_t i = keys; i < room; i++) ds[i] = 0;
 }
 
+/* ds of one query row, times `scale` -> the gradients of its relative positions, without it. */
+static inline __attribute__((always_inline)) void sum_positions(const attention_shape *s, const float *ds, float scale,
+                                                                float *out)
+{
+    const float inverse = 1 / scale;
+    float *of_column = out + s->height;
+    for (int64_t x = 0; x < s->width; x++) of_column[x] = 0;
+    for (int64_t y = 0; y < s->height; y++) {
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t x = 0; x < s->width; x++) {
+            const float value = ds[y * s->width + x] * inverse;
+            sum += value;
+            of_column[x] += value;
+        }
+        out[y] = sum;
+    }
+}
+
 /* Up to 6 query rows of one head, from `t` of all and `at` of the block on: their p, ds and dq. The pointers are to the head. */
 static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, const workspace *w, int64_t t, int64_t at,
-                                                            int64_t rows, const float *q, const float *y, const float *dy,
-                                                            float *dq)
+                                                            int64_t rows, const float *q, const float *relative, const float *y,
+                                                            const float *dy, float *dq, float *drelative)
 {
     const attention_shape *s = &j->s;
     const int64_t keys = s->causal ? t + rows : s->tk, room = row_room(s);
@@ -185,15 +213,18 @@ static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, c
     float *p = w->p + at * room, *ds = w->ds + at * room;
     const float *row[ROWS];
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
-    product_tile(row, s->dim, w->k_rows, keys, p, room);
+    for (int64_t r = 0; relative && r < ROWS; r++)
+        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, p + r * room);
+    product_tile(row, s->dim, w->k_rows, keys, relative != NULL, p, room);
     for (int64_t r = 0; r < ROWS; r++) row[r] = dy + (t + (r < rows ? r : 0)) * s->channels;
-    product_tile(row, s->dim, w->v_rows, keys, ds, room);
+    product_tile(row, s->dim, w->v_rows, keys, false, ds, room);
     for (int64_t r = 0; r < rows; r++) {
         const float *y_row = y + (t + r) * s->channels, *dy_row = row[r];
         float delta = 0;
 #pragma omp simd reduction(+ : delta)
         for (int64_t c = 0; c < s->dim; c++) delta += dy_row[c] * y_row[c];
         score_grad(p + r * room, ds + r * room, s->causal ? t + r + 1 : keys, room, scale, delta);
+        if (relative) sum_positions(s, ds + r * room, scale, drelative + attention_relative_at(s, 0, 0, t + r));
     }
     for (int64_t r = 0; r < ROWS; r++) row[r] = ds + (r < rows ? r : 0) * room;
     for (int64_t c = 0; c < s->dim; c += COLS) {
@@ -238,7 +269,9 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
         for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
             const int64_t b = unit / s->heads, channel = unit % s->heads * s->dim;
             const int64_t q_at = b * s->tq * s->q_stride + channel, k_at = b * s->tk * s->k_stride + channel;
-            const int64_t y_at = b * s->tq * s->channels + channel;
+            const int64_t y_at = b * s->tq * s->channels + channel, at = attention_relative_at(s, b, unit % s->heads, 0);
+            const float *relative = j->relative ? j->relative + at : NULL;
+            float *drelative = j->relative ? j->drelative + at : NULL;
             attention_pack_rows(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_rows);
             attention_pack_rows(j->v + k_at, s->k_stride, s->tk, s->dim, w.v_rows);
             attention_pack_columns(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_cols);
@@ -248,8 +281,8 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
                 const int64_t rows = s->tq - first < block ? s->tq - first : block;
                 const int64_t keys = s->causal ? first + rows : s->tk;
                 for (int64_t t = 0; t < rows; t += ROWS)
-                    grad_tile(j, &w, first + t, t, rows - t < ROWS ? rows - t : ROWS, j->q + q_at, j->y + y_at, j->dy + y_at,
-                              j->dq + q_at);
+                    grad_tile(j, &w, first + t, t, rows - t < ROWS ? rows - t : ROWS, j->q + q_at, relative, j->y + y_at,
+                              j->dy + y_at, j->dq + q_at, drelative);
                 attention_pack_columns(j->q + q_at + first * s->q_stride, s->q_stride, rows, s->dim, w.q_cols);
                 attention_pack_columns(j->dy + y_at + first * s->channels, s->channels, rows, s->dim, w.dy_cols);
                 add_block(s, w.p, rows, keys, w.dy_cols, w.dv);
@@ -262,7 +295,7 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
 }
 #endif
 
-/* in: q, k, v (or the three packed), y, dy; out: dq, dk, dv (or the three packed). */
+/* in: q, k, v (or the three packed), relative where there is one, y, dy; out: dq, dk, dv (or the three packed), drelative. */
 bool REAL(ts_host_attention_grad)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
@@ -272,8 +305,12 @@ bool REAL(ts_host_attention_grad)(const ts_node *n, ts_host *h, ts_error *err)
     job.q = ts_host_ptr(h, n->in[0]);
     job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.v = (const real *)ts_host_ptr(h, n->in[last]) + job.s.v_offset;
-    job.y = ts_host_ptr(h, n->in[last + 1]);
-    job.dy = ts_host_ptr(h, n->in[last + 2]);
+    if (attr->height > 0) {
+        job.relative = ts_host_ptr(h, n->in[last + 1]);
+        job.drelative = ts_host_ptr(h, n->out[last + 1]);
+    }
+    job.y = ts_host_ptr(h, n->in[n->nin - 2]);
+    job.dy = ts_host_ptr(h, n->in[n->nin - 1]);
     job.dq = ts_host_ptr(h, n->out[0]);
     job.dk = (real *)ts_host_ptr(h, n->out[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.dv = (real *)ts_host_ptr(h, n->out[last]) + job.s.v_offset;
@@ -324,30 +361,31 @@ static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         depth = s.dim > 4 * (int64_t)limits->subgroup ? 2 : 1;
         dims = 4 * (int64_t)limits->subgroup * depth;
     }
+    const bool relative = s.height > 0;
     struct {
-        uint64_t q, k, v, y, dy, dq, dk, dv, stats;
-        uint32_t tq, tk, heads, dim, q_stride, k_stride, blocks, parts, total, causal;
-        float scale;
+        uint64_t q, k, v, relative, y, dy, dq, dk, dv, drelative, stats;
+        uint32_t tq, tk, heads, dim, stride, blocks, parts, total, causal, map_width;
     } push = {ts_vk_address(cmd, n->in[0]),
               ts_vk_address(cmd, n->in[second]) + k_bytes,
               ts_vk_address(cmd, n->in[last]) + v_bytes,
-              ts_vk_address(cmd, n->in[last + 1]),
-              ts_vk_address(cmd, n->in[last + 2]),
+              ts_vk_address(cmd, relative ? n->in[last + 1] : NULL),
+              ts_vk_address(cmd, n->in[n->nin - 2]),
+              ts_vk_address(cmd, n->in[n->nin - 1]),
               ts_vk_address(cmd, n->out[0]),
               ts_vk_address(cmd, n->out[second]) + k_bytes,
               ts_vk_address(cmd, n->out[last]) + v_bytes,
+              ts_vk_address(cmd, relative ? n->out[last + 1] : NULL),
               ts_vk_address(cmd, n->scratch),
               (uint32_t)s.tq,
               (uint32_t)s.tk,
               (uint32_t)s.heads,
               (uint32_t)s.dim,
-              (uint32_t)s.q_stride,
-              (uint32_t)s.k_stride,
+              (uint32_t)s.q_stride, /* k's too: they have as many channels */
               0,
               (uint32_t)((s.dim + dims - 1) / dims),
               0,
               s.causal,
-              1 / sqrtf((float)s.dim)};
+              (uint32_t)s.width};
     for (int pass = 0; pass < 2; pass++) {
         const int64_t blocks = ((pass == 0 ? s.tq : s.tk) + rows - 1) / rows, total = s.batch * s.heads * blocks * push.parts;
         if (total > UINT32_MAX)
@@ -359,11 +397,12 @@ static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
         if (limits->cpu) desc.shader = pass == 0 ? "attention_grad_q_cpu" : "attention_grad_kv_cpu";
         else desc.shader = pass == 0 ? "attention_grad_q" : "attention_grad_kv";
-        desc.spec_count = limits->cpu ? 4 : 0;
+        desc.spec_count = 5; /* a GPU's shaders have the last alone */
         desc.spec[0] = limits->subgroup;
         desc.spec[1] = (uint32_t)rows;
         desc.spec[2] = depth;
         desc.spec[3] = s.dim % 4 == 0;
+        desc.spec[4] = relative;
         if (!ts_vk_dispatch(cmd, &desc, err)) return false;
         if (pass == 0) ts_vk_barrier(cmd);
     }
@@ -384,15 +423,12 @@ void ts_attention_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_
 {
     (void)wanted; /* the three share their work: those not wanted cost little */
     const attention_attr *attr = n->attr;
-    if (attr->height > 0) {
-        ts_graph_fail(n->graph, TS_ERR_UNSUPPORTED, "attention", "there is no gradient through relative positions");
-        return;
-    }
     ts_tensor *in[5];
     for (int i = 0; i < n->nin; i++) in[i] = n->in[i];
     in[n->nin] = n->out[0];
     in[n->nin + 1] = dy[0];
     ts_node *d = ts_node_new(n->graph, &attention_grad_op, n->nin + 2, in, n->attr, sizeof(attention_attr));
     for (int i = 0; i < n->nin; i++) dx[i] = ts_node_output(d, TS_REAL, 3, n->in[i]->shape);
+    if (attr->height > 0 && dx[n->nin - 1]) dx[n->nin - 1]->state->wide = true; /* sums, added to where they lie */
 }
 #endif
