@@ -24,9 +24,7 @@ static bool read_dim(const reader *r, const char *name, int ndim, int dim, int m
     ts_clip_source(r->layout, name, &source);
     const char *path = ts_weights_path(r->w);
     const ts_weight *t = ts_weights_find(r->w, source.name[0]);
-    if (!t)
-        return ts_fail(r->err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the model's architecture", path,
-                       source.name[0]);
+    if (!t) return ts_weights_lack(r->w, source.name[0], "the model's", r->err);
     if (t->ndim != ndim)
         return ts_fail(r->err, TS_ERR_SHAPE, "%s: tensor %s has %d dimensions, a CLIP's has %d", path, source.name[0], t->ndim,
                        ndim);
@@ -73,11 +71,12 @@ static bool read_image(const reader *r, int patch, int *out)
 /* Whether it is a CLIP at all, and of a kind that we have. */
 static bool check_kind(const reader *r)
 {
+    char has[320];
     if (!ts_kind_expect(r->w, TS_KIND_CLIP, r->err)) return false;
     return ts_kind_of(r->w) == TS_KIND_CLIP || ts_fail(r->err, TS_ERR_FORMAT,
                                                        "%s holds no CLIP: it has no towers visual.* and transformer.*, nor "
-                                                       "vision_model.* and text_model.*",
-                                                       ts_weights_path(r->w));
+                                                       "vision_model.* and text_model.*; its names begin with %s",
+                                                       ts_weights_path(r->w), ts_weights_prefixes(r->w, has, sizeof has));
 }
 
 bool ts_clip_config_read(const ts_weights *w, const ts_clip_told *told, ts_clip_config *out, ts_error *err)

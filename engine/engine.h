@@ -171,6 +171,8 @@ int ts_weights_shards(const ts_weights *w);
 const char *ts_weights_note(const ts_weights *w);
 /* What the names begin with, for an error that says which were looked for: "visual. (152), transformer. (144)". Returns `out`. */
 const char *ts_weights_prefixes(const ts_weights *w, char *out, size_t room);
+/* Fails: the tensor that tells "the VQGAN's" (`whose`) architecture is not there; says what the names begin with instead. */
+bool ts_weights_lack(const ts_weights *w, const char *name, const char *whose, ts_error *err);
 
 /* A file may be cut short or written over while it is mapped. Whatever converts or writes a tensor, plans or runs a graph fails
  * then; this asks in between. A file that is replaced by renaming does no harm. */

@@ -16,7 +16,7 @@ static const ts_weight *telling(const ts_weights *w, const char *name, int ndim,
 {
     const ts_weight *t = ts_weights_find(w, name);
     if (!t) {
-        ts_fail(err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the model's architecture", ts_weights_path(w), name);
+        ts_weights_lack(w, name, "the model's", err);
         return NULL;
     }
     if (t->ndim == ndim) return t;

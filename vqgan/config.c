@@ -34,9 +34,7 @@ static bool read_dim(const ts_weights *w, const char *prefix, const char *name, 
     char full[160];
     snprintf(full, sizeof full, "%s%s", prefix, name);
     const ts_weight *t = ts_weights_find(w, full);
-    if (!t)
-        return ts_fail(err, TS_ERR_FORMAT, "%s: tensor %s is missing, which tells the VQGAN's architecture", ts_weights_path(w),
-                       full);
+    if (!t) return ts_weights_lack(w, full, "the VQGAN's", err);
     if (t->ndim != ndim)
         return ts_fail(err, TS_ERR_SHAPE, "%s: tensor %s has %d dimensions, a VQGAN's has %d", ts_weights_path(w), full, t->ndim,
                        ndim);

@@ -173,3 +173,11 @@ const char *ts_weights_prefixes(const ts_weights *w, char *out, size_t room)
     }
     return out;
 }
+
+bool ts_weights_lack(const ts_weights *w, const char *name, const char *whose, ts_error *err)
+{
+    char has[320];
+    return ts_fail(err, TS_ERR_FORMAT,
+                   "%s: tensor %s is missing, which tells %s architecture; the names in the file begin with %s", w->path, name,
+                   whose, ts_weights_prefixes(w, has, sizeof has));
+}

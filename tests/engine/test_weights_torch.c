@@ -366,6 +366,10 @@ static void prefixes_in_words(void **state)
     char words[128];
     ts_weights *w = open_pickle("(" NAMED("net.a", T0) NAMED("net.b", T0) NAMED("scale", T0) "d.", NULL);
     assert_string_equal(ts_weights_prefixes(w, words, sizeof words), "net. (2), scale (1)");
+    ts_error err = {0};
+    assert_false(ts_weights_lack(w, "patch_embed.proj.weight", "the model's", &err));
+    assert_non_null(strstr(err.text, "patch_embed.proj.weight"));
+    assert_non_null(strstr(err.text, "begin with net. (2), scale (1)"));
     ts_weights_free(w);
 }
 
