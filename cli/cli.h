@@ -251,15 +251,20 @@ bool ts_sheet_fit(ts_image *sheet, const ts_image *picture, int x, int y, int si
 /* The queries of a run and where their results go. */
 typedef struct {
     int count;
-    int each;                                  /* canvases of a query; 1 until ts_jobs_canvases */
-    char **query, **answer, **canvas;          /* canvas: (count, each); NULL where they are not kept */
-    const char *answer_folder, *canvas_folder; /* to be made before writing; NULL: single files */
+    int each;                                    /* canvases of a query; 1 until ts_jobs_canvases */
+    char **query, **answer, **canvas, **overlay; /* canvas: (count, each); the last two NULL where they are not kept */
+    const char *answer_folder, *canvas_folder, *overlay_folder; /* to be made before writing; NULL: single files */
 } ts_jobs;
 
-/* Resolves files and folders of queries against `out` and `canvas` (NULL: none kept): one query to a file, several into a folder.
+/* Where they go, as the command line says: files or folders; all but the first may be NULL. */
+typedef struct {
+    const char *answer, *canvas, *overlay;
+} ts_job_outputs;
+
+/* Resolves files and folders of queries against the outputs: one query to a file, several into a folder.
  * Fails where an input cannot be read, an output not be written, two would get the same name, or an output is one of the `inputs`
  * (the run's other files) or a query. Returns -1, or the exit status with the complaint said. */
-int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
+int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const ts_job_outputs *outputs,
                  const ts_words *inputs, ts_left_out *left_out, ts_jobs *jobs);
 /* Names the canvases where a query has `each` of them: NAME.png, NAME-2.png and so on, and checks them as above. */
 bool ts_jobs_canvases(ts_jobs *jobs, int each, const ts_words *inputs, ts_error *err);

@@ -11,6 +11,7 @@ void ts_jobs_free(ts_jobs *jobs)
     ts_paths_free(jobs->query, jobs->count);
     if (jobs->answer) ts_paths_free(jobs->answer, jobs->count);
     if (jobs->canvas) ts_paths_free(jobs->canvas, jobs->count * jobs->each);
+    if (jobs->overlay) ts_paths_free(jobs->overlay, jobs->count);
     *jobs = (ts_jobs){0};
 }
 
@@ -29,9 +30,9 @@ static bool append_query(ts_jobs *jobs, char *path, ts_error *err)
 
 void ts_jobs_drop(ts_jobs *jobs, int at)
 {
-    char **const lists[] = {jobs->query, jobs->answer, jobs->canvas};
+    char **const lists[] = {jobs->query, jobs->answer, jobs->canvas, jobs->overlay};
     jobs->count--;
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
         const int each = lists[i] == jobs->canvas ? jobs->each : 1;
         char **first = lists[i] ? lists[i] + (size_t)at * (size_t)each : NULL;
         if (!first) continue;
@@ -107,11 +108,12 @@ static int by_output(const void *a, const void *b)
 /* No two results under one name: a/x.png and b/x.png into one folder. */
 static bool check_distinct(const ts_jobs *jobs, ts_error *err)
 {
-    pairing *all = calloc((size_t)jobs->count * (size_t)(jobs->each + 1), sizeof *all);
+    pairing *all = calloc((size_t)jobs->count * (size_t)(jobs->each + 2), sizeof *all);
     if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     int n = 0;
     for (int i = 0; i < jobs->count; i++) {
         all[n++] = (pairing){jobs->answer[i], jobs->query[i]};
+        if (jobs->overlay) all[n++] = (pairing){jobs->overlay[i], jobs->query[i]};
         for (int k = 0; jobs->canvas && k < jobs->each; k++)
             all[n++] = (pairing){jobs->canvas[(size_t)i * (size_t)jobs->each + (size_t)k], jobs->query[i]};
     }
@@ -140,7 +142,7 @@ static bool check_no_input(const ts_jobs *jobs, char *const *outputs, int count,
     return true;
 }
 
-int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const char *out, const char *canvas,
+int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *more, const ts_job_outputs *outputs,
                  const ts_words *inputs, ts_left_out *left_out, ts_jobs *jobs)
 {
     ts_error err = {0};
@@ -150,15 +152,23 @@ int ts_jobs_plan(const char *command, const ts_words *queries, const ts_words *m
     for (int i = 0; ok && i < queries->count; i++) ok = add_query(jobs, queries->items[i], &from_folder, left_out, &err);
     for (int i = 0; ok && i < more->count; i++) ok = add_query(jobs, more->items[i], &from_folder, left_out, &err);
     if (!ok) return ts_report(command, &err);
-    int status = plan_outputs(command, jobs, "--output", out, from_folder, ".png", &jobs->answer, &jobs->answer_folder, &err);
-    if (status < 0 && canvas)
-        status = plan_outputs(command, jobs, "--canvas", canvas, from_folder, ".canvas.png", &jobs->canvas, &jobs->canvas_folder,
-                              &err);
-    if (status >= 0) return status;
-    if (!check_distinct(jobs, &err) || !check_no_input(jobs, jobs->answer, jobs->count, inputs, &err) ||
-        !check_no_input(jobs, jobs->canvas, jobs->count, inputs, &err))
-        return ts_report(command, &err);
-    return -1;
+    const struct {
+        const char *option, *path, *ending;
+        char ***list;
+        const char **folder;
+    } kinds[] = {{"--output", outputs->answer, ".png", &jobs->answer, &jobs->answer_folder},
+                 {"--canvas", outputs->canvas, ".canvas.png", &jobs->canvas, &jobs->canvas_folder},
+                 {"--overlay", outputs->overlay, ".overlay.png", &jobs->overlay, &jobs->overlay_folder}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (!kinds[i].path) continue;
+        const int status = plan_outputs(command, jobs, kinds[i].option, kinds[i].path, from_folder, kinds[i].ending,
+                                        kinds[i].list, kinds[i].folder, &err);
+        if (status >= 0) return status;
+    }
+    ok = check_distinct(jobs, &err);
+    for (size_t i = 0; ok && i < sizeof kinds / sizeof *kinds; i++)
+        ok = check_no_input(jobs, *kinds[i].list, jobs->count, inputs, &err);
+    return ok ? -1 : ts_report(command, &err);
 }
 
 /* "folder/a-2.png" of "folder/a.png". */

@@ -101,13 +101,14 @@ bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_e
 {
     loading l = {take, ctx, {0}};
     bool labels = true, ok = true;
-    *looks = (ts_example_looks){.swapped = true};
+    *looks = (ts_example_looks){.swapped = true, .masks = true};
     for (int i = 0; ok && i < paths->count; i++) {
         const bool output = i % 2;
         look seen = {0};
         ok = load(&l, paths->items[i], i, 0, &seen, err);
         if (output && seen.most < 0) labels = false;
         if (output && seen.most > looks->stretched) looks->stretched = seen.most;
+        if (output && !seen.mask) looks->masks = false;
         if (!(output ? seen.photo : seen.mask)) looks->swapped = false;
     }
     if (!labels) looks->stretched = 0;

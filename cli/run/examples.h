@@ -6,6 +6,7 @@
 
 typedef struct {
     int stretched; /* the largest value of outputs that are masks by their values, and were brought to 255; 0: they were not */
+    bool masks;    /* every output looks like a mask */
     bool swapped;  /* every input looks like a mask, and every output like a photograph */
     bool mask_queries;
 } ts_example_looks;

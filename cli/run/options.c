@@ -17,6 +17,15 @@ static int parse(run_job *r, int argc, char **argv)
          "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
         {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
          "the answer's file (.png, .jpg, or .webp without loss), or -, standard output; with several queries a folder"},
+        {0, "mask", NULL, TS_OPT_FLAG, &r->mask, 0, 0,
+         "answers as masks: a PNG of one channel, 255 where the answer has a colour of the examples' outputs that is not their "
+         "background (black, or what is most along their edges)"},
+        {0, "overlay", "PATH", TS_OPT_TEXT, &r->overlay, 0, 0,
+         "the answer laid over the query too: a file or a folder, as for -o; what is background stays as it was"},
+        {0, "palette", NULL, TS_OPT_FLAG, &r->palette, 0, 0,
+         "every pixel of an answer becomes the nearest colour of the examples' outputs, which have at most 64"},
+        {0, "no-palette", NULL, TS_OPT_FLAG, &r->no_palette, 0, 0,
+         "answers keep the colours that the model painted, where it is done by itself"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
@@ -84,6 +93,11 @@ static int check(run_job *r)
         return ts_usage_error("run", "--json and -o - would both go to standard output: name a file for one of them");
     if (r->mae.canvas && ts_is_standard(r->mae.canvas))
         return ts_usage_error("run", "--canvas - is not possible: standard output takes the answer alone");
+    if (r->overlay && ts_is_standard(r->overlay))
+        return ts_usage_error("run", "--overlay - is not possible: standard output takes the answer alone");
+    if (r->overlay && r->cell)
+        return ts_usage_error("run", "--overlay wants answers of the queries' own size, --cell leaves them at another");
+    if (r->palette && r->no_palette) return ts_usage_error("run", "--palette or --no-palette: not both");
     if (r->mae.blend > 0 && r->mae.temperature > 0)
         return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
     if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))

@@ -29,6 +29,7 @@ static bool open_model(run_job *r, ts_error *err)
 static bool take_example(void *ctx, int at, const ts_image *picture, ts_error *err)
 {
     run_job *r = ctx;
+    if (at % 2) run_see_output(r, at / 2, picture);
     return r->engine->example(r, at / 2, at % 2, picture, err);
 }
 
@@ -39,7 +40,8 @@ static bool take_query(run_job *r, int at, ts_error *err)
     r->sizes[at].width = query.width;
     r->sizes[at].height = query.height;
     if (ok && r->looks.swapped && ts_looks_like_mask(&query)) r->looks.mask_queries = true;
-    ts_image_clear(&query);
+    if (ok && r->overlay && ts_is_standard(r->jobs.query[at])) r->standard = query;
+    else ts_image_clear(&query);
     return ok;
 }
 
@@ -60,7 +62,7 @@ static bool skip_query(run_job *r, int at, const ts_error *why, ts_error *err)
 static bool take_pictures(run_job *r, ts_error *err)
 {
     const int queries = r->jobs.count;
-    if (!ts_examples_load(&r->examples, take_example, r, &r->looks, err)) return false;
+    if (!ts_examples_load(&r->examples, take_example, r, &r->looks, err) || !run_plan_output(r, err)) return false;
     r->sizes = calloc((size_t)queries, sizeof *r->sizes);
     if (!r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_progress progress;
@@ -87,6 +89,7 @@ static bool add_report(run_job *r, int at, double write_ms, ts_error *err)
     cJSON_AddItemToArray(r->report, item);
     cJSON_AddStringToObject(item, "query", r->jobs.query[at]);
     cJSON_AddStringToObject(item, "answer", r->jobs.answer[at]);
+    if (r->jobs.overlay) cJSON_AddStringToObject(item, "overlay", r->jobs.overlay[at]);
     cJSON_AddNumberToObject(ms, "load", round(r->load_ms * 1e3) * 1e-3);
     const bool whole = r->engine->report(r, at, item, ms);
     cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
@@ -96,10 +99,10 @@ static bool add_report(run_job *r, int at, double write_ms, ts_error *err)
            ts_fail(err, TS_ERR_MEMORY, "out of memory for the report");
 }
 
-static bool write_answer(run_job *r, int at, const ts_image *answer, ts_error *err)
+static bool write_answer(run_job *r, int at, ts_image *answer, ts_error *err)
 {
     const double start = ts_now_ms();
-    if (!ts_save_picture(r->jobs.answer[at], answer, err) || (r->engine->keep && !r->engine->keep(r, at, err))) return false;
+    if (!run_write_output(r, at, answer, err) || (r->engine->keep && !r->engine->keep(r, at, err))) return false;
     if (r->report) return add_report(r, at, ts_now_ms() - start, err);
     if (!ts_is_standard(r->jobs.answer[at])) ts_put_line(r->jobs.answer[at]);
     return true;
@@ -129,6 +132,7 @@ static bool start(run_job *r, ts_error *err)
     if (!r->dev || !r->engine->start(r, err)) return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
+    if (r->jobs.overlay_folder && !ts_make_folder(r->jobs.overlay_folder, err)) return false;
     if (r->common.json && !(r->report = cJSON_CreateArray())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_announce_device(&r->common, r->dev);
     ts_say_passed(&r->left_out);
@@ -165,6 +169,7 @@ static void clear(run_job *r)
     ts_device_free(r->dev);
     ts_weights_free(r->weights);
     free(r->sizes);
+    ts_image_clear(&r->standard);
     ts_jobs_free(&r->jobs);
     ts_words_free(&r->inputs);
     ts_words_free(&r->examples);
@@ -184,7 +189,8 @@ static int work(run_job *r, int argc, char **argv)
     if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, &err) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, &err)) || !list_inputs(r, &err))
         return ts_report("run", &err);
-    status = ts_jobs_plan("run", &r->queries, &r->more, r->out, r->mae.canvas, &r->inputs, &r->left_out, &r->jobs);
+    const ts_job_outputs outputs = {r->out, r->mae.canvas, r->overlay};
+    status = ts_jobs_plan("run", &r->queries, &r->more, &outputs, &r->inputs, &r->left_out, &r->jobs);
     if (status >= 0) return status;
     bool ok = open_model(r, &err);
     if (ok) ts_say_stage(&r->common, "model opened");

@@ -6,12 +6,14 @@
 
 #include "cli/cli.h"
 #include "cli/run/examples.h"
+#include "masks/masks.h"
 
 enum { RUN_PAIRS = 64 };
 
 typedef struct run_job run_job;
 
 typedef struct {
+    bool snaps;          /* answers are brought to the examples' colours without being asked, where those are few */
     const char *options; /* its own ones, each with a space behind it: those of another kind are refused */
     /* The model's header and shapes, from r->weights; no weight is read yet. Refuses what does not go with it. */
     bool (*open)(run_job *r, ts_error *err);
@@ -36,9 +38,9 @@ typedef struct {
 struct run_job {
     ts_common common;
     ts_words examples, queries, more, given;
-    const char *out, *model;
+    const char *out, *overlay, *model;
     ts_left_out left_out;
-    bool cell;
+    bool cell, mask, palette, no_palette;
     struct { /* of an MAE-VQGAN */
         const char *canvas, *vqgan, *background;
         uint8_t background_rgb[3];
@@ -54,6 +56,9 @@ struct run_job {
     ts_jobs jobs;
     ts_weights *weights;
     ts_example_looks looks;
+    ts_palette colours; /* of the examples' outputs; empty: they are many */
+    bool many_colours, snap;
+    ts_image standard; /* the query that was standard input, for an overlay */
     struct {
         int width, height;
     } * sizes; /* of the queries */
@@ -70,6 +75,12 @@ bool run_check_options(const run_job *r, ts_error *err);
 /* engines.c: sets r->engine by what r->weights are. */
 bool run_choose(run_job *r, ts_error *err);
 extern const run_engine run_engine_mae;
+
+/* output.c: looks at an example's output, before the queries; decides what is made of answers, or refuses it; writes an answer of
+ * a query, and what is to be seen of it beside. */
+void run_see_output(run_job *r, int pair, const ts_image *picture);
+bool run_plan_output(run_job *r, ts_error *err);
+bool run_write_output(run_job *r, int at, ts_image *answer, ts_error *err);
 
 /* Whether the device is a GPU, on which several queries at a time are faster. */
 bool run_on_gpu(const run_job *r);
