@@ -114,6 +114,7 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_VQGAN_TRANSFORMER] = "a transformer over a VQGAN's codes",
     [TS_KIND_STABLE_DIFFUSION] = "a diffusion model (Stable Diffusion, Flux)",
     [TS_KIND_SAM] = "a SAM",
+    [TS_KIND_EMBEDDING] = "a picture's embedding by a SAM",
     [TS_KIND_SAM2] = "a SAM 2",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
     [TS_KIND_VIT] = "a vision transformer (timm, DINO)",
@@ -170,6 +171,7 @@ ts_kind ts_kind_of(const ts_weights *w)
 {
     if (ts_weights_meta(w, "tessera.prompt")) return TS_KIND_PROMPT;
     if (ts_weights_meta(w, "tessera.clip")) return TS_KIND_FEATURES;
+    if (ts_weights_meta(w, "tessera.sam")) return TS_KIND_EMBEDDING;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!shows(w, &signs[i])) continue;
         if (signs[i].kind == TS_KIND_MAE && paints_pixels(w)) return TS_KIND_MAE_PIXELS;

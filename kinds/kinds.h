@@ -23,7 +23,9 @@ typedef enum {
     TS_KIND_FEATURES, /* of `tessera clip embed` and `search` */
     TS_KIND_DINOV2,   /* or DINOv3: a vision transformer with LayerScale */
     TS_KIND_PAINTER,
-    TS_KIND_SEGGPT, /* a Painter that is told what to segment */
+    TS_KIND_SEGGPT,    /* a Painter that is told what to segment */
+    TS_KIND_SAM,       /* published or Hugging Face's names */
+    TS_KIND_EMBEDDING, /* of a picture, by a SAM */
     /* Known, and not read. */
     TS_KIND_CLIP_RESNET,
     TS_KIND_CLIP_IMAGE, /* a tower alone */
@@ -39,7 +41,6 @@ typedef enum {
     TS_KIND_KL_AUTOENCODER,
     TS_KIND_VQGAN_TRANSFORMER,
     TS_KIND_STABLE_DIFFUSION,
-    TS_KIND_SAM,
     TS_KIND_SAM2,
     TS_KIND_FLAMINGO,
     TS_KIND_VIT,
