@@ -10,6 +10,7 @@
 #include "clip/clip.h"
 #include "dino/dino.h"
 #include "mae/mae.h"
+#include "painter/painter.h"
 
 enum { MAX_TEXT = 64 };
 
@@ -43,9 +44,10 @@ static const char *shape_text(const ts_weight *t, char out[MAX_TEXT * 3])
 /* What the file says and, of a CLIP or a DINO, its sizes, or why it cannot be run. */
 typedef struct {
     ts_model_info model;
-    bool has_clip, has_dino;
+    bool has_clip, has_dino, has_painter;
     ts_clip_config clip;
     ts_dino_config dino;
+    ts_painter_config painter;
     ts_error problem;
 } about;
 
@@ -90,12 +92,20 @@ static void read_dino(const ts_weights *w, about *a)
              c->width, c->depth, c->heads, c->mlp, c->gated ? " (SwiGLU)" : "", positions);
 }
 
+static void read_painter(const ts_weights *w, about *a)
+{
+    ts_model_info *m = &a->model;
+    a->has_painter = ts_painter_config_read(w, &a->painter, &a->problem);
+    if (a->has_painter) ts_painter_words(&a->painter, m->title, sizeof m->title, m->architecture, sizeof m->architecture);
+}
+
 static bool read_about(const ts_weights *w, about *a, ts_error *err)
 {
     char heads[32], text_heads[32];
     *a = (about){0};
     if (!ts_model_about(w, &a->model, err)) return false;
     if (a->model.kind == TS_KIND_DINOV2) read_dino(w, a);
+    if (a->model.kind == TS_KIND_PAINTER || a->model.kind == TS_KIND_SEGGPT) read_painter(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);
@@ -219,6 +229,18 @@ static void add_dino(cJSON *to, const ts_dino_config *c)
     cJSON_AddBoolToObject(o, "gated", c->gated);
 }
 
+static void add_painter(cJSON *to, const ts_painter_config *c)
+{
+    const struct {
+        const char *name;
+        int value;
+    } sizes[] = {{"side", c->side},   {"patch", c->patch}, {"dim", c->dim},
+                 {"depth", c->depth}, {"heads", c->heads}, {"decoder_dim", c->decoder_dim}};
+    cJSON *o = cJSON_AddObjectToObject(to, "painter");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) cJSON_AddNumberToObject(o, sizes[i].name, sizes[i].value);
+    cJSON_AddBoolToObject(o, "segments", c->segments);
+}
+
 static bool print_info_json(const ts_weights *w, const about *a, bool tensors, ts_error *err)
 {
     const ts_model_info *info = &a->model;
@@ -232,6 +254,7 @@ static bool print_info_json(const ts_weights *w, const about *a, bool tensors, t
     if (info->has_vqgan) add_vqgan(o, &info->vqgan);
     if (a->has_clip) add_clip(o, &a->clip);
     if (a->has_dino) add_dino(o, &a->dino);
+    if (a->has_painter) add_painter(o, &a->painter);
     if (a->problem.code) cJSON_AddStringToObject(o, "problem", a->problem.text);
     cJSON_AddNumberToObject(o, "tensors", (double)info->tensors);
     cJSON_AddNumberToObject(o, "parameters", (double)info->parameters);
@@ -305,7 +328,7 @@ static bool check_file(const char *path, bool json, bool quiet, ts_error *err)
     bool ok = w && read_about(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
     /* Reading a CLIP's or a DINO's sizes looks at every tensor. */
-    ok = ok && (info.has_clip || info.has_dino || ts_model_check(w, err));
+    ok = ok && (info.has_clip || info.has_dino || (info.has_painter ? ts_painter_check(w, err) : ts_model_check(w, err)));
     ok = ok && ts_weights_check_finite(w, err);
     ts_weights_free(w);
     if (json) {

@@ -201,12 +201,12 @@ bool ts_painter_config_read(const ts_weights *w, ts_painter_config *out, ts_erro
            read_block(&r, r.layout.block->fc1, ".weight", 0, &out->mlp, err) && read_head(&r, out, err);
 }
 
-void ts_painter_config_words(const ts_painter_config *c, char title[64], char architecture[128])
+void ts_painter_words(const ts_painter_config *c, char *title, size_t title_room, char *architecture, size_t architecture_room)
 {
     const bool large = c->dim == 1024 && c->depth == DEPTH;
-    snprintf(title, 64, "%s%s", c->segments ? "SegGPT" : "Painter", large ? " ViT-L" : "");
-    snprintf(architecture, 128, "%d wide, %d blocks, %d heads, patch %d, pictures of %d", c->dim, c->depth, c->heads, c->patch,
-             c->side);
+    snprintf(title, title_room, "%s%s", c->segments ? "SegGPT" : "Painter", large ? " ViT-L" : "");
+    snprintf(architecture, architecture_room, "%d wide, %d blocks, %d heads, patch %d, pictures of %d", c->dim, c->depth,
+             c->heads, c->patch, c->side);
 }
 
 bool ts_painter_check_side(const ts_painter_config *c, int side, ts_error *err)

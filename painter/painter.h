@@ -36,7 +36,7 @@ typedef struct {
 
 bool ts_painter_config_read(const ts_weights *w, ts_painter_config *out, ts_error *err);
 /* For people: "SegGPT ViT-L", and "1024 wide, 24 blocks, 16 heads, patch 16, pictures of 448". */
-void ts_painter_config_words(const ts_painter_config *c, char title[64], char architecture[128]);
+void ts_painter_words(const ts_painter_config *c, char *title, size_t title_room, char *architecture, size_t architecture_room);
 /* Whether every tensor that the model needs is there and has its shape. */
 bool ts_painter_check(const ts_weights *w, ts_error *err);
 

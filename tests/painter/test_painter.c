@@ -313,18 +313,388 @@ static void test_film(void **state)
     ts_weights_free(want);
 }
 
+/* ---- the loss, and gradients ---- */
+
+/* The loss of `train` as graph, and its gradients with respect to both canvases. */
+typedef struct {
+    ts_graph *g;
+    ts_exec *e;
+    ts_painter_canvases in;
+    ts_tensor *truth, *weight, *predicted, *loss, *grads[2];
+} training;
+
+static training training_new(ts_painter *p, bool ensemble, bool recompute)
+{
+    const int64_t shape[] = {2, 2 * SIDE, SIDE, 3};
+    ts_error err = {0};
+    training t = {.g = ts_graph_new()};
+    t.in = ts_painter_canvases_new(t.g, p, 2, SIDE);
+    t.in.ensemble = ensemble;
+    t.in.recompute = recompute;
+    t.truth = ts_input(t.g, "truth", TS_REAL, 4, shape);
+    t.weight = ts_input(t.g, "weight", TS_REAL, 4, shape);
+    t.predicted = ts_output(t.g, ts_painter_predict(t.g, p, &t.in, NULL));
+    t.loss = ts_output(t.g, ts_painter_loss(t.g, t.predicted, t.truth, t.weight));
+    ts_grad(t.g, t.loss, 2, (ts_tensor *[]){t.in.pictures, t.in.targets}, t.grads);
+    for (int i = 0; i < 2; i++) ts_output(t.g, t.grads[i]);
+    t.e = ts_exec_new(t.g, ts_painter_device(p), &err);
+    if (!t.e) fail_msg("%s", err.text);
+    return t;
+}
+
+static void training_free(training *t)
+{
+    ts_exec_free(t->e);
+    ts_graph_free(t->g);
+}
+
+/* The golden inputs; the truth is the targets. `pictures` and `targets` are the caller's. */
+static void training_write(const training *t, const ts_painter *p, const ts_weights *want, float **pictures, float **targets)
+{
+    ts_error err = {0};
+    float *mask = golden_f32(want, "train.mask"), *valid = golden_maps(want, "train.valid");
+    float *weight = malloc(2 * CANVAS * sizeof *weight);
+    uint8_t hidden[2 * TOKENS];
+    for (int i = 0; i < 2 * TOKENS; i++) hidden[i] = mask[i] > 0;
+    *pictures = golden_maps(want, "two.input");
+    *targets = golden_maps(want, "two.target");
+    const ts_painter_kind kinds[] = {TS_PAINTER_INSTANCE, TS_PAINTER_SEMANTIC};
+    if (!ts_painter_loss_weight(p, 2, SIDE, hidden, valid, *targets, weight, &err) ||
+        !ts_painter_canvases_write(t->e, &t->in, hidden, kinds, &err) || !ts_write(t->e, t->in.pictures, *pictures, &err) ||
+        !ts_write(t->e, t->in.targets, *targets, &err) || !ts_write(t->e, t->truth, *targets, &err) ||
+        !ts_write(t->e, t->weight, weight, &err))
+        fail_msg("%s", err.text);
+    free(mask);
+    free(valid);
+    free(weight);
+}
+
+static void check_loss(ts_device *dev, double tolerance)
+{
+    ts_weights *w = open_golden("seggpt_tiny.pth"), *want = open_golden("seggpt_tiny.expected.safetensors");
+    ts_painter *p = open_painter(dev, w);
+    training t = training_new(p, false, false);
+    float *pictures, *targets, loss, *predicted = malloc(2 * CANVAS * sizeof *predicted);
+    training_write(&t, p, want, &pictures, &targets);
+    ts_error err = {0};
+    if (!ts_run(t.e, &err) || !ts_read(t.e, t.loss, &loss, &err) || !ts_read(t.e, t.predicted, predicted, &err))
+        fail_msg("%s", err.text);
+    expect_near("train.pred", predicted, golden_maps(want, "train.pred"), 2 * (int64_t)CANVAS, tolerance);
+    expect_near("train.loss", &loss, golden_f32(want, "train.loss"), 1, tolerance);
+    free(predicted);
+    free(pictures);
+    free(targets);
+    training_free(&t);
+    ts_painter_free(p);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
+static void test_loss(void **state)
+{
+    (void)state;
+    check_loss(host, TOLERANCE);
+    if (test_vulkan(TS_F32)) check_loss(test_vulkan(TS_F32), TOLERANCE);
+}
+
+static double loss_at(const training *t, ts_tensor *moved, const double *base, const double *step, double by)
+{
+    ts_error err = {0};
+    double loss, *values = malloc(2 * CANVAS * sizeof *values);
+    for (int i = 0; i < 2 * CANVAS; i++) values[i] = base[i] + by * step[i];
+    if (!ts_write_f64(t->e, moved, values, &err) || !ts_run(t->e, &err) || !ts_read_f64(t->e, t->loss, &loss, &err))
+        fail_msg("%s", err.text);
+    free(values);
+    return loss;
+}
+
+/* Of each canvas, in double precision, along a random direction: the gradient's share in it is what the loss changes by. */
+static void check_differences(ts_painter *p, const ts_weights *want, bool ensemble)
+{
+    ts_error err = {0};
+    training t = training_new(p, ensemble, false);
+    float *inputs[2];
+    training_write(&t, p, want, &inputs[0], &inputs[1]);
+    ts_tensor *const moved[] = {t.in.pictures, t.in.targets};
+    uint64_t seed = 11;
+    for (int k = 0; k < 2; k++) {
+        double *base = malloc(2 * CANVAS * sizeof *base), *step = malloc(2 * CANVAS * sizeof *step);
+        double *grad = malloc(2 * CANVAS * sizeof *grad), along = 0, length = 0;
+        for (int i = 0; i < 2 * CANVAS; i++) base[i] = (double)inputs[k][i];
+        for (int i = 0; i < 2 * CANVAS; i++) step[i] = test_normal(&seed);
+        if (!ts_write(t.e, moved[k], inputs[k], &err) || !ts_run(t.e, &err) || !ts_read_f64(t.e, t.grads[k], grad, &err))
+            fail_msg("%s", err.text);
+        for (int i = 0; i < 2 * CANVAS; i++) {
+            along += grad[i] * step[i];
+            length += grad[i] * grad[i];
+        }
+        const double by = 1e-6;
+        const double change = (loss_at(&t, moved[k], base, step, by) - loss_at(&t, moved[k], base, step, -by)) / (2 * by);
+        assert_true(length > 0);
+        if (!(fabs(change - along) <= 1e-4 * sqrt(length)))
+            fail_msg("%s%s: the loss changes by %g, the gradient says %g (its length is %g)", k ? "targets" : "pictures",
+                     ensemble ? ", ensemble" : "", change, along, sqrt(length));
+        loss_at(&t, moved[k], base, step, 0);
+        free(base);
+        free(step);
+        free(grad);
+    }
+    free(inputs[0]);
+    free(inputs[1]);
+    training_free(&t);
+}
+
+static void read_grads(ts_painter *p, const ts_weights *want, bool recompute, float *out)
+{
+    ts_error err = {0};
+    training t = training_new(p, true, recompute);
+    float *pictures, *targets;
+    training_write(&t, p, want, &pictures, &targets);
+    if (!ts_run(t.e, &err) || !ts_read(t.e, t.grads[0], out, &err) ||
+        !ts_read(t.e, t.grads[1], out + (ptrdiff_t)2 * CANVAS, &err))
+        fail_msg("%s", err.text);
+    free(pictures);
+    free(targets);
+    training_free(&t);
+}
+
+static void test_gradients(void **state)
+{
+    (void)state;
+    ts_error err = {0};
+    ts_weights *w = open_golden("seggpt_tiny.pth"), *want = open_golden("seggpt_tiny.expected.safetensors");
+    ts_device *yardstick = ts_device_open(&(ts_device_desc){.name = "cpu", .precision = TS_F64}, &err);
+    ts_painter *exact = open_painter(yardstick, w), *p = open_painter(host, w);
+    check_differences(exact, want, false);
+    check_differences(exact, want, true);
+    float *sure = malloc(4 * CANVAS * sizeof *sure), *got = malloc(4 * CANVAS * sizeof *got);
+    read_grads(exact, want, false, sure);
+    for (int again = 0; again < 2; again++) {
+        read_grads(p, want, again, got);
+        assert_true(relative_error(got, sure, 4 * (int64_t)CANVAS) < 1e-3);
+    }
+    ts_painter_free(p);
+    if (test_vulkan(TS_F32)) {
+        p = open_painter(test_vulkan(TS_F32), w);
+        read_grads(p, want, false, got);
+        assert_true(relative_error(got, sure, 4 * (int64_t)CANVAS) < 1e-3);
+        ts_painter_free(p);
+    }
+    free(sure);
+    free(got);
+    ts_painter_free(exact);
+    ts_device_free(yardstick);
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
+/* A Painter does not learn from a canvas that shows next to nothing. */
+static void test_blank(void **state)
+{
+    (void)state;
+    ts_weights *w = open_golden("seggpt_tiny.pth"), *plain = renamed_copy(w, "painter", without_types);
+    ts_painter *p = open_painter(host, plain);
+    ts_error err = {0};
+    float *targets = malloc(2 * CANVAS * sizeof *targets), *weight = malloc(2 * CANVAS * sizeof *weight);
+    uint8_t *bytes = calloc(2, CANVAS), hidden[2 * TOKENS];
+    memset(bytes + CANVAS, 255, 320); /* of the second: 106 white pixels show, and more than 300 are counted in all */
+    ts_painter_normalise(bytes, 2 * CANVAS / 3, targets);
+    for (int i = 0; i < 2 * TOKENS; i++) hidden[i] = i % TOKENS >= TOKENS / 2;
+    assert_true(ts_painter_loss_weight(p, 2, SIDE, hidden, NULL, targets, weight, &err));
+    double first = 0, second = 0;
+    for (int i = 0; i < CANVAS; i++) first += (double)weight[i], second += (double)weight[CANVAS + i];
+    assert_true(first == 0 && fabs(second - 1) < 1e-5);
+    assert_false(ts_painter_loss_weight(p, 1, SIDE, hidden, NULL, NULL, weight, &err));
+    err = (ts_error){0};
+    assert_false(ts_painter_loss_weight(p, 1, SIDE + 1, hidden, NULL, targets, weight, &err));
+    free(targets);
+    free(weight);
+    free(bytes);
+    ts_painter_free(p);
+    ts_weights_free(plain);
+    ts_weights_free(w);
+}
+
+/* ---- files ---- */
+
+static const char *const LAYERS[][2] = {{"patch_embed.proj", "embeddings.patch_embeddings.projection"},
+                                        {"pos_embed", "embeddings.position_embeddings"},
+                                        {"mask_token", "embeddings.mask_token"},
+                                        {"segment_token_x", "embeddings.segment_token_input"},
+                                        {"segment_token_y", "embeddings.segment_token_prompt"},
+                                        {"type_token_cls", "embeddings.type_token_semantic"},
+                                        {"type_token_ins", "embeddings.type_token_instance"},
+                                        {"norm.", "encoder.layernorm."},
+                                        {"decoder_embed", "decoder.decoder_embed"},
+                                        {"decoder_pred.0", "decoder.decoder_pred.conv"},
+                                        {"decoder_pred.1", "decoder.decoder_pred.layernorm"},
+                                        {"decoder_pred.3", "decoder.decoder_pred.head"}};
+static const char *const PARTS[][2] = {
+    {"norm1", "layernorm_before"}, {"norm2", "layernorm_after"}, {"attn", "attention"}, {"mlp", "mlp"}};
+static bool inside, lin; /* which of Hugging Face's ways */
+
+static const char *hugging_face(const char *name, char out[128])
+{
+    int block, used = 0;
+    const char *front = inside ? "model." : "";
+    if (sscanf(name, "blocks.%d.%n", &block, &used) == 1 && used > 0) {
+        for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++) {
+            const size_t length = strlen(PARTS[i][0]);
+            if (strncmp(name + used, PARTS[i][0], length) != 0) continue;
+            const char *rest = name + used + length;
+            const bool fc = strncmp(rest, ".fc", 3) == 0;
+            snprintf(out, 128, "%sencoder.layers.%d.%s%s%s", front, block, PARTS[i][1], fc && lin ? ".lin" : "",
+                     rest + (fc && lin ? 3 : 0));
+            return out;
+        }
+    }
+    for (size_t i = 0; i < sizeof LAYERS / sizeof *LAYERS; i++) {
+        const size_t length = strlen(LAYERS[i][0]);
+        if (strncmp(name, LAYERS[i][0], length) != 0) continue;
+        snprintf(out, 128, "%s%s%s", strncmp(name, "decoder", 7) == 0 ? "" : front, LAYERS[i][1], name + length);
+        return out;
+    }
+    fail_msg("no name for %s", name);
+    return NULL;
+}
+
+static void test_hugging_face(void **state)
+{
+    (void)state;
+    ts_weights *w = open_golden("seggpt_tiny.pth"), *want = open_golden("seggpt_tiny.expected.safetensors");
+    for (int way = 0; way < 3; way++) {
+        ts_error err = {0};
+        inside = way > 0;
+        lin = way > 1;
+        ts_weights *other = renamed_copy(w, "hugging_face", hugging_face);
+        assert_int_equal(ts_kind_of(other), TS_KIND_SEGGPT);
+        if (!ts_painter_check(other, &err)) fail_msg("%s", err.text);
+        ts_painter *p = open_painter(host, other);
+        check_canvases(p, want, "two", TS_PAINTER_SEMANTIC, TOLERANCE);
+        ts_painter_free(p);
+        ts_weights_free(other);
+    }
+    ts_weights_free(w);
+    ts_weights_free(want);
+}
+
+static void test_config(void **state)
+{
+    (void)state;
+    ts_weights *w = open_golden("seggpt_tiny.pth");
+    ts_painter_config c;
+    ts_error err = {0};
+    char title[64], architecture[128];
+    if (!ts_painter_config_read(w, &c, &err) || !ts_painter_check(w, &err)) fail_msg("%s", err.text);
+    const int got[] = {c.patch, c.side, c.dim, c.depth, c.heads, c.mlp, c.decoder_dim, c.positions, c.segments};
+    const int sizes[] = {16, 64, 32, 24, 2, 128, 4, 3, 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) assert_int_equal(got[i], sizes[i]);
+    ts_painter_words(&c, title, sizeof title, architecture, sizeof architecture);
+    assert_string_equal(title, "SegGPT");
+    c.dim = 1024;
+    ts_painter_words(&c, title, sizeof title, architecture, sizeof architecture);
+    assert_string_equal(title, "SegGPT ViT-L");
+    assert_string_equal(architecture, "1024 wide, 24 blocks, 2 heads, patch 16, pictures of 64");
+    ts_weights_free(w);
+}
+
+/* What is missing, or of another shape, is named. */
+static void test_broken(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *missing, *reshaped, *says;
+    } cases[] = {{"blocks.7.attn.qkv.bias", NULL, "blocks.7.attn.qkv.bias"},
+                 {"decoder_pred.1.weight", NULL, "decoder_pred.1.weight"},
+                 {"patch_embed.proj.weight", NULL, "patch_embed.proj.weight is missing"},
+                 {"type_token_cls", NULL, "type_token_cls"},
+                 {"blocks.0.attn.rel_pos_w", NULL, "blocks.0.attn.rel_pos_w is missing"},
+                 {NULL, "blocks.0.attn.rel_pos_h", "have 16 and 7 rows"},
+                 {NULL, "blocks.3.attn.rel_pos_h", "blocks.3.attn.rel_pos_h"},
+                 {NULL, "decoder_embed.weight", "has 1025 rows, wanted a multiple of the 256"},
+                 {NULL, "pos_embed", "pos_embed"},
+                 {NULL, "mask_token", "mask_token"}};
+    ts_weights *w = open_golden("seggpt_tiny.pth");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_error err = {0};
+        ts_weights *broken = altered_copy(w, "broken.safetensors", cases[i].missing, cases[i].reshaped);
+        assert_false(ts_painter_check(broken, &err));
+        if (!strstr(err.text, cases[i].says)) fail_msg("\"%s\" does not say %s", err.text, cases[i].says);
+        ts_weights_free(broken);
+    }
+    ts_error err = {0};
+    ts_weights *other = open_golden("clip_tiny.pt");
+    assert_null(ts_painter_new(host, other, &err));
+    assert_non_null(strstr(err.text, "is a CLIP; a Painter or SegGPT is wanted"));
+    ts_weights_free(other);
+    ts_weights_free(w);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    ts_weights *w = open_golden("seggpt_tiny.pth");
+    ts_painter *p = open_painter(host, w);
+    ts_image img;
+    ts_error err = {0};
+    ts_painted painted;
+    assert_true(ts_image_new(20, 10, &img, &err));
+    const ts_painter_pair pair = {&img, &img};
+    static const int sides[] = {-16, 8, 65, 4096};
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
+        err = (ts_error){0};
+        assert_false(ts_painter_run(p, &pair, 1, &img, &(ts_painter_options){.side = sides[i]}, &painted, NULL, &err));
+        assert_non_null(strstr(err.text, "wanted a multiple of 16"));
+    }
+    static const int counts[] = {0, -1, TS_PAINTER_MAX_EXAMPLES + 1};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        assert_false(ts_painter_run(p, &pair, counts[i], &img, NULL, &painted, NULL, NULL));
+    assert_false(ts_painter_run(p, &pair, 1, &img, &(ts_painter_options){.kind = (ts_painter_kind)7}, &painted, NULL, NULL));
+    assert_null(ts_painter_film_new(p, -1, NULL));
+    assert_null(ts_painter_film_new(p, TS_PAINTER_MAX_EXAMPLES, NULL));
+    ts_image_clear(&img);
+    ts_painter_free(p);
+    ts_weights_free(w);
+}
+
+/* One weight that is no number. */
+static void test_no_numbers(void **state)
+{
+    (void)state;
+    ts_weights *w = open_golden("seggpt_tiny.pth");
+    ts_weights_writer *out = ts_weights_writer_new();
+    ts_error err = {0};
+    const float nan3[3] = {0, NAN, 0};
+    for (int64_t i = 0; i < ts_weights_count(w); i++) {
+        const ts_weight *t = ts_weights_at(w, i);
+        const bool last = strcmp(t->name, "decoder_pred.3.bias") == 0;
+        assert_true(last ? ts_weights_writer_add(out, t->name, TS_DT_F32, t->ndim, t->shape, nan3, &err)
+                         : ts_weights_writer_add_weight(out, t, t->dtype, &err));
+    }
+    ts_weights *broken = write_and_open(out, "nan");
+    ts_painter *p = open_painter(host, broken);
+    ts_image img;
+    ts_painted painted;
+    assert_true(ts_image_new(20, 10, &img, &err));
+    assert_false(ts_painter_run(p, &(ts_painter_pair){&img, &img}, 1, &img, NULL, &painted, NULL, &err));
+    assert_non_null(strstr(err.text, "no numbers"));
+    assert_null(painted.values);
+    ts_image_clear(&img);
+    ts_painter_free(p);
+    ts_weights_free(broken);
+    ts_weights_free(w);
+}
+
 int main(void)
 {
     ts_error err = {0};
     host = ts_device_open(&(ts_device_desc){.name = "cpu"}, &err);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_compose),
-        cmocka_unit_test(test_host),
-        cmocka_unit_test(test_yardstick),
-        cmocka_unit_test(test_on_vulkan),
-        cmocka_unit_test(test_pictures),
-        cmocka_unit_test(test_film),
-        cmocka_unit_test(check_validation_silent),
+        cmocka_unit_test(test_compose),      cmocka_unit_test(test_host),       cmocka_unit_test(test_yardstick),
+        cmocka_unit_test(test_on_vulkan),    cmocka_unit_test(test_pictures),   cmocka_unit_test(test_film),
+        cmocka_unit_test(test_loss),         cmocka_unit_test(test_gradients),  cmocka_unit_test(test_blank),
+        cmocka_unit_test(test_hugging_face), cmocka_unit_test(test_config),     cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_refusals),     cmocka_unit_test(test_no_numbers), cmocka_unit_test(check_validation_silent),
     };
     const int failed = cmocka_run_group_tests_name("painter", tests, NULL, NULL);
     ts_device_free(host);
