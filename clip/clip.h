@@ -86,6 +86,9 @@ ts_tensor *ts_clip_patches(ts_graph *g, const ts_clip *c, ts_tensor *pixels);
 /* tokens (B, N, W) before ln_pre -> unit features (B, E) of place 0. deep: NULL, or `layers` tensors (P, W) (NULL entries: none):
  * deep[i] (i >= 1) replaces places 1 ... P at the input of block i (VPT, Jia et al. 2022, eq. 5). */
 ts_tensor *ts_clip_vision(ts_graph *g, const ts_clip *c, ts_tensor *tokens, ts_tensor *const *deep);
+/* For what looks at places and not at the whole picture: pixels (B, rows patch, columns patch, 3), normalised -> the last block's
+ * patch tokens behind ln_post (B, rows columns, W), row by row. The positions are brought to that grid (bicubic). */
+ts_tensor *ts_clip_places(ts_graph *g, const ts_clip *c, ts_tensor *pixels, int rows, int columns);
 /* embedded (N, L, T), token embeddings without positions, L <= context, end (N, 1) I32 the place of the end token of each ->
  * unit features (N, E). What stands after the end cannot matter (causal), so cut L there. deep: as in ts_clip_vision,
  * `text_layers` tensors (M, T) that replace places 1 ... M (MaPLe, Khattak et al. 2023, eq. 2). */

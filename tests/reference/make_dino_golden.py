@@ -213,4 +213,5 @@ def main():
     write("v3_hf", 5, 3, 3, (6, 4), lambda p: as_hugging_face(p, 3), **dict(small, registers=4, side=0, gated=False))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+/* matching.h - one example, frozen features: segments a picture as an example and its mask show, without any training, by
+ * comparing what a vision transformer makes of the two pictures. INSID3 does it with a DINO or a CLIP alone, PerSAM with a
+ * Segment Anything, GF-SAM with a Segment Anything and a DINOv2.
+ *
+ *   ts_insid3 *m = ts_insid3_new(dev, &(ts_insid3_desc){.weights = dino}, &err);
+ *   ts_insid3_example(m, &picture, &mask, &err);              // one or several
+ *   ts_insid3_segment(m, &query, &answer, &err);              // a mask of the query's size
+ *
+ * The weights file and the device must outlive what is made from them. Answers are the caller's (ts_mask_clear), and empty on
+ * failure. The same inputs on the same device give the same bits. */
+#ifndef TESSERA_MATCHING_H
+#define TESSERA_MATCHING_H
+
+#include "clip/clip.h"
+#include "engine/engine.h"
+#include "masks/masks.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- INSID3 (Cuttano et al. 2026, arXiv 2603.28480) ------------------------------------------------------------------ */
+
+/* Zeros: as published. */
+typedef struct {
+    const ts_weights *weights; /* a DINOv3, DINOv2 or CLIP */
+    ts_clip_told told;         /* of a CLIP */
+    int side; /* places a side that pictures are brought to, squeezed to a square; zero: 64 (1024 pixels in patches of 16) */
+    int components;  /* of the positions' subspace that is taken out; zero: 500 of 1024 numbers and more, else 20 of 768 and so on
+                      */
+    double likeness; /* places are one cluster whose mean cosine is above it; zero: 0.6 */
+    double threshold; /* clusters of a higher score are in the answer; zero: 0.2 */
+} ts_insid3_desc;
+
+enum { TS_INSID3_MOST_SIDE = 128 };
+
+typedef struct ts_insid3 ts_insid3;
+ts_insid3 *ts_insid3_new(ts_device *dev, const ts_insid3_desc *desc, ts_error *err);
+void ts_insid3_free(ts_insid3 *m);
+/* Places and pixels a side that a picture is brought to, and the features' width. */
+typedef struct {
+    int side, pixels, width, components;
+} ts_insid3_info;
+ts_insid3_info ts_insid3_about(const ts_insid3 *m);
+/* One more example. A mask of another size than its picture's, or with nothing inside, is refused. */
+bool ts_insid3_example(ts_insid3 *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+/* Fails without an example. */
+bool ts_insid3_segment(ts_insid3 *m, const ts_image *query, ts_mask *out, ts_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
