@@ -9,6 +9,8 @@ static const struct {
     const run_engine *engine;
 } engines[] = {
     {TS_KIND_MAE_VQGAN, &run_engine_mae},
+    {TS_KIND_SEGGPT, &run_engine_painter},
+    {TS_KIND_PAINTER, &run_engine_painter},
 };
 
 enum { ENGINES = sizeof engines / sizeof *engines };

@@ -4,10 +4,12 @@
 
 #include "cli/run/run.h"
 #include "mae/mae.h"
+#include "painter/painter.h"
 
 static const char EXAMPLE[] =
     "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n"
-    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n";
+    "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n"
+    "  tessera run --model seggpt_vit_large.pth -e frame1.png mask1.png -q frames/ --follow 2 -o masks/ --mask\n";
 
 static int parse(run_job *r, int argc, char **argv)
 {
@@ -47,6 +49,17 @@ static int parse(run_job *r, int argc, char **argv)
          "times the work; what the model's file says, else 1"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &r->mae.keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "batch", "N", TS_OPT_INT, &r->mae.batch, 1, 256, "canvases in one run of the model; 8 on a GPU, else 1"},
+        {0, "kind", "instance|semantic", TS_OPT_CHOICE, &r->painter.kind, 0, 0,
+         "what a SegGPT is told to segment: one thing, or all of a class; instance"},
+        {0, "follow", "N", TS_OPT_INT, &r->painter.follow, 0, TS_PAINTER_MAX_EXAMPLES - 1,
+         "the queries are frames of a film, in order: the N before a frame, with their own answers in black and white, are "
+         "examples as well (Painter, SegGPT); 0"},
+        {0, "size", "R", TS_OPT_INT, &r->painter.size, 1, TS_PAINTER_MAX_SIDE,
+         "pixels a side that pictures are brought to (Painter, SegGPT), a multiple of 16: more shows smaller things and takes "
+         "longer; as the model was trained, 448"},
+        {0, "fit", "nearest|bilinear|bicubic", TS_OPT_CHOICE, &r->painter.fit, 0, 0,
+         "brings an answer to the query's size (Painter, SegGPT): nearest for segments, bilinear for depth and classes, bicubic "
+         "for restored photographs; nearest"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };

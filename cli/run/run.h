@@ -48,6 +48,9 @@ struct run_job {
         bool transposed, keep_codes;
         double temperature, blend; /* the latter below zero: what the model's file says */
     } mae;
+    struct { /* of a Painter or SegGPT */
+        int kind, follow, size, fit;
+    } painter;
 
     const run_engine *engine;
     void *own; /* the engine's */
@@ -74,7 +77,7 @@ bool run_check_options(const run_job *r, ts_error *err);
 
 /* engines.c: sets r->engine by what r->weights are. */
 bool run_choose(run_job *r, ts_error *err);
-extern const run_engine run_engine_mae;
+extern const run_engine run_engine_mae, run_engine_painter;
 
 /* output.c: looks at an example's output, before the queries; decides what is made of answers, or refuses it; writes an answer of
  * a query, and what is to be seen of it beside. */
