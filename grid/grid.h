@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-enum { TS_GRID_MAX_EXAMPLES = 7, TS_GRID_VIEWS = 48 };
+enum { TS_GRID_MAX_EXAMPLES = 7, TS_GRID_VIEWS = 48, TS_GRID_ARRANGEMENTS = 8 };
 
 typedef enum { TS_SIDE_RIGHT = 0, TS_SIDE_LEFT } ts_side;
 
@@ -30,6 +30,7 @@ typedef struct {
     int examples;            /* pairs; zero: 1 */
     ts_side side;            /* where the outputs stand (transposed: right means below) */
     bool transposed;         /* examples in columns, the query's column last */
+    bool query_first;        /* the query's row (transposed: column) stands before the examples' */
     uint8_t background[3];   /* zero: black, as in the published demo; the evaluators use white */
     ts_resize_filter filter; /* zero: bilinear, as in the published demo */
 } ts_grid_desc;
@@ -47,6 +48,10 @@ typedef struct {
 /* Works out the cells. Fails where a cell would have no pixels, where the patch does not divide the canvas, or where every patch
  * would be hidden. */
 bool ts_grid_plan(const ts_grid_desc *desc, ts_grid *out, ts_error *err);
+/* Sets side, transposed and query_first to arrangement 1 to 8 of a pair, as they are numbered by Sun et al. (2023, arXiv
+ * 2304.04748, figure 4, and their code); row by row, e the example's input, o its output, q the query: 1 [e o / q ?]  2 [o e / ?
+ * q]  3 [? q / o e]  4 [q ? / e o]  5 [o ? / e q]  6 [? o / q e]  7 [q e / ? o]  8 [e q / o ?] */
+void ts_grid_arrange(ts_grid_desc *desc, int number);
 /* Whether patch (row, col) is hidden: it touches the hole. */
 bool ts_grid_hidden(const ts_grid *grid, int row, int col);
 /* The visible patches, row * side_patches + col, ascending; `keep` has side_patches^2 places. Returns their number. */
@@ -83,6 +88,12 @@ bool ts_grid_view(const ts_grid *grid, const ts_image *canvas, int view, ts_imag
  * channel, into the hole of `canvas`. (In the manner of the eight arrangements of "Exploring effective factors for improving
  * visual in-context learning", Sun et al. 2023, but the pictures are turned and not the layout.) */
 bool ts_grid_merge_views(const ts_grid *grid, const ts_image *views, int count, ts_image *canvas, ts_error *err);
+
+/* Answers of several arrangements, each on a canvas of its own grid: the mean of their holes, pixel by pixel, rounded, goes into
+ * the first one's hole of `canvas`, which is of the first grid; with `vote` 255 where the mean is above 127, else 0. The holes
+ * are of one size. */
+bool ts_grid_merge_arrangements(const ts_grid *grids, const ts_image *canvases, int count, bool vote, ts_image *canvas,
+                                ts_error *err);
 
 /* ---- figures: pages to learn from ---------------------------------------------------------------------------- */
 

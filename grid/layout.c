@@ -18,6 +18,7 @@ static ts_cell cell_at(const ts_grid_desc *d, int cell, int row, bool output)
     int rows = d->examples + 1;
     bool right = output == (d->side == TS_SIDE_RIGHT);
     int across = right ? d->canvas - d->canvas / 2 + 1 : d->canvas / 2 - 1 - cell; /* mirror images of each other */
+    if (d->query_first) row = row == d->examples ? 0 : row + 1;
     int along = row_edge(d->canvas, rows, cell, row);
     return (ts_cell){.x = d->transposed ? along : across, .y = d->transposed ? across : along, .width = cell, .height = cell};
 }
@@ -75,6 +76,13 @@ bool ts_grid_plan(const ts_grid_desc *desc, ts_grid *out, ts_error *err)
     }
     *out = grid;
     return true;
+}
+
+void ts_grid_arrange(ts_grid_desc *desc, int number)
+{
+    desc->side = number == 1 || number == 4 || number == 7 || number == 8 ? TS_SIDE_RIGHT : TS_SIDE_LEFT;
+    desc->transposed = number >= 5;
+    desc->query_first = number == 3 || number == 4 || number == 6 || number == 7;
 }
 
 bool ts_grid_examples_read(const char *text, int limit, int *least, int *most)

@@ -91,3 +91,27 @@ bool ts_grid_merge_views(const ts_grid *grid, const ts_image *views, int count, 
     free(values);
     return true;
 }
+
+bool ts_grid_merge_arrangements(const ts_grid *grids, const ts_image *canvases, int count, bool vote, ts_image *canvas,
+                                ts_error *err)
+{
+    const ts_cell *to = &grids[0].hole;
+    for (int i = 1; i < count; i++)
+        if (grids[i].hole.width != to->width || grids[i].hole.height != to->height)
+            return ts_fail(err, TS_ERR_SHAPE,
+                           "the answers of two arrangements have %d x %d and %d x %d pixels: one size is wanted", to->width,
+                           to->height, grids[i].hole.width, grids[i].hole.height);
+    for (int y = 0; y < to->height; y++)
+        for (int x = 0; x < to->width; x++)
+            for (int c = 0; c < 3; c++) {
+                int sum = 0;
+                for (int i = 0; i < count; i++) {
+                    const ts_cell *hole = &grids[i].hole;
+                    sum += canvases[i]
+                               .data[((size_t)(hole->y + y) * (size_t)canvases[i].width + (size_t)(hole->x + x)) * 3 + (size_t)c];
+                }
+                uint8_t *out = &canvas->data[((size_t)(to->y + y) * (size_t)canvas->width + (size_t)(to->x + x)) * 3 + (size_t)c];
+                *out = vote ? (uint8_t)(sum > 127 * count ? 255 : 0) : (uint8_t)((2 * sum + count) / (2 * count));
+            }
+    return true;
+}

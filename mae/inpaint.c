@@ -5,7 +5,7 @@
  * Three graphs share two sets of weights: predict (MAE), paint (VQGAN decoder) and, where asked for, encode (VQGAN encoder). Each
  * is planned when first needed and again when the number of canvases or of visible patches changes; another layout with as many
  * visible patches only rewrites the index inputs. */
-#include "mae/mae.h"
+#include "mae/inpaint.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -13,47 +13,16 @@
 #include <string.h>
 #include <time.h>
 
-/* A planned graph with one input and two or three outputs. */
-typedef struct {
-    ts_graph *graph;
-    ts_exec *exec;
-    int batch;
-    ts_tensor *in, *out;
-    ts_tensor *mean; /* (1): of what the answer is made from: where one of those is no number this is none */
-    const ts_weights *file;
-    ts_tensor *logits; /* predict: also an output, where they were asked for */
-    ts_mae_index index;
-    bool latents; /* paint: takes them, not codes */
-    int visible;
-    int32_t *keep; /* predict: the layout in the index inputs, batch x visible */
-} stage;
-
-struct ts_inpainter {
-    ts_device *dev;
-    ts_mae mae;
-    ts_vqgan vqgan;
-    int batch;   /* at most, in one run of a graph */
-    int places;  /* side^2 */
-    int canvas;  /* pixels a side of the canvas: side x patch */
-    int picture; /* pixels a side of what the VQGAN paints: side x factor */
-    const ts_weights *file, *vqgan_file;
-    const ts_weight *codebook;
-    float *book; /* its rows, where they were asked for, (codes, embed) */
-    stage predict, encode, paint;
-};
-
-static const ts_inpaint_options AS_PUBLISHED = {0};
-
-static double now_ms(void)
+double ts_inpaint_now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static void add_ms(double *sum, double since)
+void ts_inpaint_spend(double *sum, double since)
 {
-    if (sum) *sum += now_ms() - since;
+    if (sum) *sum += ts_inpaint_now() - since;
 }
 
 static void stage_clear(stage *s)
@@ -227,7 +196,7 @@ static int visible_patches(const ts_inpainter *ip, const ts_grid *grid, int32_t 
     return visible;
 }
 
-static bool check_canvases(const ts_inpainter *ip, const ts_image *canvases, int count, ts_error *err)
+bool ts_inpaint_check(const ts_inpainter *ip, const ts_image *canvases, int count, ts_error *err)
 {
     if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d canvases, at least one is wanted", count);
     for (int i = 0; i < count; i++)
@@ -242,84 +211,71 @@ static int batch_for(const ts_inpainter *ip, int count)
     return count < ip->batch ? count : ip->batch;
 }
 
-static int fused_by(const ts_inpaint_options *options)
-{
-    return options && options->fused > 1 ? options->fused : 1;
-}
-
-/* How many canvases `count` queries have; 0 where that is none or too many. */
-static int canvases_of(int count, const ts_inpaint_options *options, ts_error *err)
-{
-    enum { MOST = 1 << 24 };
-    const int fused = fused_by(options);
-    if (count > 0 && count <= MOST / fused) return count * fused;
-    if (count > 0) ts_fail(err, TS_ERR_ARGUMENT, "%d times %d canvases are too many", count, fused);
-    else ts_fail(err, TS_ERR_ARGUMENT, "%d canvases, at least one is wanted", count);
-    return 0;
-}
-
 static int smaller(int a, int b)
 {
     return a < b ? a : b;
 }
 
 /* Room for one batch of `each` elements of four bytes. */
-static void *batch_room(int batch, int64_t each, ts_error *err)
+void *ts_inpaint_room(int batch, int64_t each, ts_error *err)
 {
     void *p = calloc((size_t)batch * (size_t)each, 4);
     if (!p) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d canvases", batch);
     return p;
 }
 
-/* Writes the layout into the index inputs, where it is not there yet. */
-static bool write_layout(ts_inpainter *ip, const int32_t *keep, ts_error *err)
+/* The visible patches of each arrangement, (arrangements, side^2): as many in all of them. Returns their number, 0 on failure. */
+static int visible_of_all(const ts_inpainter *ip, const ts_arranged *a, int32_t *keep, ts_error *err)
+{
+    const int first = visible_patches(ip, &a->grids[0], keep, err);
+    for (int i = 1; first > 0 && i < a->count; i++) {
+        const int visible = visible_patches(ip, &a->grids[i], keep + (int64_t)i * ip->places, err);
+        if (visible == first) continue;
+        if (visible > 0)
+            ts_fail(err, TS_ERR_SHAPE, "%d patches are visible in one arrangement and %d in another: they do not go together",
+                    first, visible);
+        return 0;
+    }
+    return first;
+}
+
+/* Writes the layouts of the batch's canvases, of which the first is canvas `at`, into the index inputs, where they are not there
+ * yet. `keep` is visible_of_all's. */
+static bool write_layout(ts_inpainter *ip, const ts_arranged *a, const int32_t *keep, int64_t at, ts_error *err)
 {
     stage *s = &ip->predict;
-    size_t row = (size_t)s->visible * sizeof *keep;
-    if (s->keep && memcmp(s->keep, keep, row) == 0) return true;
-    int32_t *all = realloc(s->keep, (size_t)s->batch * row);
-    if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    s->keep = all;
-    for (int i = 0; i < s->batch; i++) memcpy(all + (size_t)i * (size_t)s->visible, keep, row);
-    if (ts_mae_index_write(s->exec, &ip->mae, &s->index, all, NULL, err)) return true;
+    const size_t row = (size_t)s->visible * sizeof *keep, all = (size_t)s->batch * row;
+    int32_t *wanted = malloc(all);
+    if (!wanted) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    for (int i = 0; i < s->batch; i++)
+        memcpy(wanted + (size_t)i * (size_t)s->visible, keep + (at + i) / a->fused % a->count * ip->places, row);
+    if (s->keep && memcmp(s->keep, wanted, all) == 0) {
+        free(wanted);
+        return true;
+    }
+    free(s->keep);
+    s->keep = wanted;
+    if (ts_mae_index_write(s->exec, &ip->mae, &s->index, wanted, NULL, err)) return true;
     free(s->keep);
     s->keep = NULL;
     return false;
 }
 
-bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
-                          ts_error *err)
-{
-    if (options && options->views > 1) count = options->views; /* each query's by themselves */
-    const int canvases = canvases_of(count, options, err);
-    if (canvases == 0) return false;
-    double start = now_ms();
-    int32_t *keep = batch_room(1, ip->places, err);
-    if (!keep) return false;
-    int batch = batch_for(ip, count), visible = visible_patches(ip, grid, keep, err);
-    free(keep);
-    const bool blend = options && options->blend > 0;
-    const bool logits = blend || fused_by(options) > 1 || (options && options->temperature > 0);
-    bool ok = visible > 0 && plan_predict(ip, batch_for(ip, canvases), visible, logits, err) &&
-              plan_paint(ip, batch, blend, err) && (!options || !options->keep_visible_codes || plan_encode(ip, batch, err));
-    add_ms(ms ? &ms->load : NULL, start);
-    return ok;
-}
-
 /* Batches of canvases through the planned graph. A last, smaller batch leaves the places behind it as they were: their results
  * are not looked at, and planning anew for it would cost more. */
-static bool run_predict(ts_inpainter *ip, const ts_image *canvases, int count, int32_t *codes, float *logits, ts_error *err)
+static bool run_predict(ts_inpainter *ip, const ts_arranged *a, const int32_t *keep, const ts_image *canvases, int count,
+                        int32_t *codes, float *logits, ts_error *err)
 {
     stage *s = &ip->predict;
     int64_t pixels = (int64_t)ip->canvas * ip->canvas, each_logits = (int64_t)ip->places * ip->mae.config.codes;
-    float *in = batch_room(s->batch, pixels * 3, err), *out_logits = NULL;
-    int32_t *out = batch_room(s->batch, ip->places, err);
+    float *in = ts_inpaint_room(s->batch, pixels * 3, err), *out_logits = NULL;
+    int32_t *out = ts_inpaint_room(s->batch, ip->places, err);
     bool ok = in && out;
-    if (ok && logits) ok = (out_logits = batch_room(s->batch, each_logits, err)) != NULL;
+    if (ok && logits) ok = (out_logits = ts_inpaint_room(s->batch, each_logits, err)) != NULL;
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         for (int i = 0; i < n; i++) ts_mae_normalise(canvases[at + i].data, pixels, in + i * pixels * 3);
-        ok = run_stage(s, in, err);
+        ok = write_layout(ip, a, keep, at, err) && run_stage(s, in, err);
         if (ok && codes) ok = ts_read(s->exec, s->out, out, err);
         if (ok && codes) memcpy(codes + (int64_t)at * ip->places, out, (size_t)n * (size_t)ip->places * sizeof *out);
         if (ok && logits) ok = ts_read(s->exec, s->logits, out_logits, err);
@@ -331,21 +287,42 @@ static bool run_predict(ts_inpainter *ip, const ts_image *canvases, int count, i
     return ok;
 }
 
+/* Plans for `count` canvases; `keep` has side^2 places for each arrangement, or is NULL. */
+static bool plan_arranged(ts_inpainter *ip, const ts_arranged *a, int count, bool logits, int32_t *keep, ts_error *err)
+{
+    const int visible = keep ? visible_of_all(ip, a, keep, err) : 0;
+    return visible > 0 && plan_predict(ip, batch_for(ip, count), visible, logits, err);
+}
+
+bool ts_inpaint_prepare(ts_inpainter *ip, const ts_arranged *a, int canvases, int pictures, bool logits, bool latents,
+                        bool encode, ts_error *err)
+{
+    int32_t *keep = ts_inpaint_room(a->count, ip->places, err);
+    const bool ok = plan_arranged(ip, a, canvases, logits, keep, err) && plan_paint(ip, batch_for(ip, pictures), latents, err) &&
+                    (!encode || plan_encode(ip, batch_for(ip, pictures), err));
+    free(keep);
+    return ok;
+}
+
+bool ts_inpainter_predict_arranged(ts_inpainter *ip, const ts_arranged *a, const ts_image *canvases, int count, int32_t *codes,
+                                   float *logits, ts_inpaint_ms *ms, ts_error *err)
+{
+    if (!ts_inpaint_check(ip, canvases, count, err)) return false;
+    double start = ts_inpaint_now();
+    int32_t *keep = ts_inpaint_room(a->count, ip->places, err);
+    bool ok = plan_arranged(ip, a, count, logits != NULL, keep, err);
+    ts_inpaint_spend(ms ? &ms->load : NULL, start);
+    start = ts_inpaint_now();
+    ok = ok && run_predict(ip, a, keep, canvases, count, codes, logits, err);
+    ts_inpaint_spend(ms ? &ms->mae : NULL, start);
+    free(keep);
+    return ok;
+}
+
 bool ts_inpainter_predict(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
                           float *logits, ts_inpaint_ms *ms, ts_error *err)
 {
-    if (!check_canvases(ip, canvases, count, err)) return false;
-    double start = now_ms();
-    int32_t *keep = batch_room(1, ip->places, err);
-    int visible = keep ? visible_patches(ip, grid, keep, err) : 0;
-    bool ok = visible > 0 && plan_predict(ip, batch_for(ip, count), visible, logits != NULL, err) && write_layout(ip, keep, err);
-    free(keep);
-    add_ms(ms ? &ms->load : NULL, start);
-    if (!ok) return false;
-    start = now_ms();
-    ok = run_predict(ip, canvases, count, codes, logits, err);
-    add_ms(ms ? &ms->mae : NULL, start);
-    return ok;
+    return ts_inpainter_predict_arranged(ip, &(ts_arranged){grid, 1, 1}, canvases, count, codes, logits, ms, err);
 }
 
 /* A canvas as the VQGAN takes it, [-1, 1], at its own size. */
@@ -365,16 +342,16 @@ static bool fill_vqgan(const ts_inpainter *ip, const ts_image *canvas, float *ou
 
 bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, int32_t *codes, ts_inpaint_ms *ms, ts_error *err)
 {
-    if (!check_canvases(ip, canvases, count, err)) return false;
-    double start = now_ms();
+    if (!ts_inpaint_check(ip, canvases, count, err)) return false;
+    double start = ts_inpaint_now();
     bool ok = plan_encode(ip, batch_for(ip, count), err);
-    add_ms(ms ? &ms->load : NULL, start);
+    ts_inpaint_spend(ms ? &ms->load : NULL, start);
     if (!ok) return false;
-    start = now_ms();
+    start = ts_inpaint_now();
     stage *s = &ip->encode;
     int64_t values = (int64_t)ip->picture * ip->picture * 3;
-    float *in = batch_room(s->batch, values, err);
-    int32_t *out = batch_room(s->batch, ip->places, err);
+    float *in = ts_inpaint_room(s->batch, values, err);
+    int32_t *out = ts_inpaint_room(s->batch, ip->places, err);
     ok = in && out;
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
@@ -384,7 +361,7 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
     }
     free(in);
     free(out);
-    add_ms(ms ? &ms->encode : NULL, start);
+    ts_inpaint_spend(ms ? &ms->encode : NULL, start);
     return ok;
 }
 
@@ -393,15 +370,15 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
                   ts_error *err)
 {
     if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
-    double start = now_ms();
+    double start = ts_inpaint_now();
     bool ok = plan_paint(ip, batch_for(ip, count), latents, err);
-    add_ms(ms ? &ms->load : NULL, start);
+    ts_inpaint_spend(ms ? &ms->load : NULL, start);
     if (!ok) return false;
-    start = now_ms();
+    start = ts_inpaint_now();
     stage *s = &ip->paint;
     int64_t values = (int64_t)ip->picture * ip->picture * 3;
-    char *batch = batch_room(s->batch, each, err);
-    float *out = batch_room(s->batch, values, err);
+    char *batch = ts_inpaint_room(s->batch, each, err);
+    float *out = ts_inpaint_room(s->batch, values, err);
     ok = batch && out;
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
@@ -411,7 +388,7 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
     }
     free(batch);
     free(out);
-    add_ms(ms ? &ms->decode : NULL, start);
+    ts_inpaint_spend(ms ? &ms->decode : NULL, start);
     return ok;
 }
 
@@ -428,156 +405,6 @@ bool ts_inpainter_paint_latents(ts_inpainter *ip, const float *latents, int coun
 {
     return paint(ip, latents, (int64_t)ip->places * ip->vqgan.config.embed, true, count, pictures, ms, err);
 }
-
-/* ---- the whole ---- */
-
-void ts_inpainted_clear(ts_inpainted *r)
-{
-    if (!r) return;
-    free(r->codes);
-    ts_image_clear(&r->painted);
-    ts_image_clear(&r->pasted);
-    *r = (ts_inpainted){0};
-}
-
-/* The codebook's rows; they stay the inpainter's. */
-static const float *read_book(ts_inpainter *ip, ts_error *err)
-{
-    if (ip->book) return ip->book;
-    float *book = batch_room(ip->vqgan.config.codes, ip->vqgan.config.embed, err);
-    if (book && ts_weight_to_f32(ip->codebook, book, err)) return ip->book = book;
-    free(book);
-    return NULL;
-}
-
-/* Visible places get the codes that the VQGAN gives for the queries' first canvases themselves, and where there are latents,
- * those codes' rows. */
-static bool keep_own_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int fused, int32_t *codes,
-                           float *latents, ts_inpaint_ms *ms, ts_error *err)
-{
-    int64_t places = (int64_t)count * ip->places, width = ip->vqgan.config.embed;
-    ts_image *first = malloc((size_t)count * sizeof *first);
-    if (!first) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d canvases", count);
-    for (int i = 0; i < count; i++) first[i] = canvases[(int64_t)i * fused];
-    int32_t *own = batch_room(count, ip->places, err);
-    bool ok = own && ts_inpainter_encode(ip, first, count, own, ms, err);
-    int side = ip->mae.config.side;
-    for (int64_t i = 0; ok && i < places; i++) {
-        int place = (int)(i % ip->places);
-        if (ts_grid_hidden(grid, place / side, place % side)) continue;
-        codes[i] = own[i];
-        if (latents) memcpy(latents + i * width, ip->book + own[i] * width, (size_t)width * sizeof *latents);
-    }
-    free(first);
-    free(own);
-    return ok;
-}
-
-/* Codes at every place for each of `count` queries, by the options, and where `latents` is not NULL the means to paint from. */
-static bool choose_codes(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
-                         const ts_inpaint_options *options, int32_t *codes, float *latents, ts_inpaint_ms *ms, ts_error *err)
-{
-    const int fused = fused_by(options);
-    const int64_t k = ip->mae.config.codes, each = ip->places * k, width = ip->vqgan.config.embed;
-    const bool whole = options->temperature > 0 || latents || fused > 1;
-    const float *book = latents ? read_book(ip, err) : NULL;
-    float *logits = whole ? batch_room(count * fused, each, err) : NULL;
-    bool ok = (logits || !whole) && (book || !latents) &&
-              ts_inpainter_predict(ip, grid, canvases, count * fused, whole ? NULL : codes, logits, ms, err);
-    double start = now_ms();
-    for (int64_t i = 0; ok && whole && i < count; i++) {
-        float *own = logits + i * fused * each;
-        ts_fuse_logits(own, fused, ip->places, k);
-        /* Each query draws from the seed anew: its answer does not depend on what else is in the batch. */
-        ts_sample_codes(own, ip->places, k, options->temperature, options->seed, codes + i * ip->places);
-        if (latents) ts_blend_codes(own, ip->places, k, options->blend, book, width, latents + i * ip->places * width);
-    }
-    free(logits);
-    add_ms(&ms->mae, start);
-    return ok && (!options->keep_visible_codes || keep_own_codes(ip, grid, canvases, count, fused, codes, latents, ms, err));
-}
-
-static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas, const int32_t *codes, const float *picture,
-                   ts_inpainted *out, ts_error *err)
-{
-    out->places = ip->places;
-    out->codes = malloc((size_t)ip->places * sizeof *codes);
-    if (!out->codes) return ts_fail(err, TS_ERR_MEMORY, "out of memory for a result");
-    memcpy(out->codes, codes, (size_t)ip->places * sizeof *codes);
-    return ts_inpainter_picture(ip, picture, &out->painted, err) && ts_grid_paste(grid, canvas, &out->painted, &out->pasted, err);
-}
-
-/* `count` queries, or views of one. */
-static bool run_view(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
-                     const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *spent, ts_error *err)
-{
-    const int64_t values = (int64_t)ip->picture * ip->picture * 3;
-    const bool blend = options->blend > 0;
-    int32_t *codes = batch_room(count, ip->places, err);
-    float *pictures = batch_room(count, values, err);
-    float *latents = blend ? batch_room(count, (int64_t)ip->places * ip->vqgan.config.embed, err) : NULL;
-    bool ok = codes && pictures && (latents || !blend) &&
-              choose_codes(ip, grid, canvases, count, options, codes, latents, spent, err) &&
-              (blend ? ts_inpainter_paint_latents(ip, latents, count, pictures, spent, err)
-                     : ts_inpainter_paint(ip, codes, count, pictures, spent, err));
-    for (int i = 0; ok && i < count; i++)
-        ok = finish(ip, grid, &canvases[(int64_t)i * fused_by(options)], codes + (int64_t)i * ip->places, pictures + i * values,
-                    &out[i], err);
-    free(codes);
-    free(pictures);
-    free(latents);
-    return ok;
-}
-
-/* All views of one query, as so many queries, and what they answer into the first's canvas. */
-static bool run_views(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, const ts_inpaint_options *options,
-                      ts_inpainted *out, ts_inpaint_ms *spent, ts_error *err)
-{
-    const int views = options->views, fused = fused_by(options), all = views * fused;
-    ts_image *turned = calloc((size_t)all, sizeof *turned), pasted[TS_GRID_VIEWS];
-    ts_inpainted results[TS_GRID_VIEWS] = {{0}};
-    bool ok = turned || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d views", views);
-    for (int i = 0; ok && i < all; i++) ok = ts_grid_view(grid, &canvases[i % fused], i / fused, &turned[i], err);
-    ok = ok && run_view(ip, grid, turned, views, options, results, spent, err);
-    for (int i = 0; ok && i < views; i++) pasted[i] = results[i].pasted;
-    ok = ok && ts_grid_merge_views(grid, pasted, views, &results[0].pasted, err);
-    if (ok) {
-        *out = results[0];
-        results[0] = (ts_inpainted){0};
-    }
-    for (int i = 0; i < views; i++) ts_inpainted_clear(&results[i]);
-    for (int i = 0; turned && i < all; i++) ts_image_clear(&turned[i]);
-    free(turned);
-    return ok;
-}
-
-bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
-                      const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err)
-{
-    ts_inpaint_ms spent = {0};
-    if (!options) options = &AS_PUBLISHED;
-    for (int i = 0; i < count; i++) out[i] = (ts_inpainted){0};
-    if (!(options->temperature >= 0) || isinf(options->temperature))
-        return ts_fail(err, TS_ERR_ARGUMENT, "temperature %g, wanted 0 (the most likely code) or more", options->temperature);
-    if (!(options->blend >= 0) || isinf(options->blend) || (options->blend > 0 && options->temperature > 0))
-        return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
-                       options->blend);
-    if (options->views < 0 || options->views > TS_GRID_VIEWS)
-        return ts_fail(err, TS_ERR_ARGUMENT, "%d views, wanted 1 to %d", options->views, TS_GRID_VIEWS);
-    const int all = canvases_of(count, options, err);
-    if (all == 0 || !check_canvases(ip, canvases, all, err) || !ts_inpainter_prepare(ip, grid, count, options, &spent, err))
-        return false;
-    bool ok = true;
-    if (options->views > 1)
-        for (int i = 0; ok && i < count; i++)
-            ok = run_views(ip, grid, canvases + (int64_t)i * fused_by(options), options, &out[i], &spent, err);
-    else ok = run_view(ip, grid, canvases, count, options, out, &spent, err);
-    for (int i = 0; !ok && i < count; i++) ts_inpainted_clear(&out[i]);
-    if (ms) *ms = spent;
-    return ok;
-}
-
-/* ---- pictures ---- */
 
 /* Where pixel `i` of `to` falls among `from` pixels, centre on centre: the pixel before it and the weight of the one after. */
 static int before(int i, int from, int to, float *weight)

@@ -140,12 +140,25 @@ void ts_inpainter_free(ts_inpainter *ip);
 const ts_mae_config *ts_inpainter_mae(const ts_inpainter *ip);
 const ts_vqgan_config *ts_inpainter_vqgan(const ts_inpainter *ip);
 
+/* How the answers of several arrangements of one pair become one (Sun et al. 2023, arXiv 2304.04748; how in
+ * ts_fuse_arrangements and ts_grid_merge_arrangements): of the codes' probabilities the mean, the product, the largest; of the
+ * answers' pixels the mean; or a vote of masks. */
+typedef enum {
+    TS_ENSEMBLE_MEAN,
+    TS_ENSEMBLE_PRODUCT,
+    TS_ENSEMBLE_MAX,
+    TS_ENSEMBLE_PIXELS,
+    TS_ENSEMBLE_VOTE,
+} ts_ensemble;
+
 typedef struct {
     double temperature; /* 0: the most likely code, as published; else sampled from softmax(logits / temperature) */
     uint64_t seed;      /* of the sampling */
     double blend;       /* above 0: painted is at each place the mean of all codes, see ts_blend_codes; not with a temperature */
     bool keep_visible_codes; /* visible places keep the codes that the VQGAN gives for the canvas itself */
     int fused;               /* canvases of a query, see ts_fuse_logits; zero: 1 */
+    int arrangements;        /* of each query's canvases: so many grids are given; zero: 1 */
+    ts_ensemble ensemble;    /* of those */
     int views;               /* of each canvas, see ts_grid_view, whose answers' median is pasted; zero: 1, as published */
 } ts_inpaint_options;
 
@@ -164,21 +177,30 @@ typedef struct {
     double decode; /* VQGAN decoder */
 } ts_inpaint_ms;
 
-/* The whole of it for `count` canvases of the grid's size, or with options->fused for `count` times as many, a query's behind one
- * another; `out` has `count` places, all cleared on failure. An answer stands on the query's first canvas. NULL options: the
- * published way. `ms` (may be NULL) is set. */
-bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count,
+/* The whole of it for `count` queries. A query has a canvas for each grid (options->arrangements, which hide as many patches
+ * each), or options->fused canvases for each, grid after grid; they stand behind one another, query after query. `out` has
+ * `count` places, all cleared on failure. An answer stands on the query's first canvas. NULL options: the published way. `ms`
+ * (may be NULL) is set. */
+bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grids, const ts_image *canvases, int count,
                       const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err);
 void ts_inpainted_clear(ts_inpainted *r);
 
 /* Its stages, for those who do something between them (ensembles). Times are added to `ms` (may be NULL). */
 
-/* Loads the weights and plans the graphs for a grid and a number of canvases, so that the first run is not slower. */
-bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grid, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
+/* Loads the weights and plans the graphs for a number of queries, so that the first run is not slower. */
+bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grids, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
                           ts_error *err);
 /* codes: count x places, or NULL; logits: count x places x codes floats, or NULL (then they stay on the device). */
 bool ts_inpainter_predict(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
                           float *logits, ts_inpaint_ms *ms, ts_error *err);
+/* The same for canvases of several arrangements, all in the same runs of the graph: `fused` of the first grid, then of the next,
+ * and after the last of the first again. */
+typedef struct {
+    const ts_grid *grids;
+    int count, fused;
+} ts_arranged;
+bool ts_inpainter_predict_arranged(ts_inpainter *ip, const ts_arranged *arranged, const ts_image *canvases, int count,
+                                   int32_t *codes, float *logits, ts_inpaint_ms *ms, ts_error *err);
 /* The canvases' own codes, count x places. */
 bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, int32_t *codes, ts_inpaint_ms *ms, ts_error *err);
 /* codes, count x places -> floats in [0, 1], count x (side*f, side*f, 3). */
@@ -194,6 +216,10 @@ bool ts_inpainter_picture(const ts_inpainter *ip, const float *picture, ts_image
  * the arrangements of one pair are fused in "Exploring effective factors for improving visual in-context learning" (Sun et al.
  * 2023). */
 void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes);
+/* Logits (arrangements, places, codes) of one pair and query in several arrangements: those of the first one's hidden places
+ * become the logarithm of the mean (or product, or largest) of all arrangements' softmax at the same places of their holes. The
+ * grids' holes have as many patches. Where a hole begins within a patch, what is averaged stands up to a pixel or two apart. */
+void ts_fuse_arrangements(const ts_grid *grids, int arrangements, ts_ensemble how, float *logits, int64_t codes);
 /* Draws a code at each of `places` from softmax(logits / temperature), or takes the first of the largest at temperature 0.
  * The same logits and seed give the same codes. */
 void ts_sample_codes(const float *logits, int64_t places, int64_t codes, double temperature, uint64_t seed, int32_t *out);

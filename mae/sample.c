@@ -42,6 +42,53 @@ void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes)
     }
 }
 
+/* Of patch (row, col) of the hole: its place among all, in an arrangement whose hole begins with `first`. */
+static int64_t hole_place(const ts_grid *grid, int64_t first, int row, int col)
+{
+    return first + (int64_t)row * grid->side_patches + col;
+}
+
+/* The hole's first patch, and how many patches it has along and across. */
+static int64_t hole_of(const ts_grid *grid, int *rows, int *cols)
+{
+    const int patch = grid->desc.patch;
+    const ts_cell *hole = &grid->hole;
+    const int top = hole->y / patch, left = hole->x / patch;
+    *rows = (hole->y + hole->height - 1) / patch - top + 1;
+    *cols = (hole->x + hole->width - 1) / patch - left + 1;
+    return (int64_t)top * grid->side_patches + left;
+}
+
+void ts_fuse_arrangements(const ts_grid *grids, int arrangements, ts_ensemble how, float *logits, int64_t codes)
+{
+    const int64_t places = (int64_t)grids[0].side_patches * grids[0].side_patches;
+    int64_t first[TS_GRID_ARRANGEMENTS];
+    int rows = 0, cols = 0;
+    for (int a = arrangements; a-- > 0;) first[a] = hole_of(&grids[a], &rows, &cols);
+    for (int row = 0; row < rows; row++)
+        for (int col = 0; col < cols; col++) {
+            double sum[TS_GRID_ARRANGEMENTS];
+            const float *x[TS_GRID_ARRANGEMENTS];
+            for (int a = 0; a < arrangements; a++) {
+                x[a] = logits + (a * places + hole_place(&grids[a], first[a], row, col)) * codes;
+                sum[a] = log_sum(x[a], codes);
+            }
+            float *to = logits + hole_place(&grids[0], first[0], row, col) * codes;
+            for (int64_t i = 0; i < codes; i++) {
+                double top = -INFINITY, all = 0, product = 0;
+                for (int a = 0; a < arrangements; a++) top = fmax(top, (double)x[a][i] - sum[a]);
+                for (int a = 0; a < arrangements; a++) {
+                    const double own = (double)x[a][i] - sum[a];
+                    all += exp(own - top);
+                    product += own;
+                }
+                to[i] = (float)(how == TS_ENSEMBLE_PRODUCT ? product
+                                : how == TS_ENSEMBLE_MAX   ? top
+                                                           : top + log(all / arrangements));
+            }
+        }
+}
+
 /* Walks the distribution until `u` of its mass is behind. The largest logit is taken off first, so that no exponential
  * overflows. */
 static int64_t draw(const float *x, int64_t n, double temperature, double u)

@@ -11,10 +11,11 @@ enum { BATCH_GPU = 8, BATCH_CPU = 1 };
 typedef struct {
     ts_weights *vqgan;
     ts_mae_config config;
-    ts_grid grid;
-    int fused;                     /* canvases of a query */
+    ts_grid grids[TS_GRID_ARRANGEMENTS]; /* one, but for an ensemble */
+    int arrangements;
+    int fused;                     /* canvases of a query in an arrangement */
     ts_image cells[2 * RUN_PAIRS]; /* the examples, at cell size */
-    ts_image *canvases;            /* `fused` of each query */
+    ts_image *canvases;            /* `fused` for each arrangement, of each query */
     int queries;                   /* for which there are canvases */
     ts_inpainter *inpainter;
     ts_inpaint_options options;
@@ -22,6 +23,12 @@ typedef struct {
     int first, count;
     ts_inpaint_ms ms; /* of one query of it */
 } mae_run;
+
+/* Canvases of a query. */
+static int each(const mae_run *m)
+{
+    return m->arrangements * m->fused;
+}
 
 static int smaller(int a, int b)
 {
@@ -46,10 +53,15 @@ static bool open(run_job *r, ts_error *err)
                          .transposed = r->mae.transposed,
                          .background = {background[0], background[1], background[2]},
                          .filter = (ts_resize_filter)r->mae.filter};
-    if (!ts_grid_plan(&desc, &m->grid, err)) return false;
-    if (r->model == r->default_model) ts_note_default(&r->common, r->model, m->grid.hole.width, m->grid.hole.height);
-    m->fused = ts_grid_canvases(&m->grid, r->examples.count / 2);
-    return ts_jobs_canvases(&r->jobs, m->fused, &r->inputs, err);
+    m->arrangements = r->mae.ensemble >= 0 ? TS_GRID_ARRANGEMENTS : 1;
+    for (int i = 0; i < m->arrangements; i++) {
+        if (r->mae.arrange || m->arrangements > 1) ts_grid_arrange(&desc, r->mae.arrange ? r->mae.arrange : i + 1);
+        if (!ts_grid_plan(&desc, &m->grids[i], err)) return false;
+    }
+    const ts_cell *hole = &m->grids[0].hole;
+    if (r->model == r->default_model) ts_note_default(&r->common, r->model, hole->width, hole->height);
+    m->fused = ts_grid_canvases(&m->grids[0], r->examples.count / 2);
+    return ts_jobs_canvases(&r->jobs, each(m), &r->inputs, err);
 }
 
 /* Brought to the size of a cell once, and not again for every query: composing then takes it as it is. */
@@ -57,8 +69,9 @@ static bool example(run_job *r, int pair, bool output, const ts_image *picture, 
 {
     mae_run *m = r->own;
     ts_image *cell = &m->cells[2 * pair + output];
+    const ts_grid *grid = &m->grids[0];
     ts_image_clear(cell);
-    return ts_image_resize(picture, m->grid.hole.width, m->grid.hole.height, m->grid.desc.filter, cell, err);
+    return ts_image_resize(picture, grid->hole.width, grid->hole.height, grid->desc.filter, cell, err);
 }
 
 static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
@@ -68,11 +81,15 @@ static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
     const int pairs = r->examples.count / 2;
     for (int i = 0; i < pairs; i++) examples[i] = (ts_example){&m->cells[2 * i], &m->cells[2 * i + 1]};
     if (!m->canvases) {
-        m->canvases = calloc((size_t)r->jobs.count * (size_t)m->fused, sizeof *m->canvases);
+        m->canvases = calloc((size_t)r->jobs.count * (size_t)each(m), sizeof *m->canvases);
         if (!m->canvases) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
         m->queries = r->jobs.count;
     }
-    return ts_grid_compose_all(&m->grid, examples, pairs, picture, &m->canvases[(size_t)at * (size_t)m->fused], err);
+    ts_image *canvas = &m->canvases[(size_t)at * (size_t)each(m)];
+    bool ok = true;
+    for (int i = 0; ok && i < m->arrangements; i++, canvas += m->fused)
+        ok = ts_grid_compose_all(&m->grids[i], examples, pairs, picture, canvas, err);
+    return ok;
 }
 
 static int views_of(const run_job *r)
@@ -87,8 +104,8 @@ static int batch(const run_job *r)
 {
     const mae_run *m = r->own;
     const int canvases = r->mae.batch ? r->mae.batch : run_on_gpu(r) ? BATCH_GPU : BATCH_CPU;
-    const int each = views_of(r) * m->fused;
-    return r->jobs.count > canvases / each ? canvases : r->jobs.count * each;
+    const int of_query = views_of(r) * each(m);
+    return r->jobs.count > canvases / of_query ? canvases : r->jobs.count * of_query;
 }
 
 static bool start(run_job *r, ts_error *err)
@@ -107,9 +124,11 @@ static bool start(run_job *r, ts_error *err)
                                                                         : m->config.blend,
                                       .keep_visible_codes = r->mae.keep_codes,
                                       .fused = m->fused,
+                                      .arrangements = m->arrangements,
+                                      .ensemble = (ts_ensemble)(r->mae.ensemble < 0 ? 0 : r->mae.ensemble),
                                       .views = views_of(r)};
     ts_inpaint_ms ms = {0};
-    if (!m->inpainter || !ts_inpainter_prepare(m->inpainter, &m->grid, smaller(batch(r), r->jobs.count), &m->options, &ms, err))
+    if (!m->inpainter || !ts_inpainter_prepare(m->inpainter, m->grids, smaller(batch(r), r->jobs.count), &m->options, &ms, err))
         return false;
     r->load_ms += ms.load;
     return true;
@@ -131,7 +150,7 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     if (!m->results) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     m->first = first;
     m->count = count;
-    if (!ts_inpainter_run(m->inpainter, &m->grid, m->canvases + (size_t)first * (size_t)m->fused, count, &m->options, m->results,
+    if (!ts_inpainter_run(m->inpainter, m->grids, m->canvases + (size_t)first * (size_t)each(m), count, &m->options, m->results,
                           &ms, err))
         return false;
     ts_say_stage(&r->common, "painted: encoder %.1f ms, autoencoder %.1f ms, decoder %.1f ms", ms.encode, ms.mae, ms.decode);
@@ -140,7 +159,7 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     m->ms = (ts_inpaint_ms){0, ms.encode / count, ms.mae / count, ms.decode / count};
     bool ok = true;
     for (int i = 0; ok && i < count; i++)
-        ok = ts_grid_answer(&m->grid, &m->results[i].pasted, r->cell ? 0 : r->sizes[first + i].width,
+        ok = ts_grid_answer(&m->grids[0], &m->results[i].pasted, r->cell ? 0 : r->sizes[first + i].width,
                             r->cell ? 0 : r->sizes[first + i].height, &answers[i], err);
     return ok;
 }
@@ -152,10 +171,12 @@ static bool keep(run_job *r, int at, ts_error *err)
     if (!r->jobs.canvas) return true;
     char *const *path = r->jobs.canvas + (size_t)at * (size_t)r->jobs.each;
     const ts_image *pasted = &m->results[at - m->first].pasted;
-    ts_image *canvas = &m->canvases[(size_t)at * (size_t)m->fused], cell = {0};
-    bool ok = ts_image_save(path[0], pasted, err) && (r->jobs.each == 1 || ts_grid_answer(&m->grid, pasted, 0, 0, &cell, err));
+    ts_image *canvas = &m->canvases[(size_t)at * (size_t)each(m)], cell = {0};
+    bool ok =
+        ts_image_save(path[0], pasted, err) && (r->jobs.each == 1 || ts_grid_answer(&m->grids[0], pasted, 0, 0, &cell, err));
     for (int k = 1; ok && k < r->jobs.each; k++) {
-        ts_sheet_put(&canvas[k], &cell, m->grid.hole.x, m->grid.hole.y);
+        const ts_cell *hole = &m->grids[k / m->fused].hole;
+        ts_sheet_put(&canvas[k], &cell, hole->x, hole->y);
         ok = ts_image_save(path[k], &canvas[k], err);
     }
     ts_image_clear(&cell);
@@ -165,20 +186,21 @@ static bool keep(run_job *r, int at, ts_error *err)
 static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
 {
     const mae_run *m = r->own;
-    const ts_cell *hole = &m->grid.hole;
+    const ts_cell *hole = &m->grids[0].hole;
     const ts_inpainted *result = &m->results[at - m->first];
     char *const *canvas = r->jobs.canvas ? r->jobs.canvas + (size_t)at * (size_t)r->jobs.each : NULL;
     if (canvas) {
         cJSON_AddStringToObject(item, "canvas_file", canvas[0]);
         cJSON_AddItemToObject(item, "canvas_files", cJSON_CreateStringArray((const char *const *)canvas, r->jobs.each));
     }
-    cJSON_AddNumberToObject(item, "canvas", m->grid.desc.canvas);
+    cJSON_AddNumberToObject(item, "canvas", m->grids[0].desc.canvas);
     cJSON *box = cJSON_AddObjectToObject(item, "hole");
     cJSON_AddNumberToObject(box, "x", hole->x);
     cJSON_AddNumberToObject(box, "y", hole->y);
     cJSON_AddNumberToObject(box, "width", hole->width);
     cJSON_AddNumberToObject(box, "height", hole->height);
     cJSON_AddNumberToObject(item, "fused", m->fused);
+    cJSON_AddNumberToObject(item, "arrangements", m->arrangements);
     cJSON *codes = cJSON_CreateIntArray(result->codes, result->places);
     cJSON_AddItemToObject(item, "codes", codes);
     cJSON_AddNumberToObject(item, "blend", m->options.blend);
@@ -195,15 +217,15 @@ static void clear(run_job *r)
     ts_inpainter_free(m->inpainter);
     ts_weights_free(m->vqgan);
     for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->cells[i]);
-    for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * m->fused; i++) ts_image_clear(&m->canvases[i]);
+    for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * each(m); i++) ts_image_clear(&m->canvases[i]);
     free(m->canvases);
     free(m);
 }
 
 const run_engine run_engine_mae = {
-    .options =
-        " vqgan heads decoder-heads canvas per-canvas side transposed background filter temperature blend views keep-codes "
-        "batch cell ",
+    .options = " vqgan heads decoder-heads canvas per-canvas side transposed arrange ensemble background filter temperature "
+               "blend views keep-codes "
+               "batch cell ",
     .open = open,
     .example = example,
     .query = query,

@@ -39,6 +39,13 @@ static int parse(run_job *r, int argc, char **argv)
          "says, or 7"},
         {0, "side", "right|left", TS_OPT_CHOICE, &r->mae.side, 0, 0, "where the examples' outputs stand; right"},
         {0, "transposed", NULL, TS_OPT_FLAG, &r->mae.transposed, 0, 0, "examples in columns instead of rows"},
+        {0, "arrange", "N", TS_OPT_INT, &r->mae.arrange, 1, TS_GRID_ARRANGEMENTS,
+         "arrangement 1 to 8 of a pair and the query on a canvas, as prompt-SelF numbers them (1 is the usual one); the model "
+         "must "
+         "have learned it"},
+        {0, "ensemble", "mean|product|max|pixels|vote", TS_OPT_CHOICE, &r->mae.ensemble, 0, 0,
+         "answer from all eight arrangements: the mean, product or largest of the codes' probabilities, the mean of the answers' "
+         "pixels, or a vote of black and white masks; eight times the work"},
         {0, "background", "COLOUR", TS_OPT_TEXT, &r->mae.background, 0, 0, "between the cells: black, white or #rrggbb; black"},
         {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->mae.filter, 0, 0, "resizes pictures to cells; bilinear"},
         {0, "temperature", "T", TS_OPT_REAL, &r->mae.temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
@@ -64,6 +71,7 @@ static int parse(run_job *r, int argc, char **argv)
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     r->mae.blend = -1;
+    r->mae.ensemble = -1;
     return ts_options_parse(&(ts_command){.name = "run",
                                           .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
                                           .summary = "does to each query what the example pairs show",
@@ -113,6 +121,11 @@ static int check(run_job *r)
     if (r->palette && r->no_palette) return ts_usage_error("run", "--palette or --no-palette: not both");
     if (r->mae.blend > 0 && r->mae.temperature > 0)
         return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
+    if ((r->mae.arrange || r->mae.ensemble >= 0) && (r->mae.side || r->mae.transposed))
+        return ts_usage_error("run", "--%s says where everything stands: not with --side or --transposed",
+                              r->mae.arrange ? "arrange" : "ensemble");
+    if (r->mae.arrange && r->mae.ensemble >= 0)
+        return ts_usage_error("run", "--arrange is one arrangement, --ensemble is all eight: not both");
     if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))
         return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->mae.background);
     return -1;

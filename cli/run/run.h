@@ -44,7 +44,7 @@ struct run_job {
     struct { /* of an MAE-VQGAN */
         const char *canvas, *vqgan, *background;
         uint8_t background_rgb[3];
-        int heads, decoder_heads, side, filter, batch, per_canvas, views;
+        int heads, decoder_heads, side, filter, batch, per_canvas, views, arrange, ensemble; /* the last below zero: none */
         bool transposed, keep_codes;
         double temperature, blend; /* the latter below zero: what the model's file says */
     } mae;

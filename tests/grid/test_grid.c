@@ -410,9 +410,30 @@ static void test_merge_views(void **state)
     ts_image_clear(&canvas);
 }
 
+/* Where the example's input and output, the query and the hole stand: 0 to 3, row by row. */
+static void arrangements(void **state)
+{
+    (void)state;
+    static const int corner[TS_GRID_ARRANGEMENTS][4] = {{0, 1, 2, 3}, {1, 0, 3, 2}, {3, 2, 1, 0}, {2, 3, 0, 1},
+                                                        {2, 0, 3, 1}, {3, 1, 2, 0}, {1, 3, 0, 2}, {0, 2, 1, 3}};
+    for (int n = 0; n < TS_GRID_ARRANGEMENTS; n++) {
+        ts_grid_desc desc = {0};
+        ts_grid_arrange(&desc, n + 1);
+        const ts_grid g = plan(desc);
+        const ts_cell cells[4] = {g.input[0], g.output[0], g.query, g.hole};
+        for (int i = 0; i < 4; i++) check_cell(cells[i], corner[n][i] % 2 * 113, corner[n][i] / 2 * 113, 111);
+    }
+    /* With two pairs the query's row comes first of three. */
+    const ts_grid g = plan((ts_grid_desc){.examples = 2, .query_first = true});
+    check_cell(g.query, 37, 0, 74);
+    check_cell(g.input[0], 37, 75, 74);
+    check_cell(g.output[1], 113, 150, 74);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arrangements),
         cmocka_unit_test(test_published_two_rows),
         cmocka_unit_test(test_published_three_rows),
         cmocka_unit_test(test_sides),
