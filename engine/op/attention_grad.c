@@ -136,18 +136,8 @@ static int64_t scratch_floats(const attention_shape *s)
 static inline __attribute__((always_inline)) void add_transposed(ts_lanes acc[ROWS], const float *a, int64_t stride, int64_t k,
                                                                  const float *b)
 {
-    const ts_lanes *lanes = (const ts_lanes *)(const void *)b;
-    ts_lanes a0 = acc[0], a1 = acc[1], a2 = acc[2], a3 = acc[3], a4 = acc[4], a5 = acc[5];
-    for (int64_t i = 0; i < k; i++, a += stride) {
-        const ts_lanes v = lanes[i];
-        a0 += a[0] * v;
-        a1 += a[1] * v;
-        a2 += a[2] * v;
-        a3 += a[3] * v;
-        a4 += a[4] * v;
-        a5 += a[5] * v;
-    }
-    acc[0] = a0, acc[1] = a1, acc[2] = a2, acc[3] = a3, acc[4] = a4, acc[5] = a5;
+    const float *const column[ROWS] = {a, a + 1, a + 2, a + 3, a + 4, a + 5};
+    ts_tile_add_spread(acc, column, stride, k, b);
 }
 
 /* Up to 16 floats; a copy of known length is one instruction. */
