@@ -81,7 +81,7 @@ static bool read_heads(const reader *r, ts_sam_config *c)
 {
     int dim = 0;
     if (!read_dim(r, "image_encoder.blocks.0.attn.rel_pos_h", 2, 1, MAX_WIDTH, &dim)) return false;
-    if (c->width % dim != 0)
+    if (dim < 1 || c->width % dim != 0)
         return ts_fail(r->err, TS_ERR_SHAPE, "%s: heads of %d numbers do not divide the encoder's width of %d",
                        ts_weights_path(r->w), dim, c->width);
     c->heads = c->width / dim;

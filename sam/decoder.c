@@ -160,7 +160,7 @@ static ts_tensor *layer_picture(ts_graph *g, const sam_model *m, int layer, ts_t
     ts_tensor *k = linear(g, m, back, ".k_proj", ts_add(g, queries, first), e, inner);
     ts_tensor *v = linear(g, m, back, ".v_proj", queries, e, inner); // (B, N, I)
     ts_tensor *q = image->q;
-    if (!k || !q) return NULL;
+    if (!k || !q || !image->keys) return NULL;
     const int64_t batch = k->shape[0], places = q->shape[1];
     if (q->shape[0] < batch) q = reshape3(g, ts_repeat(g, q, batch), batch, places, inner);
     ts_tensor *h = linear(g, m, back, ".out_proj", ts_attention(g, q, k, v, HEADS, false), inner, e); // (B, L, E)

@@ -60,10 +60,13 @@ bool ts_sam_save_embedding(ts_sam *s, const char *path, ts_error *err)
 {
     const ts_sam_config *c = &s->model.config;
     const int64_t places = (int64_t)c->side * c->side;
-    if (s->width == 0) return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture whose embedding could be kept in %s", path);
+    if (s->width == 0 || !s->embedding)
+        return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture whose embedding could be kept in %s", path);
     float *data = turned(s->embedding, places, c->embed, err);
-    ts_weights_writer *w = data ? ts_weights_writer_new() : NULL;
-    bool ok = w || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!data) return false;
+    ts_weights_writer *w = ts_weights_writer_new();
+    bool ok = w;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ok = ok && write_meta(s, w, err) &&
          ts_weights_writer_add(w, "embedding", TS_DT_F32, 4, (int64_t[]){1, c->embed, c->side, c->side}, data, err) &&
          ts_weights_writer_save(w, path, err);
@@ -99,12 +102,11 @@ bool ts_sam_load_embedding(ts_sam *s, const char *path, ts_error *err)
     int width = 0, height = 0;
     ts_weights *w = ts_weights_open(path, err);
     if (!w) return false;
-    float *data = NULL, *rows = NULL;
-    bool ok = check_file(s, w, &width, &height, err);
-    if (ok && !(data = malloc((size_t)(places * c->embed) * sizeof *data)))
-        ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for a picture's embedding");
-    ok = ok && ts_weight_to_f32(ts_weights_find(w, "embedding"), data, err) &&
-         (rows = turned(data, c->embed, places, err)) != NULL && ts_sam_set_embedding(s, rows, width, height, err);
+    float *data = check_file(s, w, &width, &height, err) ? malloc((size_t)(places * c->embed) * sizeof *data) : NULL;
+    float *rows = NULL;
+    if (!data) ts_fail(err, TS_ERR_MEMORY, "out of memory for a picture's embedding"); /* unless the file was refused */
+    const bool ok = data && ts_weight_to_f32(ts_weights_find(w, "embedding"), data, err) &&
+                    (rows = turned(data, c->embed, places, err)) != NULL && ts_sam_set_embedding(s, rows, width, height, err);
     free(data);
     free(rows);
     ts_weights_free(w);

@@ -173,7 +173,8 @@ static bool add_batch(search *f, const crop *c, const ts_sam_answer *answer, con
     int *which = malloc((size_t)all * sizeof *which), count = 0;
     k.made = calloc((size_t)all, sizeof *k.made);
     k.errors = calloc((size_t)all, sizeof *k.errors);
-    bool ok = (which && k.made && k.errors) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d masks", all);
+    bool ok = which && k.made && k.errors;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d masks", all);
     const double least = f->options->pred_iou_thresh;
     for (int i = 0; ok && i < all; i++)
         if (least <= 0 || (double)answer->score[i] > least) which[count++] = i;
@@ -204,7 +205,8 @@ static bool ask_batch(search *f, const crop *c, const double *points, int count,
     ts_sam_prompt *prompts = calloc((size_t)count, sizeof *prompts);
     float *at = malloc((size_t)count * 2 * sizeof *at);
     ts_sam_answer answer = {0};
-    bool ok = (prompts && at) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d prompts", count);
+    bool ok = prompts && at;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d prompts", count);
     for (int i = 0; ok && i < count; i++) {
         at[2 * i] = (float)points[2 * i];
         at[2 * i + 1] = (float)points[2 * i + 1];
@@ -225,17 +227,22 @@ static bool search_crop(search *f, const crop *c, ts_error *err)
     const int side = points_at(f->options, c->layer), all = side * side, batch = f->options->points_per_batch;
     const int64_t before = f->found.count;
     double *points = malloc((size_t)all * 2 * sizeof *points);
-    bool ok = points || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d points", all);
+    bool ok = points;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d points", all);
     for (int i = 0; ok && i < all; i++) {
-        points[2 * i] = (i % side + 0.5) / side * c->width;
-        points[2 * i + 1] = (i / side + 0.5) / side * c->height;
+        const int column = i % side, row = i / side;
+        points[2 * i] = (column + 0.5) / side * c->width;
+        points[2 * i + 1] = (row + 0.5) / side * c->height;
     }
     for (int i = 0; ok && i < all; i += batch)
         ok = ask_batch(f, c, points + 2 * (ptrdiff_t)i, all - i < batch ? all - i : batch, err);
     free(points);
     const int64_t count = f->found.count - before;
     float *score = ok ? malloc((size_t)(count + 1) * sizeof *score) : NULL;
-    if (ok && !score) ok = ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld masks", (long long)count);
+    if (ok && !score) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld masks", (long long)count);
+        ok = false;
+    }
     for (int64_t i = 0; ok && i < count; i++) score[i] = (float)f->found.list[before + i].predicted_iou;
     ok = ok && suppress(&f->found, before, score, f->options->box_nms_thresh, err);
     free(score);
@@ -319,7 +326,8 @@ static bool mend_all(search *f, ts_error *err)
 {
     const ts_sam_everything_options *o = f->options;
     float *score = malloc((size_t)(f->found.count + 1) * sizeof *score);
-    bool ok = score || ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld masks", (long long)f->found.count);
+    bool ok = score;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %lld masks", (long long)f->found.count);
     for (int64_t i = 0; ok && i < f->found.count; i++) {
         bool changed = false;
         ok = mend(&f->found.list[i], o->min_mask_region_area, &changed, err);

@@ -22,7 +22,7 @@ bool ts_sam_fit(const ts_sam_config *c, int width, int height, int *inner_width,
 
 bool ts_sam_preprocess(const ts_sam_config *c, const ts_image *picture, float *out, ts_error *err)
 {
-    int width, height;
+    int width = 0, height = 0;
     ts_image sized;
     if (!ts_sam_fit(c, picture->width, picture->height, &width, &height, err) ||
         !ts_image_resize(picture, width, height, TS_RESIZE_BILINEAR, &sized, err))

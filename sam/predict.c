@@ -152,7 +152,8 @@ static bool read_answers(const ts_sam *s, const sam_plan *p, int first, ts_sam_a
     const int64_t pixels = (int64_t)out->low * out->low, each = out->each, batch = p->kind.batch;
     float *masks = malloc((size_t)(batch * pixels * each) * sizeof *masks);
     float *scores = malloc((size_t)(batch * c->masks) * sizeof *scores);
-    bool ok = (masks && scores) || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d prompts", p->kind.batch);
+    bool ok = masks && scores;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d prompts", p->kind.batch);
     ok = ok && ts_read(p->exec, p->out.masks, masks, err) && ts_read(p->exec, p->out.scores, scores, err);
     for (int64_t b = 0; ok && b < batch; b++)
         for (int64_t k = 0; k < each; k++) {
@@ -236,6 +237,7 @@ static int batch_at(const ts_sam *s, const ts_sam_prompt *prompts, int first, in
     return batch;
 }
 
+/* The caller clears it, also on failure. */
 static bool make_answer(const ts_sam *s, int count, bool multimask, ts_sam_answer *out, ts_error *err)
 {
     const ts_sam_config *c = &s->model.config;
@@ -245,9 +247,7 @@ static bool make_answer(const ts_sam *s, int count, bool multimask, ts_sam_answe
         out->logits = malloc(masks * pixels * sizeof *out->logits);
         out->score = malloc(masks * sizeof *out->score);
     }
-    if (out->logits && out->score) return true;
-    ts_sam_answer_clear(out);
-    return ts_fail(err, TS_ERR_MEMORY, "out of memory for the masks of %d prompts", count);
+    return (out->logits && out->score) || ts_fail(err, TS_ERR_MEMORY, "out of memory for the masks of %d prompts", count);
 }
 
 bool ts_sam_predict(ts_sam *s, const ts_sam_prompt *prompts, int count, const ts_sam_options *options, ts_sam_answer *out,
