@@ -11,6 +11,7 @@
 #include "dino/dino.h"
 #include "mae/mae.h"
 #include "painter/painter.h"
+#include "sam/sam.h"
 
 enum { MAX_TEXT = 64 };
 
@@ -44,10 +45,11 @@ static const char *shape_text(const ts_weight *t, char out[MAX_TEXT * 3])
 /* What the file says and, of a CLIP or a DINO, its sizes, or why it cannot be run. */
 typedef struct {
     ts_model_info model;
-    bool has_clip, has_dino, has_painter;
+    bool has_clip, has_dino, has_painter, has_sam;
     ts_clip_config clip;
     ts_dino_config dino;
     ts_painter_config painter;
+    ts_sam_config sam;
     ts_error problem;
 } about;
 
@@ -99,6 +101,21 @@ static void read_painter(const ts_weights *w, about *a)
     if (a->has_painter) ts_painter_words(&a->painter, m->title, sizeof m->title, m->architecture, sizeof m->architecture);
 }
 
+static void read_sam(const ts_weights *w, about *a)
+{
+    const ts_sam_config *c = &a->sam;
+    int whole = 0;
+    a->has_sam = ts_sam_config_read(w, &a->sam, &a->problem);
+    if (!a->has_sam) return;
+    for (int i = 0; i < c->depth; i++) whole += c->whole >> i & 1;
+    ts_sam_title(c, a->model.title, sizeof a->model.title);
+    snprintf(a->model.architecture, sizeof a->model.architecture,
+             "encoder: %d wide, %d blocks (%d of the whole picture, else windows of %d), %d heads, patch %d, picture %d\n"
+             "decoder: %d wide, %d layers, %d masks of %d x %d",
+             c->width, c->depth, whole, c->window, c->heads, c->patch, c->picture, c->embed, c->decoder_depth, c->masks, c->low,
+             c->low);
+}
+
 static bool read_about(const ts_weights *w, about *a, ts_error *err)
 {
     char heads[32], text_heads[32];
@@ -106,6 +123,7 @@ static bool read_about(const ts_weights *w, about *a, ts_error *err)
     if (!ts_model_about(w, &a->model, err)) return false;
     if (a->model.kind == TS_KIND_DINOV2) read_dino(w, a);
     if (a->model.kind == TS_KIND_PAINTER || a->model.kind == TS_KIND_SEGGPT) read_painter(w, a);
+    if (a->model.kind == TS_KIND_SAM) read_sam(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);
@@ -241,6 +259,17 @@ static void add_painter(cJSON *to, const ts_painter_config *c)
     cJSON_AddBoolToObject(o, "segments", c->segments);
 }
 
+static void add_sam(cJSON *to, const ts_sam_config *c)
+{
+    const struct {
+        const char *name;
+        int value;
+    } sizes[] = {{"picture", c->picture}, {"patch", c->patch}, {"width", c->width}, {"depth", c->depth}, {"heads", c->heads},
+                 {"window", c->window},   {"embed", c->embed}, {"masks", c->masks}, {"low", c->low}};
+    cJSON *o = cJSON_AddObjectToObject(to, "sam");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) cJSON_AddNumberToObject(o, sizes[i].name, sizes[i].value);
+}
+
 static bool print_info_json(const ts_weights *w, const about *a, bool tensors, ts_error *err)
 {
     const ts_model_info *info = &a->model;
@@ -255,6 +284,7 @@ static bool print_info_json(const ts_weights *w, const about *a, bool tensors, t
     if (a->has_clip) add_clip(o, &a->clip);
     if (a->has_dino) add_dino(o, &a->dino);
     if (a->has_painter) add_painter(o, &a->painter);
+    if (a->has_sam) add_sam(o, &a->sam);
     if (a->problem.code) cJSON_AddStringToObject(o, "problem", a->problem.text);
     cJSON_AddNumberToObject(o, "tensors", (double)info->tensors);
     cJSON_AddNumberToObject(o, "parameters", (double)info->parameters);
@@ -328,7 +358,9 @@ static bool check_file(const char *path, bool json, bool quiet, ts_error *err)
     bool ok = w && read_about(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
     /* Reading a CLIP's or a DINO's sizes looks at every tensor. */
-    ok = ok && (info.has_clip || info.has_dino || (info.has_painter ? ts_painter_check(w, err) : ts_model_check(w, err)));
+    if (ok && info.has_painter) ok = ts_painter_check(w, err);
+    else if (ok && info.has_sam) ok = ts_sam_check(w, err);
+    else if (ok && !info.has_clip && !info.has_dino) ok = ts_model_check(w, err);
     ok = ok && ts_weights_check_finite(w, err);
     ts_weights_free(w);
     if (json) {

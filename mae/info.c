@@ -142,7 +142,7 @@ bool ts_model_check(const ts_weights *w, ts_error *err)
     ts_model_info info;
     if (!ts_model_about(w, &info, err)) return false;
     if (!info.has_mae && !info.has_vqgan)
-        return ts_fail(err, TS_ERR_UNSUPPORTED, "%s is %s, and only an MAE-VQGAN, a VQGAN and a CLIP can be checked",
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "%s is %s, and that is none of the models that can be checked",
                        ts_weights_path(w), ts_kind_name(info.kind));
     ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu"}, err); /* takes plain tensors where they lie in the file */
     bool ok =

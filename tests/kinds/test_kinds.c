@@ -63,6 +63,7 @@ static const struct {
     {TS_KIND_VQGAN_TRANSFORMER, "a transformer over a VQGAN's codes",
      "transformer.blocks.0.ln1.weight first_stage_model.quantize.embedding.weight"},
     {TS_KIND_SAM, "a SAM", "image_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
+    {TS_KIND_SAM, "a SAM", "vision_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
     {TS_KIND_PAINTER, "a Painter", "segment_token_x mask_token decoder_pred.0.weight"},
     {TS_KIND_SEGGPT, "a SegGPT", "segment_token_x mask_token type_token_cls type_token_ins decoder_pred.0.weight"},
     {TS_KIND_SEGGPT, "a SegGPT",
@@ -178,7 +179,11 @@ static void test_commands(void **state)
                    "is an MAE-VQGAN; a CLIP with a vision transformer is wanted");
     assert_refused(program_run("clip", "classify", picture, "--classes", "a,b", "-m", prompt, NULL), 1,
                    "p.safetensors is a prompt for a CLIP; a CLIP with a vision transformer is wanted");
-    assert_refused(program_run("model", "check", sam, NULL), 1, "sam.safetensors is a SAM, and only");
+    assert_refused(program_run("model", "check", sam, NULL), 1,
+                   "sam.safetensors: tensor image_encoder.pos_embed is missing, which tells the model's architecture");
+    file_of("sam2.safetensors", "sam_mask_decoder.iou_token.weight", NULL, NULL);
+    assert_refused(program_run("model", "check", kept_path("sam2.safetensors"), NULL), 1,
+                   "sam2.safetensors is a SAM 2, and that is none of the models that can be checked");
     assert_refused(program_run("model", "convert", mae, out, "--vqgan", clip, NULL), 1,
                    "clip.safetensors is a CLIP; a VQGAN is wanted");
 
