@@ -4,6 +4,7 @@
 
 #include "cli/run/run.h"
 #include "mae/mae.h"
+#include "matching/matching.h"
 #include "painter/painter.h"
 
 static const char EXAMPLE[] =
@@ -30,7 +31,8 @@ static int parse(run_job *r, int argc, char **argv)
          "answers keep the colours that the model painted, where it is done by itself"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
-        {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024, "attention heads of the encoder, where nothing tells them"},
+        {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024,
+         "attention heads of the encoder, or of a CLIP's image tower, where nothing tells them"},
         {0, "decoder-heads", "N", TS_OPT_INT, &r->mae.decoder_heads, 1, 1024, "attention heads of the decoder, likewise"},
         {0, "canvas", "PATH", TS_OPT_TEXT, &r->mae.canvas, 0, 0,
          "keep the whole canvas too: a file or a folder, as for -o; of several the others are NAME-2.png and so on"},
@@ -68,6 +70,14 @@ static int parse(run_job *r, int argc, char **argv)
          "brings an answer to the query's size (Painter, SegGPT): nearest for segments, bilinear for depth and classes, bicubic "
          "for restored photographs; nearest"},
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
+        {0, "places", "N", TS_OPT_INT, &r->matching.places, 2, TS_INSID3_MOST_SIDE,
+         "with a DINO or a CLIP: places a side that pictures are looked at in; 64. Fewer are faster"},
+        {0, "debias", "N", TS_OPT_INT, &r->matching.components, 1, 8192,
+         "with a DINO or a CLIP: directions that tell of positions and are taken out; 500 of 1024, 20 of 768"},
+        {0, "text-heads", "N", TS_OPT_INT, &r->matching.text_heads, 1, 1024,
+         "attention heads of a CLIP's text tower, where nothing tells them"},
+        {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &r->matching.activation, 0, 0,
+         "a CLIP's, where nothing tells it"},
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     r->mae.blend = -1;

@@ -51,6 +51,9 @@ struct run_job {
     struct { /* of a Painter or SegGPT */
         int kind, follow, size, fit;
     } painter;
+    struct { /* of what segments by frozen features */
+        int places, components, text_heads, activation;
+    } matching;
 
     const run_engine *engine;
     void *own; /* the engine's */
@@ -77,7 +80,7 @@ bool run_check_options(const run_job *r, ts_error *err);
 
 /* engines.c: sets r->engine by what r->weights are. */
 bool run_choose(run_job *r, ts_error *err);
-extern const run_engine run_engine_mae, run_engine_painter;
+extern const run_engine run_engine_mae, run_engine_painter, run_engine_insid3;
 
 /* output.c: looks at an example's output, before the queries; decides what is made of answers, or refuses it; writes an answer of
  * a query, and what is to be seen of it beside. */
