@@ -6,6 +6,10 @@
 
 static const ts_entry commands[] = {
     {.name = "run", .summary = "do to a picture what example pairs show", .run = ts_cmd_run, .computes = true},
+    {.name = "segment",
+     .summary = "cut out what points, boxes or words say, with a Segment Anything model",
+     .run = ts_cmd_segment,
+     .computes = true},
     {.name = "train", .summary = "train the inpainting model, or its VQGAN", .group = &ts_group_train},
     {.name = "model",
      .summary = "look into a weights file, convert it, check it, make one with random weights",

@@ -10,6 +10,11 @@
 
 enum { MOST_SIDE = 1 << 28, FINGERPRINT_ROOM = 17 };
 
+static void write_mark(uint64_t mark, char out[FINGERPRINT_ROOM])
+{
+    snprintf(out, FINGERPRINT_ROOM, "%016" PRIx64, mark);
+}
+
 /* FNV-1a over the numbers of the encoder's neck, which any training of it changes. */
 static bool fingerprint(const sam_model *m, char out[FINGERPRINT_ROOM], ts_error *err)
 {
@@ -32,8 +37,22 @@ static bool fingerprint(const sam_model *m, char out[FINGERPRINT_ROOM], ts_error
         free(numbers);
         if (!ok) return false;
     }
-    snprintf(out, FINGERPRINT_ROOM, "%016" PRIx64, hash);
+    write_mark(hash, out);
     return true;
+}
+
+/* FNV-1a, eight bytes at a time. */
+uint64_t ts_sam_mark(const ts_image *picture)
+{
+    const size_t size = (size_t)picture->width * (size_t)picture->height * 3;
+    uint64_t hash = 0xcbf29ce484222325;
+    for (size_t at = 0; at < size; at += sizeof hash) {
+        uint64_t piece = 0;
+        memcpy(&piece, picture->data + at, size - at < sizeof piece ? size - at : sizeof piece);
+        hash = (hash ^ piece) * 0x100000001b3;
+        hash ^= hash >> 29; /* the product alone moves nothing down */
+    }
+    return hash ? hash : 1;
 }
 
 /* (rows, columns) -> (columns, rows) */
@@ -48,12 +67,14 @@ static float *turned(const float *from, int64_t rows, int64_t columns, ts_error 
 
 static bool write_meta(const ts_sam *s, ts_weights_writer *w, ts_error *err)
 {
-    char width[16], height[16], mark[FINGERPRINT_ROOM];
+    char width[16], height[16], mark[FINGERPRINT_ROOM], picture[FINGERPRINT_ROOM];
     snprintf(width, sizeof width, "%d", s->width);
     snprintf(height, sizeof height, "%d", s->height);
+    write_mark(s->mark, picture);
     return fingerprint(&s->model, mark, err) && ts_weights_writer_meta(w, "tessera.sam", "embedding", err) &&
            ts_weights_writer_meta(w, "width", width, err) && ts_weights_writer_meta(w, "height", height, err) &&
-           ts_weights_writer_meta(w, "encoder", mark, err);
+           ts_weights_writer_meta(w, "encoder", mark, err) &&
+           (s->mark == 0 || ts_weights_writer_meta(w, "picture", picture, err));
 }
 
 bool ts_sam_save_embedding(ts_sam *s, const char *path, ts_error *err)
@@ -95,18 +116,31 @@ static bool check_file(const ts_sam *s, const ts_weights *w, int *width, int *he
     return true;
 }
 
-bool ts_sam_load_embedding(ts_sam *s, const char *path, ts_error *err)
+/* Whether it is of that picture, of a file whose sizes are known. */
+static bool check_picture(const ts_weights *w, int width, int height, const ts_image *picture, ts_error *err)
+{
+    const char *of = ts_weights_meta(w, "picture");
+    char mark[FINGERPRINT_ROOM];
+    if (!picture) return true;
+    write_mark(ts_sam_mark(picture), mark);
+    return (picture->width == width && picture->height == height && (!of || strcmp(of, mark) == 0)) ||
+           ts_fail(err, TS_ERR_ARGUMENT, "%s is of another picture: remove it, or name another file", ts_weights_path(w));
+}
+
+bool ts_sam_load_embedding(ts_sam *s, const char *path, const ts_image *picture, ts_error *err)
 {
     const ts_sam_config *c = &s->model.config;
     const int64_t places = (int64_t)c->side * c->side;
     int width = 0, height = 0;
     ts_weights *w = ts_weights_open(path, err);
     if (!w) return false;
-    float *data = check_file(s, w, &width, &height, err) ? malloc((size_t)(places * c->embed) * sizeof *data) : NULL;
+    const bool fits = check_file(s, w, &width, &height, err) && check_picture(w, width, height, picture, err);
+    float *data = fits ? malloc((size_t)(places * c->embed) * sizeof *data) : NULL;
     float *rows = NULL;
     if (!data) ts_fail(err, TS_ERR_MEMORY, "out of memory for a picture's embedding"); /* unless the file was refused */
     const bool ok = data && ts_weight_to_f32(ts_weights_find(w, "embedding"), data, err) &&
                     (rows = turned(data, c->embed, places, err)) != NULL && ts_sam_set_embedding(s, rows, width, height, err);
+    if (ok && picture) s->mark = ts_sam_mark(picture);
     free(data);
     free(rows);
     ts_weights_free(w);

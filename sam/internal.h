@@ -142,6 +142,7 @@ struct ts_sam {
     /* Of the picture; width 0: there is none. */
     int width, height, inner_width, inner_height; /* the latter two: as the network sees it */
     uint64_t number;                              /* how many there were */
+    uint64_t mark;                                /* of its pixels; 0: they were not seen */
     float *embedding;                             /* (L, E) */
     float *keys, *k, *v, *q;                      /* of `shared` */
     sam_scaler scaler;
@@ -152,5 +153,8 @@ void ts_sam_plans_free(sam_plans *plans);
 bool ts_sam_fit(const ts_sam_config *c, int width, int height, int *inner_width, int *inner_height, ts_error *err);
 /* A picture of 8 bits -> (S, S, 3), normalised, zeros beyond it. */
 bool ts_sam_preprocess(const ts_sam_config *c, const ts_image *picture, float *out, ts_error *err);
+
+/* embedding.c: a hash of the pixels, which tells pictures apart; never 0. */
+uint64_t ts_sam_mark(const ts_image *picture);
 
 #endif

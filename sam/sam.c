@@ -45,6 +45,7 @@ static void forget(ts_sam *s)
     free(s->keys);
     s->embedding = s->keys = s->k = s->v = s->q = NULL;
     s->width = s->height = 0;
+    s->mark = 0;
 }
 
 void ts_sam_free(ts_sam *s)
@@ -158,9 +159,12 @@ bool ts_sam_set_picture(ts_sam *s, const ts_image *picture, ts_error *err)
 {
     forget(s);
     if (!picture || !picture->data) return ts_fail(err, TS_ERR_ARGUMENT, "there is no picture to encode");
-    if (make_room(s, err) && encode(s, picture, err) && take(s, picture->width, picture->height, err)) return true;
-    forget(s);
-    return false;
+    if (!make_room(s, err) || !encode(s, picture, err) || !take(s, picture->width, picture->height, err)) {
+        forget(s);
+        return false;
+    }
+    s->mark = ts_sam_mark(picture);
+    return true;
 }
 
 bool ts_sam_set_embedding(ts_sam *s, const float *embedding, int width, int height, ts_error *err)

@@ -87,9 +87,10 @@ void ts_sam_covered(const ts_sam *s, double *columns, double *rows);
 bool ts_sam_set_embedding(ts_sam *s, const float *embedding, int width, int height, ts_error *err);
 
 /* The same in a file (safetensors: `embedding` (1, E, side, side) as PyTorch has it; in the metadata the picture's size and a
- * fingerprint of the encoder's last weights). One of another encoder is refused. */
+ * fingerprint of its pixels and of the encoder's last weights). One of another encoder is refused, and one of another picture
+ * than `picture` (NULL: of whichever). */
 bool ts_sam_save_embedding(ts_sam *s, const char *path, ts_error *err);
-bool ts_sam_load_embedding(ts_sam *s, const char *path, ts_error *err);
+bool ts_sam_load_embedding(ts_sam *s, const char *path, const ts_image *picture, ts_error *err);
 
 /* ---- prompts -------------------------------------------------------------------------------------------------------- */
 

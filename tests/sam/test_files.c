@@ -144,7 +144,7 @@ static void expect_refused(ts_sam *s, const char *path, const char *words)
 {
     ts_error err = {0};
     int width, height;
-    assert_false(ts_sam_load_embedding(s, path, &err));
+    assert_false(ts_sam_load_embedding(s, path, NULL, &err));
     if (!strstr(err.text, words)) fail_msg("\"%s\" does not say \"%s\"", err.text, words);
     assert_false(ts_sam_size(s, &width, &height) && !ts_sam_embedding(s));
 }
@@ -162,7 +162,8 @@ static void test_embedding(void **state)
     char path[512], copy[512];
     snprintf(path, sizeof path, "%s", path_of("embedding.safetensors"));
     snprintf(copy, sizeof copy, "%s", path_of("copy.safetensors"));
-    if (!ts_sam_set_picture(a, &img, &err) || !ts_sam_save_embedding(a, path, &err) || !ts_sam_load_embedding(b, path, &err))
+    if (!ts_sam_set_picture(a, &img, &err) || !ts_sam_save_embedding(a, path, &err) ||
+        !ts_sam_load_embedding(b, path, &img, &err))
         fail_msg("%s", err.text);
     int width = 0, height = 0;
     assert_true(ts_sam_size(b, &width, &height));
@@ -173,10 +174,15 @@ static void test_embedding(void **state)
     ts_sam_answer_clear(&y);
     expect_refused(c, path, "was made by another SAM than");
     expect_refused(b, ts_weights_path(w), "is a SAM; a picture's embedding by a SAM is wanted");
+    /* Another picture, of the same size. */
+    img.data[7] ^= 1;
+    assert_false(ts_sam_load_embedding(b, path, &img, &err));
+    assert_non_null(strstr(err.text, "is of another picture"));
+    err = (ts_error){0};
     /* Sizes that no picture has. */
     ts_weights *file = ts_weights_open(path, &err);
     assert_non_null(file);
-    assert_int_equal(ts_weights_meta_count(file), 4);
+    assert_int_equal(ts_weights_meta_count(file), 5);
     static const char *const sides[] = {"0", "-3", "99999999999", "268435456", "x"};
     for (size_t i = 0; i < sizeof sides / sizeof *sides; i++) {
         ts_weights_writer *out = ts_weights_writer_new();
