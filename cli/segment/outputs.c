@@ -194,8 +194,9 @@ int segment_plan(segment_job *j)
 {
     const output_kind kinds[] = {
         {"-o", j->out, "", offsetof(segment_picture, masks), ts_png_named, ".png, and a mask is written as PNG"},
-        {"--overlay", j->overlay, ".png", offsetof(segment_picture, overlay), ts_image_writable, ts_image_endings()},
-        {"--cutout", j->cutout, ".png", offsetof(segment_picture, cutout), ts_png_named, ".png, and a cut-out is written as PNG"},
+        {"--overlay", j->overlay, ".overlay.png", offsetof(segment_picture, overlay), ts_image_writable, ts_image_endings()},
+        {"--cutout", j->cutout, ".cutout.png", offsetof(segment_picture, cutout), ts_png_named,
+         ".png, and a cut-out is written as PNG"},
         {"--embedding", j->embedding, ".safetensors", offsetof(segment_picture, embedding), NULL, NULL},
     };
     ts_error err = {0};

@@ -359,7 +359,7 @@ static void folders(void **state)
     assert_non_null(strstr(r.err, "broken.png"));
     program_free(&r);
     assert_true(file_exists(temp_path("of-photos/one/0.png")) && file_exists(temp_path("of-photos/two/metadata.csv")));
-    assert_true(file_exists(temp_path("looks/two.png")) && file_exists(temp_path("kept/one.safetensors")));
+    assert_true(file_exists(temp_path("looks/two.overlay.png")) && file_exists(temp_path("kept/one.safetensors")));
     assert_false(file_exists(temp_path("of-photos/broken")));
     const char *strict = temp_path("strict");
     assert_refused(program_run("segment", photos, WITH, "--strict", "--point", "20,20", "-o", strict, NULL), 1, "broken.png");
