@@ -57,11 +57,12 @@ static void attention_slots(void *ctx, int64_t begin, int64_t end)
 
 #else
 
-/* Of one thread: a head's k and v in panels, and the scores of a tile of query rows. The plain loops in double precision need
- * only a row of scores, which is less. */
+/* Of one thread: a head's k and v in panels, the scores of a tile of query rows, and what their beginning takes. The plain loops
+ * in double precision need only a row of scores, which is less. */
 static int64_t scratch_floats(const attention_shape *s)
 {
-    return attention_padded(s->tk) * s->dim + s->tk * attention_padded(s->dim) + ROWS * attention_padded(s->tk);
+    return attention_padded(s->tk) * s->dim + s->tk * attention_padded(s->dim) + ROWS * attention_padded(s->tk) + COLS +
+           attention_begin_room(s);
 }
 
 /* Up to 6 query rows from t on, of one head. `relative`: the numbers of relative positions of query 0, or NULL. */
@@ -76,7 +77,7 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
     for (int64_t r = 0; relative && r < ROWS; r++)
         attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room,
-                               score + r * room);
+                               score + ROWS * room + COLS, score + r * room);
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
         for (int64_t r = 0; relative && r < ROWS; r++) memcpy(&acc[r], score + r * room + i, sizeof acc[r]);

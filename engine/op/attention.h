@@ -7,6 +7,8 @@
 #include "engine/internal.h"
 #include "engine/vecmath.h"
 
+#include <string.h>
+
 typedef struct {
     int heads;
     bool causal, packed;
@@ -68,23 +70,24 @@ static inline void attention_pack_columns(const float *from, int64_t stride, int
     for (int64_t c = 0; c < cols; c += TS_TILE_COLS) {
         const int64_t width = cols - c < TS_TILE_COLS ? cols - c : TS_TILE_COLS;
         float *panel = panels + c * rows;
-        for (int64_t r = 0; r < rows; r++) {
-            for (int64_t i = 0; i < width; i++) panel[r * TS_TILE_COLS + i] = from[r * stride + c + i];
-            for (int64_t i = width; i < TS_TILE_COLS; i++) panel[r * TS_TILE_COLS + i] = 0;
+        if (width < TS_TILE_COLS) memset(panel, 0, (size_t)(rows * TS_TILE_COLS) * sizeof *panel);
+        for (int64_t r = 0; r < rows; r++) { /* a copy of known length is a few instructions */
+            if (width == TS_TILE_COLS) memcpy(panel + r * TS_TILE_COLS, from + r * stride + c, TS_TILE_COLS * sizeof *panel);
+            else memcpy(panel + r * TS_TILE_COLS, from + r * stride + c, (size_t)width * sizeof *panel);
         }
     }
 }
 
-/* from (rows, cols) at a stride, transposed -> panels of 16 rows, each (cols, 16). */
+/* from (rows, cols) at a stride, which may be negative, transposed -> panels of 16 rows, each (cols, 16). Row by row: rows far
+ * apart share places of the cache. */
 static inline void attention_pack_rows(const float *from, int64_t stride, int64_t rows, int64_t cols, float *panels)
 {
     for (int64_t r = 0; r < rows; r += TS_TILE_COLS) {
         const int64_t height = rows - r < TS_TILE_COLS ? rows - r : TS_TILE_COLS;
         float *panel = panels + r * cols;
-        for (int64_t c = 0; c < cols; c++) {
-            for (int64_t i = 0; i < height; i++) panel[c * TS_TILE_COLS + i] = from[(r + i) * stride + c];
-            for (int64_t i = height; i < TS_TILE_COLS; i++) panel[c * TS_TILE_COLS + i] = 0;
-        }
+        if (height < TS_TILE_COLS) memset(panel, 0, (size_t)(cols * TS_TILE_COLS) * sizeof *panel);
+        for (int64_t i = 0; i < height; i++)
+            for (int64_t c = 0; c < cols; c++) panel[c * TS_TILE_COLS + i] = from[(r + i) * stride + c];
     }
 }
 
@@ -104,14 +107,26 @@ static inline __attribute__((always_inline)) float attention_soften(float *score
     return sum;
 }
 
-/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. */
-static inline __attribute__((always_inline)) void attention_begin_scores(const attention_shape *s, const float *relative,
-                                                                         float scale, int64_t room, float *score)
+/* The floats that attention_begin_scores works in. */
+static inline int64_t attention_begin_room(const attention_shape *s)
 {
-    const float *of_column = relative + s->height, inverse = 1 / scale;
-    for (int64_t y = 0; y < s->height; y++)
+    return attention_padded(s->width);
+}
+
+/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. Whole vectors are
+ * written, the end of a row of the map overwritten by the next; `score` has room for 15 more than `room`. */
+static inline __attribute__((always_inline)) void attention_begin_scores(const attention_shape *s, const float *relative,
+                                                                         float scale, int64_t room, float *columns, float *score)
+{
+    const float inverse = 1 / scale;
+    for (int64_t x = 0; x < s->width; x++) columns[x] = relative[s->height + x] * inverse;
+    for (int64_t y = 0; y < s->height; y++) {
+        const float of_row = relative[y] * inverse;
+        float *to = score + y * s->width;
+        for (int64_t x = 0; x < s->width; x += TS_TILE_COLS)
 #pragma omp simd
-        for (int64_t x = 0; x < s->width; x++) score[y * s->width + x] = (relative[y] + of_column[x]) * inverse;
+            for (int64_t i = 0; i < TS_TILE_COLS; i++) to[x + i] = of_row + columns[x + i];
+    }
     for (int64_t i = s->tk; i < room; i++) score[i] = 0;
 }
 

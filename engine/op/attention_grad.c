@@ -100,7 +100,8 @@ static int64_t sum_room(const attention_shape *s)
 typedef struct {
     float *k_rows, *v_rows, *k_cols; /* panels of the head */
     float *q_cols, *dy_cols;         /* panels of the block */
-    float *p, *ds;                   /* (BLOCK, row_room) */
+    float *p, *ds;                   /* (BLOCK, row_room), p with a little more at the end */
+    float *columns;                  /* of attention_begin_scores */
     float *dk, *dv;                  /* sums, in panels */
 } workspace;
 
@@ -114,8 +115,9 @@ static int64_t lay_out(const attention_shape *s, float *base, workspace *w)
                  {&w->k_cols, s->tk * attention_padded(s->dim)},
                  {&w->q_cols, BLOCK * attention_padded(s->dim)},
                  {&w->dy_cols, BLOCK * attention_padded(s->dim)},
-                 {&w->p, BLOCK * row_room(s)},
+                 {&w->p, BLOCK * row_room(s) + COLS},
                  {&w->ds, BLOCK * row_room(s)},
+                 {&w->columns, attention_begin_room(s)},
                  {&w->dk, sum_room(s)},
                  {&w->dv, sum_room(s)}};
     int64_t total = 0;
@@ -204,7 +206,8 @@ static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, c
     const float *row[ROWS];
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
     for (int64_t r = 0; relative && r < ROWS; r++)
-        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, p + r * room);
+        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, w->columns,
+                               p + r * room);
     product_tile(row, s->dim, w->k_rows, keys, relative != NULL, p, room);
     for (int64_t r = 0; r < ROWS; r++) row[r] = dy + (t + (r < rows ? r : 0)) * s->channels;
     product_tile(row, s->dim, w->v_rows, keys, false, ds, room);

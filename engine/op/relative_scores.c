@@ -19,48 +19,119 @@ typedef struct {
 typedef struct {
     relative_attr a;
     const real *q, *rel_h, *rel_w;
-    real *out;
-    int64_t stride;
+    real *out, *scratch;
+    int64_t batch, stride;
+    int64_t slots, slot_count;
 } relative_job;
 
 TS_HOST_KERNEL(relative_scores);
 
-/* out[i] = q rows[-i dim], i < count */
-static inline __attribute__((always_inline)) void scores(const real *q, const real *rows, int64_t count, int64_t dim, real *out)
+/* All queries of one row of a map, or of one column, meet the same rows of a table. Such lines are the units of work: of each map
+ * its rows, then its columns. */
+typedef struct {
+    const real *table;           /* of the query's own place; key i takes the row i further up */
+    int64_t keys;                /* of the map: rows (columns) */
+    int64_t places, step, first; /* in the line, in tokens from one to the next, and its first token */
+    int64_t at;                  /* in a query's numbers */
+} map_line;
+
+static map_line line_of(const relative_job *j, int64_t unit)
 {
-    for (int64_t i = 0; i < count; i++) {
-        real sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t c = 0; c < dim; c++) sum += q[c] * rows[c - i * dim];
-        out[i] = sum;
-    }
+    const relative_attr *a = &j->a;
+    const int64_t lines = a->height + a->width, b = unit / lines;
+    unit %= lines;
+    const bool row = unit < a->height;
+    const int64_t side = row ? a->height : a->width, at = row ? unit : unit - a->height;
+    return (map_line){.table = (row ? j->rel_h : j->rel_w) + (at + side - 1) * a->dim,
+                      .keys = side,
+                      .places = row ? a->width : a->height,
+                      .step = row ? 1 : a->width,
+                      .first = b * a->height * a->width + (row ? at * a->width : at),
+                      .at = row ? 0 : a->height};
 }
 
-TS_CLONES static void relative_rows(void *ctx, int64_t begin, int64_t end)
+/* Query n of a line: where its q and its numbers are. */
+static inline void query_of(const relative_job *j, const map_line *l, int64_t n, const real **q, real **out)
+{
+    const relative_attr *a = &j->a;
+    const int64_t head = n % a->heads, token = l->first + n / a->heads * l->step;
+    *q = j->q + token * j->stride + head * a->dim;
+    *out = j->out + (token * a->heads + head) * (a->height + a->width) + l->at;
+}
+
+#ifdef TS_YARDSTICK
+
+static void relative_slots(void *ctx, int64_t begin, int64_t end)
 {
     const relative_job *j = ctx;
     const relative_attr *a = &j->a;
-    for (int64_t row = begin; row < end; row++) {
-        const int64_t y = row / a->width % a->height, x = row % a->width;
-        for (int64_t head = 0; head < a->heads; head++) {
-            const real *q = j->q + row * j->stride + head * a->dim;
-            real *out = j->out + (row * a->heads + head) * (a->height + a->width);
-            scores(q, j->rel_h + (y + a->height - 1) * a->dim, a->height, a->dim, out);
-            scores(q, j->rel_w + (x + a->width - 1) * a->dim, a->width, a->dim, out + a->height);
+    const int64_t units = j->batch * (a->height + a->width);
+    for (int64_t unit = units * begin / j->slots; unit < units * end / j->slots; unit++) {
+        const map_line l = line_of(j, unit);
+        for (int64_t n = 0; n < a->heads * l.places; n++) {
+            const real *q;
+            real *out;
+            query_of(j, &l, n, &q, &out);
+            for (int64_t i = 0; i < l.keys; i++) {
+                out[i] = 0;
+                for (int64_t c = 0; c < a->dim; c++) out[i] += q[c] * l.table[c - i * a->dim];
+            }
         }
     }
 }
 
+#else
+
+enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS };
+
+/* Of one thread: the rows of a table that a line meets, in panels. */
+static int64_t scratch_floats(const relative_attr *a)
+{
+    return attention_padded(a->height > a->width ? a->height : a->width) * a->dim;
+}
+
+TS_CLONES static void relative_slots(void *ctx, int64_t begin, int64_t end)
+{
+    const relative_job *j = ctx;
+    const relative_attr *a = &j->a;
+    const int64_t units = j->batch * (a->height + a->width);
+    float *panels = j->scratch + begin * j->slot_count;
+    for (int64_t unit = units * begin / j->slots; unit < units * end / j->slots; unit++) {
+        const map_line l = line_of(j, unit);
+        const int64_t queries = a->heads * l.places;
+        attention_pack_rows(l.table, -a->dim, l.keys, a->dim, panels);
+        for (int64_t n = 0; n < queries; n += ROWS) {
+            const int64_t rows = queries - n < ROWS ? queries - n : ROWS;
+            const float *q[ROWS];
+            float *out[ROWS];
+            for (int64_t r = 0; r < ROWS; r++) query_of(j, &l, n + (r < rows ? r : 0), &q[r], &out[r]);
+            for (int64_t i = 0; i < l.keys; i += COLS) {
+                ts_lanes acc[ROWS] = {0};
+                ts_tile_add(acc, q, a->dim, panels + i * a->dim);
+                const int64_t width = l.keys - i < COLS ? l.keys - i : COLS;
+                for (int64_t r = 0; r < rows; r++) memcpy(out[r] + i, &acc[r], (size_t)width * sizeof(float));
+            }
+        }
+    }
+}
+#endif
+
 bool REAL(ts_host_relative_scores)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
-    const relative_job job = {.a = *(const relative_attr *)n->attr,
-                              .q = ts_host_ptr(h, n->in[0]),
-                              .rel_h = ts_host_ptr(h, n->in[1]),
-                              .rel_w = ts_host_ptr(h, n->in[2]),
-                              .out = ts_host_ptr(h, n->out[0]),
-                              .stride = n->in[0]->shape[2]};
-    ts_parallel(ts_host_threads(h), ts_rows(n->in[0]), 8, relative_rows, (void *)&job);
+    relative_job job = {.a = *(const relative_attr *)n->attr,
+                        .q = ts_host_ptr(h, n->in[0]),
+                        .rel_h = ts_host_ptr(h, n->in[1]),
+                        .rel_w = ts_host_ptr(h, n->in[2]),
+                        .out = ts_host_ptr(h, n->out[0]),
+                        .scratch = ts_host_scratch(h, n),
+                        .batch = n->in[0]->shape[0],
+                        .stride = n->in[0]->shape[2],
+                        .slots = ts_host_threads(h)};
+#ifndef TS_YARDSTICK
+    job.slot_count = scratch_floats(&job.a);
+#endif
+    ts_parallel((int)job.slots, job.slots, 1, relative_slots, &job);
     return true;
 }
 
@@ -178,6 +249,11 @@ static double relative_flops(const ts_node *n)
 {
     const relative_attr *a = n->attr;
     return 2.0 * (double)ts_count(n->out[0]) * (double)a->dim;
+}
+
+static uint64_t relative_scratch(const ts_node *n, const ts_host *h)
+{
+    return (uint64_t)(scratch_floats(n->attr) * ts_host_threads(h)) * sizeof(float);
 }
 
 /* Of either gradient; dy is the last input. */
@@ -316,6 +392,7 @@ static const ts_op relative_op = {.name = "relative_scores",
                                   .flops = relative_flops,
                                   .host = ts_host_relative_scores_f32,
                                   .host_f64 = ts_host_relative_scores_f64,
+                                  .host_scratch = relative_scratch,
                                   .vulkan = relative_vulkan};
 
 ts_tensor *ts_relative_scores(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height, int width)
