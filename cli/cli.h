@@ -73,7 +73,8 @@ typedef struct {
     int least;      /* of those; with `rest_name` for the complaint */
     int most;
     const char *rest_name;
-    ts_words *given; /* the long names of the options that the command line has; NULL: they are not wanted */
+    ts_words *given, *values; /* the long names of the options that the command line has, and the word after each, "" after a
+                                 flag; NULL: they are not wanted */
     ts_common *common;
     unsigned takes; /* TS_TAKES_... */
 } ts_command;
@@ -107,6 +108,7 @@ typedef struct {
 struct ts_group {
     const char *name, *summary; /* "model"; "" is the program */
     const char *wanted;         /* "what to do": what is missing where no word follows */
+    const char *of_folder;      /* how a folder that stands in a command's place is measured; NULL: it is a word like others */
     const char *note, *example; /* lines of the help */
     const ts_entry *entries;
     int count;
@@ -277,11 +279,10 @@ void ts_jobs_free(ts_jobs *jobs);
 int ts_cmd_run(int argc, char **argv);
 int ts_cmd_bench(int argc, char **argv);
 int ts_cmd_devices(int argc, char **argv);
-int ts_cmd_eval(int argc, char **argv);
 int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_segment(int argc, char **argv);
 int ts_cmd_sheet(int argc, char **argv);
-extern const ts_group ts_group_train, ts_group_model, ts_group_clip;
+extern const ts_group ts_group_train, ts_group_model, ts_group_eval, ts_group_clip;
 
 /* ---- published.c -------------------------------------------------------------------------------------------- */
 

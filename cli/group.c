@@ -35,6 +35,7 @@ static int complain(const ts_group *g, const char *word)
     char list[512];
     names(g, list, sizeof list);
     if (!word) return ts_usage_error(g->name, "%s is missing: %s", g->wanted, list);
+    if (g->of_folder && ts_is_folder(word)) return ts_usage_error(g->name, "%s is a folder: %s", word, g->of_folder);
     const char *near = NULL;
     for (int i = 0; i < g->count; i++) near = ts_nearer(word, g->entries[i].name, near);
     const char *kind = g->name[0] ? g->name : "command";

@@ -15,7 +15,7 @@ static const ts_entry commands[] = {
      .summary = "look into a weights file, convert it, check it, make one with random weights",
      .group = &ts_group_model},
     {.name = "devices", .summary = "which devices there are, and what they can do", .run = ts_cmd_devices},
-    {.name = "eval", .summary = "measure a model on tasks with known answers", .run = ts_cmd_eval, .computes = true},
+    {.name = "eval", .summary = "measure a model on tasks with known answers", .group = &ts_group_eval},
     {.name = "figures", .summary = "draw pages of example pairs to train on", .run = ts_cmd_figures},
     {.name = "sheet", .summary = "lay pictures out in rows, to look at many at once", .run = ts_cmd_sheet},
     {.name = "clip", .summary = "name what is on pictures and find them by words, with a CLIP", .group = &ts_group_clip},

@@ -186,7 +186,9 @@ static int no_option(const ts_command *cmd, const ts_option *list, int count, co
 static int take_option(const ts_command *cmd, const ts_option *o, const char *joined, int argc, char **argv, int at, int *next)
 {
     *next = at + 1;
-    if (cmd->given && !push_word(cmd->given, o->name)) return ts_report(cmd->name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    const char *value = o->kind == TS_OPT_FLAG ? "" : joined ? joined : at + 1 < argc ? argv[at + 1] : "";
+    if ((cmd->given && !push_word(cmd->given, o->name)) || (cmd->values && !push_word(cmd->values, value)))
+        return ts_report(cmd->name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
     if (o->kind == TS_OPT_FLAG) {
         if (joined) return ts_usage_error(cmd->name, "--%s takes no value", o->name);
         return take(cmd, o, NULL);

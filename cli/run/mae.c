@@ -87,6 +87,7 @@ static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
     }
     ts_image *canvas = &m->canvases[(size_t)at * (size_t)each(m)];
     bool ok = true;
+    for (int i = 0; i < each(m); i++) ts_image_clear(&canvas[i]); /* of a query before this one */
     for (int i = 0; ok && i < m->arrangements; i++, canvas += m->fused)
         ok = ts_grid_compose_all(&m->grids[i], examples, pairs, picture, canvas, err);
     return ok;
@@ -164,6 +165,34 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     return ok;
 }
 
+/* The first canvas with the right answer in its hole, through the VQGAN. */
+static bool ideal(run_job *r, int at, const ts_image *truth, ts_image *out, ts_error *err)
+{
+    mae_run *m = r->own;
+    const ts_grid *grid = &m->grids[0];
+    const ts_mae_config *c = ts_inpainter_mae(m->inpainter);
+    const int side = c->side * ts_inpainter_vqgan(m->inpainter)->factor;
+    ts_image canvas = {0}, cell = {0}, painted = {0};
+    int32_t *codes = malloc((size_t)c->side * (size_t)c->side * sizeof *codes);
+    float *picture = malloc((size_t)side * (size_t)side * 3 * sizeof *picture);
+    bool ok = (codes && picture) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok &&
+         ts_grid_paste(grid, &m->canvases[(size_t)at * (size_t)each(m)], &m->canvases[(size_t)at * (size_t)each(m)], &canvas,
+                       err) &&
+         ts_image_resize(truth, grid->hole.width, grid->hole.height, grid->desc.filter, &cell, err);
+    if (ok) ts_sheet_put(&canvas, &cell, grid->hole.x, grid->hole.y);
+    ok = ok && ts_inpainter_encode(m->inpainter, &canvas, 1, codes, NULL, err) &&
+         ts_inpainter_paint(m->inpainter, codes, 1, picture, NULL, err) &&
+         ts_inpainter_picture(m->inpainter, picture, &painted, err) &&
+         ts_grid_answer(grid, &painted, truth->width, truth->height, out, err);
+    ts_image_clear(&canvas);
+    ts_image_clear(&cell);
+    ts_image_clear(&painted);
+    free(codes);
+    free(picture);
+    return ok;
+}
+
 /* The canvases of a query, the answer, which is one, in the hole of each. */
 static bool keep(run_job *r, int at, ts_error *err)
 {
@@ -232,6 +261,7 @@ const run_engine run_engine_mae = {
     .batch = batch,
     .start = start,
     .answer = answer,
+    .ideal = ideal,
     .keep = keep,
     .report = report,
     .clear = clear,

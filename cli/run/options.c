@@ -1,4 +1,5 @@
 /* options.c - the options of `tessera run`: those of every model, and the engines' own. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,23 +13,9 @@ static const char EXAMPLE[] =
     "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n"
     "  tessera run --model seggpt_vit_large.pth -e frame1.png mask1.png -q frames/ --follow 2 -o masks/ --mask\n";
 
-static int parse(run_job *r, int argc, char **argv)
+int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
 {
     const ts_option options[] = {
-        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
-        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
-         "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
-        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
-         "the answer's file (.png, .jpg, or .webp without loss), or -, standard output; with several queries a folder"},
-        {0, "mask", NULL, TS_OPT_FLAG, &r->mask, 0, 0,
-         "answers as masks: a PNG of one channel, 255 where the answer has a colour of the examples' outputs that is not their "
-         "background (black, or what is most along their edges)"},
-        {0, "overlay", "PATH", TS_OPT_TEXT, &r->overlay, 0, 0,
-         "the answer laid over the query too: a file or a folder, as for -o; what is background stays as it was"},
-        {0, "palette", NULL, TS_OPT_FLAG, &r->palette, 0, 0,
-         "every pixel of an answer becomes the nearest colour of the examples' outputs, which have at most 64"},
-        {0, "no-palette", NULL, TS_OPT_FLAG, &r->no_palette, 0, 0,
-         "answers keep the colours that the model painted, where it is done by itself"},
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024,
@@ -43,8 +30,7 @@ static int parse(run_job *r, int argc, char **argv)
         {0, "transposed", NULL, TS_OPT_FLAG, &r->mae.transposed, 0, 0, "examples in columns instead of rows"},
         {0, "arrange", "N", TS_OPT_INT, &r->mae.arrange, 1, TS_GRID_ARRANGEMENTS,
          "arrangement 1 to 8 of a pair and the query on a canvas, as prompt-SelF numbers them (1 is the usual one); the model "
-         "must "
-         "have learned it"},
+         "must have learned it"},
         {0, "ensemble", "mean|product|max|pixels|vote", TS_OPT_CHOICE, &r->mae.ensemble, 0, 0,
          "answer from all eight arrangements: the mean, product or largest of the codes' probabilities, the mean of the answers' "
          "pixels, or a vote of black and white masks; eight times the work"},
@@ -69,6 +55,34 @@ static int parse(run_job *r, int argc, char **argv)
         {0, "fit", "nearest|bilinear|bicubic", TS_OPT_CHOICE, &r->painter.fit, 0, 0,
          "brings an answer to the query's size (Painter, SegGPT): nearest for segments, bilinear for depth and classes, bicubic "
          "for restored photographs; nearest"},
+    };
+    const int count = sizeof options / sizeof *options;
+    static_assert(sizeof options / sizeof *options <= RUN_MODEL_OPTIONS, "more options than there is room for");
+    for (int i = 0; i < count; i++) list[i] = options[i];
+    r->mae.blend = -1;
+    r->mae.ensemble = -1;
+    return count;
+}
+
+static int parse(run_job *r, int argc, char **argv)
+{
+    const ts_option first[] = {
+        {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
+        {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
+         "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
+        {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
+         "the answer's file (.png, .jpg, or .webp without loss), or -, standard output; with several queries a folder"},
+        {0, "mask", NULL, TS_OPT_FLAG, &r->mask, 0, 0,
+         "answers as masks: a PNG of one channel, 255 where the answer has a colour of the examples' outputs that is not their "
+         "background (black, or what is most along their edges)"},
+        {0, "overlay", "PATH", TS_OPT_TEXT, &r->overlay, 0, 0,
+         "the answer laid over the query too: a file or a folder, as for -o; what is background stays as it was"},
+        {0, "palette", NULL, TS_OPT_FLAG, &r->palette, 0, 0,
+         "every pixel of an answer becomes the nearest colour of the examples' outputs, which have at most 64"},
+        {0, "no-palette", NULL, TS_OPT_FLAG, &r->no_palette, 0, 0,
+         "answers keep the colours that the model painted, where it is done by itself"},
+    };
+    const ts_option last[] = {
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
         {0, "places", "N", TS_OPT_INT, &r->matching.places, 2, TS_INSID3_MOST_SIDE,
          "with a DINO or a CLIP: places a side that pictures are looked at in; 64. Fewer are faster"},
@@ -80,14 +94,18 @@ static int parse(run_job *r, int argc, char **argv)
          "a CLIP's, where nothing tells it"},
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
-    r->mae.blend = -1;
-    r->mae.ensemble = -1;
+    enum { FIRST = sizeof first / sizeof *first, LAST = sizeof last / sizeof *last };
+    ts_option options[FIRST + RUN_MODEL_OPTIONS + LAST];
+    memcpy(options, first, sizeof first);
+    int count = FIRST + run_model_options(r, options + FIRST);
+    memcpy(options + count, last, sizeof last);
+    count += LAST;
     return ts_options_parse(&(ts_command){.name = "run",
                                           .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
                                           .summary = "does to each query what the example pairs show",
                                           .example = EXAMPLE,
                                           .options = options,
-                                          .count = sizeof options / sizeof *options,
+                                          .count = count,
                                           .rest = &r->more,
                                           .most = 1 << 20,
                                           .rest_name = "query",
@@ -110,6 +128,20 @@ static bool parse_colour(const char *text, uint8_t out[3])
     return true;
 }
 
+int run_check_model_options(run_job *r, const char *command)
+{
+    if (r->mae.blend > 0 && r->mae.temperature > 0)
+        return ts_usage_error(command, "--blend paints the mean of the codes, --temperature draws one: not both");
+    if ((r->mae.arrange || r->mae.ensemble >= 0) && (r->mae.side || r->mae.transposed))
+        return ts_usage_error(command, "--%s says where everything stands: not with --side or --transposed",
+                              r->mae.arrange ? "arrange" : "ensemble");
+    if (r->mae.arrange && r->mae.ensemble >= 0)
+        return ts_usage_error(command, "--arrange is one arrangement, --ensemble is all eight: not both");
+    if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))
+        return ts_usage_error(command, "--background %s is not black, white or #rrggbb", r->mae.background);
+    return -1;
+}
+
 /* What the options say together. -1, or the exit status. */
 static int check(run_job *r)
 {
@@ -129,16 +161,7 @@ static int check(run_job *r)
     if (r->overlay && r->cell)
         return ts_usage_error("run", "--overlay wants answers of the queries' own size, --cell leaves them at another");
     if (r->palette && r->no_palette) return ts_usage_error("run", "--palette or --no-palette: not both");
-    if (r->mae.blend > 0 && r->mae.temperature > 0)
-        return ts_usage_error("run", "--blend paints the mean of the codes, --temperature draws one: not both");
-    if ((r->mae.arrange || r->mae.ensemble >= 0) && (r->mae.side || r->mae.transposed))
-        return ts_usage_error("run", "--%s says where everything stands: not with --side or --transposed",
-                              r->mae.arrange ? "arrange" : "ensemble");
-    if (r->mae.arrange && r->mae.ensemble >= 0)
-        return ts_usage_error("run", "--arrange is one arrangement, --ensemble is all eight: not both");
-    if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))
-        return ts_usage_error("run", "--background %s is not black, white or #rrggbb", r->mae.background);
-    return -1;
+    return run_check_model_options(r, "run");
 }
 
 int run_options(run_job *r, int argc, char **argv)

@@ -59,6 +59,7 @@ static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
         if (!m->queries) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
         m->count = r->jobs.count;
     }
+    ts_image_clear(&m->queries[at]); /* of a query before this one */
     return ts_image_resize(picture, m->options.side, m->options.side, TS_RESIZE_BICUBIC, &m->queries[at], err);
 }
 

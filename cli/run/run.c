@@ -161,7 +161,7 @@ static bool run_all(run_job *r, ts_error *err)
 
 /* ---- the command ---- */
 
-static void clear(run_job *r)
+void run_clear(run_job *r)
 {
     cJSON_Delete(r->report);
     cJSON_Delete(r->skipped);
@@ -176,6 +176,7 @@ static void clear(run_job *r)
     ts_words_free(&r->queries);
     ts_words_free(&r->more);
     ts_words_free(&r->given);
+    ts_words_free(&r->values);
 }
 
 static int work(run_job *r, int argc, char **argv)
@@ -207,7 +208,7 @@ int ts_cmd_run(int argc, char **argv)
     run_job *r = calloc(1, sizeof *r);
     if (!r) return ts_report("run", &(ts_error){TS_ERR_MEMORY, "out of memory"});
     const int status = work(r, argc, argv);
-    clear(r);
+    run_clear(r);
     free(r);
     return status;
 }

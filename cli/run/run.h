@@ -28,6 +28,9 @@ typedef struct {
     /* Queries `first` on, at most as many as a batch: `answers` are zeroed, the caller's also on failure. An answer has the
      * query's size (r->sizes), unless --cell is given. */
     bool (*answer)(run_job *r, int first, int count, ts_image *answers, ts_error *err);
+    /* What is left of the right answer to query `at`, of its size, in the model's own code: no answer of one code a place is
+     * better. NULL: it has none. */
+    bool (*ideal)(run_job *r, int at, const ts_image *truth, ts_image *out, ts_error *err);
     /* Writes what is kept beside the answer; NULL: nothing. */
     bool (*keep)(run_job *r, int at, ts_error *err);
     /* What it has to tell of a query; `ms` is the report's object of times. False: out of memory. */
@@ -37,7 +40,7 @@ typedef struct {
 
 struct run_job {
     ts_common common;
-    ts_words examples, queries, more, given;
+    ts_words examples, queries, more, given, values; /* the last two: options and their first words */
     const char *out, *overlay, *model;
     ts_left_out left_out;
     bool cell, mask, palette, no_palette;
@@ -75,6 +78,11 @@ struct run_job {
 
 /* options.c: -1, or the exit status. */
 int run_options(run_job *r, int argc, char **argv);
+/* The options that a command has which uses the engines: --model and all of theirs. Returns their number; and what they say
+ * together. */
+enum { RUN_MODEL_OPTIONS = 48 };
+int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS]);
+int run_check_model_options(run_job *r, const char *command);
 /* Refuses options that were given and are another engine's. */
 bool run_check_options(const run_job *r, ts_error *err);
 
@@ -88,6 +96,8 @@ void run_see_output(run_job *r, int pair, const ts_image *picture);
 bool run_plan_output(run_job *r, ts_error *err);
 bool run_write_output(run_job *r, int at, ts_image *answer, ts_error *err);
 
+/* Gives back what a job holds, but not the job. run.c */
+void run_clear(run_job *r);
 /* Whether the device is a GPU, on which several queries at a time are faster. */
 bool run_on_gpu(const run_job *r);
 

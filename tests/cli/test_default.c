@@ -52,7 +52,7 @@ static void missing(void **state)
     FILE *f = popen(command, "r");
     assert_non_null(f);
     assert_non_null(fgets(line, sizeof line, f));
-    assert_non_null(strstr(line, "tessera eval: no default model is installed: name one with --model FILE"));
+    assert_non_null(strstr(line, "tessera eval synthetic: no default model is installed: name one with --model FILE"));
     assert_null(fgets(line, sizeof line, f));
     assert_int_equal(pclose(f), 1 << 8);
 }

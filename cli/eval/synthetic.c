@@ -1,15 +1,15 @@
-/* eval.c - `tessera eval synthetic`: a model measured on the paper's six synthetic tasks and on three tasks over scenes that
+/* synthetic.c - `tessera eval synthetic`: a model measured on the paper's six synthetic tasks and on three tasks over scenes that
  * training never draws. Beside each figure stands what two copiers would get, because some tasks are half solved by copying, and
  * what is left of the right answer after the model's VQGAN has coded it: no answer of one code a place is better. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/eval/eval.h"
 #include "mae/mae.h"
 #include "vqgan/vqgan.h"
 
-static const char name[] = "eval";
+static const char name[] = "eval synthetic";
 
 enum { METRICS = 6, WHO = 4 };
 static const char *const metric_names[METRICS] = {"iou", "iou_blind", "accuracy", "shape", "mse", "mse_cover"};
@@ -22,7 +22,6 @@ typedef struct {
     int heads, decoder_heads, trials, examples, per_canvas, fused, batch, shown, views;
     double blend; /* below zero until the model is open: what its file says */
     bool keep_codes;
-    ts_words rest;
     /* the work */
     ts_device *dev;
     ts_weights *weights, *vqgan_weights;
@@ -65,17 +64,13 @@ static int parse(eval *v, int argc, char **argv)
         {0, "shown", "N", TS_OPT_INT, &v->shown, 1, 64, "canvases of a task on the sheet; 6"},
     };
     return ts_options_parse(&(ts_command){.name = name,
-                                          .usage = "synthetic [--model FILE] [options]",
+                                          .usage = "[--model FILE] [options]",
                                           .summary = "measures a model on tasks with known answers",
                                           .note = NOTE,
                                           .example = "  tessera eval synthetic --model model.safetensors --sheet sheet.png\n"
                                                      "  tessera eval synthetic --model model.safetensors --trials 20 --json\n",
                                           .options = options,
                                           .count = sizeof options / sizeof *options,
-                                          .rest = &v->rest,
-                                          .least = 1,
-                                          .most = 1,
-                                          .rest_name = "TASK",
                                           .common = &v->common,
                                           .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
                             argc, argv);
@@ -306,7 +301,6 @@ static bool print_report(const eval *v, ts_error *err)
 
 static void eval_clear(eval *v)
 {
-    ts_words_free(&v->rest);
     ts_inpainter_free(v->inpainter);
     ts_vqgan_coder_free(v->coder);
     free(v->codes);
@@ -330,18 +324,10 @@ static int run(eval *v)
     return TS_EXIT_DONE;
 }
 
-int ts_cmd_eval(int argc, char **argv)
+int ts_eval_synthetic(int argc, char **argv)
 {
     eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6, .blend = -1};
     int status = parse(&v, argc, argv);
-    if (status < 0 && strcmp(v.rest.items[0], "synthetic") != 0)
-        status =
-            ts_usage_error(name,
-                           ts_is_folder(v.rest.items[0])
-                               ? "%s is a folder: synthetic is what is measured here, pictures in a folder a class by tessera "
-                                 "clip eval --data"
-                               : "there is no task %s: synthetic is what can be measured",
-                           v.rest.items[0]);
     if (status < 0 && v.sheet && !ts_image_writable(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in %s", v.sheet, ts_image_endings());
     if (status < 0) status = run(&v);

@@ -1,0 +1,351 @@
+/* pairs.c - `tessera eval pairs`: each pair of a folder is asked, with others of it as examples, of whatever model `tessera run`
+ * takes, and the answer is scored against what was wanted. Beside each figure stands what copying the query or the example's
+ * output would get, and where the model paints codes, what is left of the right answer in those. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/eval/eval.h"
+#include "cli/run/run.h"
+
+static const char name[] = "eval pairs";
+
+typedef struct {
+    run_job job;
+    ts_words folders;
+    const char *log, *csv, *list, *part, *sheet;
+    int examples, limit, shown, part_number, parts;
+    eval_pairs pairs;
+    eval_trials trials;
+    ts_palette palette;
+    eval_journal journal;
+    ts_image contact;
+    int rows; /* of the sheet that are filled */
+} eval;
+
+enum { THUMB = 160, COLUMNS = 5 };
+
+static const char NOTE[] = "Targets of up to 8 colours (others that make up less than 0.5 % do not count) are scored by "
+                           "intersection over union: answers "
+                           "are brought\nto the nearest colour; iou is the mean over the colours but the background, iou_all of "
+                           "all that is not background. "
+                           "Others are scored by mse\n(values in 0 to 1), psnr (dB) and ssim. At the targets' own size, where "
+                           "papers' figures are often of "
+                           "111 x 111 pixels: not to be compared.\n";
+
+static int parse(eval *v, int argc, char **argv)
+{
+    const ts_option own[] = {
+        {0, "examples", "N", TS_OPT_INT, &v->examples, 1, RUN_PAIRS, "example pairs of a trial, drawn at random; 1"},
+        {0, "list", "FILE", TS_OPT_TEXT, &v->list, 0, 0,
+         "instead: a line a trial, the name of a pair and those of its examples (without ending)"},
+        {'n', "limit", "N", TS_OPT_INT, &v->limit, 1, 1e9, "the first N trials only"},
+        {0, "log", "FILE", TS_OPT_TEXT, &v->log, 0, 0,
+         "a line of JSON a trial, as soon as it is done; an evaluation that was stopped goes on from it"},
+        {0, "part", "K/N", TS_OPT_TEXT, &v->part, 0, 0,
+         "every N-th trial from the K-th on: N processes share the work, tessera eval merge puts their logs together"},
+        {0, "csv", "FILE", TS_OPT_TEXT, &v->csv, 0, 0, "a line of numbers a trial, for a spreadsheet"},
+        {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
+         "a contact sheet (.png): a trial a row, the example, its output, the query, the answer, the target"},
+        {0, "shown", "N", TS_OPT_INT, &v->shown, 1, 64, "trials on the sheet; 8"},
+        {0, "strict", NULL, TS_OPT_FLAG, &v->job.left_out.strict, 0, 0, TS_STRICT_HELP},
+    };
+    enum { OWN = sizeof own / sizeof *own };
+    ts_option options[OWN + RUN_MODEL_OPTIONS];
+    int count = run_model_options(&v->job, options);
+    memcpy(options + count, own, sizeof own);
+    return ts_options_parse(
+        &(ts_command){.name = name,
+                      .usage = "FOLDER [TARGETS] --model FILE [options]",
+                      .summary = "measures a model on your own pairs: NAME.* with NAME_target.* in a folder, or "
+                                 "pictures of like names in two",
+                      .note = NOTE,
+                      .example = "  tessera eval pairs pairs/ --model checkpoint-3400.pth\n"
+                                 "  tessera eval pairs photos/ masks/ --model seggpt_vit_large.pth --examples 4\n",
+                      .options = options,
+                      .count = count + OWN,
+                      .rest = &v->folders,
+                      .least = 1,
+                      .most = 2,
+                      .rest_name = "a folder",
+                      .given = &v->job.given,
+                      .values = &v->job.values,
+                      .common = &v->job.common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
+        argc, argv);
+}
+
+/* -1, or the exit status. */
+static int check_usage(eval *v)
+{
+    int used = 0;
+    v->part_number = v->parts = 1;
+    if (v->part && (sscanf(v->part, "%9d/%9d%n", &v->part_number, &v->parts, &used) != 2 || v->part[used] || v->part_number < 1 ||
+                    v->parts < v->part_number))
+        return ts_usage_error(name, "--part %s is not K/N with K from 1 to N", v->part);
+    if (v->sheet && !ts_image_writable(v->sheet))
+        return ts_usage_error(name, "--sheet %s: the name must end in %s", v->sheet, ts_image_endings());
+    for (int i = 0; i < v->folders.count; i++)
+        if (!ts_is_folder(v->folders.items[i])) return ts_usage_error(name, "%s is no folder", v->folders.items[i]);
+    for (int i = 0; i < v->job.given.count; i++)
+        if (strcmp(v->job.given.items[i], "canvas") == 0 || strcmp(v->job.given.items[i], "follow") == 0)
+            return ts_usage_error(name, "--%s is for tessera run", v->job.given.items[i]);
+    return run_check_model_options(&v->job, name);
+}
+
+/* ---- before the model runs ---- */
+
+static bool list_trials(eval *v, ts_error *err)
+{
+    const char *targets = v->folders.count > 1 ? v->folders.items[1] : NULL;
+    if (!eval_pairs_list(v->folders.items[0], targets, &v->job.left_out, &v->pairs, err)) return false;
+    if (v->list ? !eval_trials_read(&v->pairs, v->list, &v->trials, err)
+                : !eval_trials_draw(&v->pairs, v->examples, v->job.common.seed, &v->trials, err))
+        return false;
+    if (v->trials.each > RUN_PAIRS)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s names %d examples for a pair, up to %d are possible", v->list, v->trials.each,
+                       RUN_PAIRS);
+    if (v->limit > 0 && v->limit < v->trials.count) v->trials.count = v->limit;
+    return true;
+}
+
+/* The colours of all targets, where they are few: they decide how all trials are scored. */
+static bool see_targets(eval *v, ts_error *err)
+{
+    ts_progress progress;
+    ts_progress_begin(&progress, "reading", v->pairs.count, v->job.common.quiet);
+    bool ok = true, few = true;
+    for (int i = 0; ok && few && i < v->pairs.count; i++) {
+        ts_image target = {0};
+        ts_error why = {0};
+        /* One that is broken is left out when its turn comes. */
+        if (ts_image_load(v->pairs.pair[i].target, &target, &why)) few = eval_palette_add(&v->palette, &target);
+        else ok = why.code != TS_ERR_MEMORY || ts_fail(err, why.code, "%s", why.text);
+        ts_image_clear(&target);
+        ts_progress_step(&progress, i + 1);
+    }
+    ts_progress_end(&progress);
+    if (!few) v->palette = (ts_palette){0};
+    return ok;
+}
+
+static cJSON *head(const eval *v)
+{
+    const ts_common *c = &v->job.common;
+    cJSON *h = cJSON_CreateObject(), *folders = cJSON_CreateStringArray(v->folders.items, v->folders.count);
+    cJSON *given = cJSON_CreateArray();
+    cJSON_AddStringToObject(h, "measured", "pairs");
+    cJSON_AddItemToObject(h, "folders", folders);
+    cJSON_AddStringToObject(h, "model", v->job.model);
+    cJSON_AddStringToObject(h, "device", c->device ? c->device : "auto");
+    cJSON_AddNumberToObject(h, "trials", v->trials.count);
+    cJSON_AddNumberToObject(h, "examples", v->trials.each);
+    cJSON_AddNumberToObject(h, "seed", (double)c->seed);
+    cJSON_AddBoolToObject(h, "by_colours", v->palette.count > 1);
+    if (v->part) cJSON_AddStringToObject(h, "part", v->part);
+    for (int i = 0; i < v->job.given.count; i++) {
+        static const char *const apart[] = {"log", "part", "csv", "json", "sheet", "shown", "quiet", "verbose", "threads"};
+        bool counts = true;
+        for (size_t k = 0; k < sizeof apart / sizeof *apart; k++) counts = counts && strcmp(v->job.given.items[i], apart[k]) != 0;
+        if (!counts) continue;
+        cJSON_AddItemToArray(given, cJSON_CreateString(v->job.given.items[i]));
+        cJSON_AddItemToArray(given, cJSON_CreateString(v->job.values.items[i]));
+    }
+    if (cJSON_AddItemToObject(h, "options", given) && folders) return h;
+    cJSON_Delete(h);
+    return NULL;
+}
+
+/* The engine sees the trials one by one, as a run of one query whose examples change. */
+static bool open_model(eval *v, ts_error *err)
+{
+    run_job *r = &v->job;
+    static const char *none = "";
+    if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
+    if (!r->model) r->model = r->default_model;
+    if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
+        (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
+        return false;
+    r->examples.items = calloc((size_t)v->trials.each * 2, sizeof *r->examples.items);
+    r->sizes = calloc(1, sizeof *r->sizes);
+    if (!r->examples.items || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    r->examples.count = 2 * v->trials.each;
+    for (int i = 0; i < r->examples.count; i++) r->examples.items[i] = none;
+    r->jobs.count = 1;
+    r->jobs.each = 1;
+    r->weights = ts_open_weights(r->model, r->common.quiet, err);
+    return r->weights && run_choose(r, err) && r->engine->open(r, err);
+}
+
+/* ---- a trial ---- */
+
+typedef struct {
+    ts_image in, out, query, target, answer;
+} pictures;
+
+static void pictures_clear(pictures *p)
+{
+    ts_image *const all[] = {&p->in, &p->out, &p->query, &p->target, &p->answer};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) ts_image_clear(all[i]);
+}
+
+static bool show(eval *v, int trial, pictures *p, ts_error *err)
+{
+    run_job *r = &v->job;
+    for (int k = 0; k < v->trials.each; k++) {
+        const eval_pair *e = &v->pairs.pair[v->trials.example[trial * v->trials.each + k]];
+        ts_image in = {0}, out = {0};
+        const bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err) &&
+                        r->engine->example(r, k, false, &in, err) && r->engine->example(r, k, true, &out, err);
+        if (ok && k == 0) {
+            p->in = in;
+            p->out = out;
+            continue;
+        }
+        ts_image_clear(&in);
+        ts_image_clear(&out);
+        if (!ok) return false;
+    }
+    const eval_pair *asked = &v->pairs.pair[v->trials.query[trial]];
+    if (!ts_image_load(asked->input, &p->query, err) || !ts_image_load(asked->target, &p->target, err)) return false;
+    if (p->query.width != p->target.width || p->query.height != p->target.height)
+        return ts_fail(err, TS_ERR_SHAPE, "%s has %d x %d pixels and its target %d x %d: they must be alike", asked->input,
+                       p->query.width, p->query.height, p->target.width, p->target.height);
+    r->sizes[0].width = p->query.width;
+    r->sizes[0].height = p->query.height;
+    return r->engine->query(r, 0, &p->query, err);
+}
+
+static bool add_scores(const eval *v, cJSON *line, const char *who, const ts_image *truth, const ts_image *answer, ts_error *err)
+{
+    double score[EVAL_METRICS];
+    if (!eval_score(truth, answer, &v->palette, score, err)) return false;
+    cJSON *item = cJSON_AddObjectToObject(line, who);
+    bool ok = item != NULL;
+    for (int m = 0; ok && m < EVAL_METRICS; m++)
+        if (isfinite(score[m])) ok = cJSON_AddNumberToObject(item, eval_metric_names[m], score[m]) != NULL;
+    return ok || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+}
+
+static bool score(eval *v, int trial, const pictures *p, ts_error *err)
+{
+    run_job *r = &v->job;
+    const int width = p->target.width, height = p->target.height;
+    ts_image copied = {0}, coded = {0};
+    cJSON *line = cJSON_CreateObject(), *examples = cJSON_CreateArray();
+    cJSON_AddNumberToObject(line, "trial", trial);
+    cJSON_AddStringToObject(line, "query", v->pairs.pair[v->trials.query[trial]].name);
+    for (int k = 0; k < v->trials.each; k++)
+        cJSON_AddItemToArray(examples, cJSON_CreateString(v->pairs.pair[v->trials.example[trial * v->trials.each + k]].name));
+    bool ok = cJSON_AddItemToObject(line, "examples", examples) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    ok = ok && add_scores(v, line, eval_who_names[0], &p->target, &p->answer, err) &&
+         add_scores(v, line, eval_who_names[1], &p->target, &p->query, err) &&
+         ts_image_resize(&p->out, width, height, TS_RESIZE_NEAREST, &copied, err) &&
+         add_scores(v, line, eval_who_names[2], &p->target, &copied, err);
+    if (ok && r->engine->ideal)
+        ok = r->engine->ideal(r, 0, &p->target, &coded, err) && add_scores(v, line, eval_who_names[3], &p->target, &coded, err);
+    ts_image_clear(&copied);
+    ts_image_clear(&coded);
+    if (ok) return eval_journal_add(&v->journal, trial, line, err);
+    cJSON_Delete(line);
+    return false;
+}
+
+static bool add_row(eval *v, const pictures *p, ts_error *err)
+{
+    const ts_image *const columns[COLUMNS] = {&p->in, &p->out, &p->query, &p->answer, &p->target};
+    if (!v->sheet || v->rows == v->shown) return true;
+    bool ok = true;
+    for (int i = 0; ok && i < COLUMNS; i++)
+        ok = ts_sheet_fit(&v->contact, columns[i], i * (THUMB + 4) + 2, v->rows * (THUMB + 4) + 2, THUMB, err);
+    v->rows++;
+    return ok;
+}
+
+/* Whether the trial was done before, with the same pictures. */
+static bool is_done(const eval *v, int trial, bool *done, ts_error *err)
+{
+    const cJSON *line = eval_journal_find(&v->journal, trial);
+    *done = line != NULL;
+    if (!line) return true;
+    const char *query = cJSON_GetStringValue(cJSON_GetObjectItem(line, "query"));
+    bool same = query && strcmp(query, v->pairs.pair[v->trials.query[trial]].name) == 0;
+    for (int k = 0; k < v->trials.each; k++) {
+        const char *example = cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(line, "examples"), k));
+        same = same && example && strcmp(example, v->pairs.pair[v->trials.example[trial * v->trials.each + k]].name) == 0;
+    }
+    return same ||
+           ts_fail(err, TS_ERR_ARGUMENT, "%s has other pictures for trial %d: the folder has changed since", v->log, trial);
+}
+
+/* What has to do with the pictures alone, and leaves a trial out; with the model it ends the work. */
+static bool run_trial(eval *v, int trial, ts_error *err)
+{
+    run_job *r = &v->job;
+    pictures p = {.in = {0}};
+    ts_error why = {0};
+    bool ok = show(v, trial, &p, &why);
+    if (!ok) {
+        pictures_clear(&p);
+        return ts_leave_out(&r->left_out, &why, err);
+    }
+    ok = (r->dev || ((r->dev = ts_open_device(&r->common, false, err)) && r->engine->start(r, err))) &&
+         r->engine->answer(r, 0, 1, &p.answer, err) && score(v, trial, &p, err) && add_row(v, &p, err);
+    pictures_clear(&p);
+    return ok;
+}
+
+static bool run_trials(eval *v, ts_error *err)
+{
+    const int first = v->part_number - 1, all = v->trials.count;
+    const int mine = all > first ? (all - first + v->parts - 1) / v->parts : 0;
+    ts_progress progress;
+    bool ok = !v->sheet || ts_image_new(COLUMNS * (THUMB + 4), v->shown * (THUMB + 4), &v->contact, err);
+    ts_progress_begin(&progress, "trials", mine, v->job.common.quiet);
+    for (int trial = first, done = 0; ok && trial < all; trial += v->parts) {
+        bool before;
+        ok = is_done(v, trial, &before, err) && (before || run_trial(v, trial, err));
+        ts_progress_step(&progress, ++done);
+    }
+    ts_progress_end(&progress);
+    return ok && (!v->sheet || ts_image_save(v->sheet, &v->contact, err));
+}
+
+/* ---- the command ---- */
+
+static void clear(eval *v)
+{
+    v->job.jobs.count = 0; /* the one that the engine was told of has no names */
+    run_clear(&v->job);
+    eval_journal_close(&v->journal);
+    eval_trials_clear(&v->trials);
+    eval_pairs_clear(&v->pairs);
+    ts_image_clear(&v->contact);
+    ts_words_free(&v->folders);
+}
+
+static int work(eval *v, int argc, char **argv)
+{
+    ts_error err = {0};
+    int status = parse(v, argc, argv);
+    if (status < 0) status = check_usage(v);
+    if (status >= 0) return status;
+    v->job.left_out.quiet = v->job.common.quiet;
+    const bool ok = list_trials(v, &err) && open_model(v, &err) && (!v->sheet || ts_check_writable(v->sheet, &err)) &&
+                    (!v->csv || ts_check_writable(v->csv, &err)) && see_targets(v, &err) &&
+                    eval_journal_open(&v->journal, v->log, head(v), &err) && run_trials(v, &err) &&
+                    eval_journal_summarise(&v->journal, v->trials.count, v->job.common.json, v->csv, &err);
+    return ok ? ts_left_out_status(name, &v->job.left_out) : ts_report(name, &err);
+}
+
+int ts_eval_pairs(int argc, char **argv)
+{
+    eval *v = calloc(1, sizeof *v);
+    if (!v) return ts_report(name, &(ts_error){TS_ERR_MEMORY, "out of memory"});
+    v->examples = 1;
+    v->shown = 8;
+    const int status = work(v, argc, argv);
+    clear(v);
+    free(v);
+    return status;
+}
