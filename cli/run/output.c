@@ -49,7 +49,7 @@ static void take_for_masks(run_job *r)
 bool run_plan_output(run_job *r, ts_error *err)
 {
     const char *option = r->mask ? "--mask" : "--palette";
-    if (r->looks.masks && (r->many_colours || r->colours.count > 2) && (r->mask || r->palette || r->engine->snaps))
+    if (r->looks.masks && (r->many_colours || r->colours.count > 2) && (r->mask || r->palette || r->overlay || r->engine->snaps))
         take_for_masks(r);
     if ((r->mask || r->palette) && r->colours.count == 0)
         return ts_fail(
