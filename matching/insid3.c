@@ -137,10 +137,7 @@ static bool add_shot(ts_insid3 *m, shot s, ts_error *err)
 
 bool ts_insid3_example(ts_insid3 *m, const ts_image *picture, const ts_mask *mask, ts_error *err)
 {
-    if (mask->width != picture->width || mask->height != picture->height)
-        return ts_fail(err, TS_ERR_ARGUMENT, "an example of %d x %d pixels has a mask of %d x %d", picture->width,
-                       picture->height, mask->width, mask->height);
-    if (ts_mask_area(mask) == 0) return ts_fail(err, TS_ERR_ARGUMENT, "the example's mask has nothing inside");
+    if (!ts_example_check(picture, mask, err)) return false;
     shot s = {.g = calloc((size_t)m->places * (size_t)m->width, sizeof *s.g), .inside = calloc((size_t)m->places, 1)};
     bool ok = s.g && s.inside;
     if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for an example");

@@ -57,4 +57,40 @@ bool ts_mask_to_places(const ts_mask *m, int pixels, int side, uint8_t *inside, 
 /* The other way: to pixels x pixels and then to width x height, both bilinear and cut at a half. */
 bool ts_mask_of_places(const uint8_t *inside, int side, int pixels, int width, int height, ts_mask *out, ts_error *err);
 
+/* An example is as large as its mask, and that has something inside. */
+bool ts_example_check(const ts_image *picture, const ts_mask *mask, ts_error *err);
+
+/* ---- PerSAM-F's two numbers (scales.c) ---- */
+
+/* What is learned from: logits (scales, pixels) and which of the pixels are inside. */
+typedef struct {
+    const float *logits;
+    const uint8_t *inside;
+    int64_t pixels;
+} scale_case;
+
+/* weight (scales), adding up to 1: those that minimise Dice and focal loss of the weighted sum, after the published 1000 steps of
+ * AdamW from equal ones. */
+bool ts_tune_scales(const scale_case *list, int count, int scales, double *weight, ts_error *err);
+
+/* ---- GF-SAM's choice (choose.c) ---- */
+
+/* What the features say of the places (P) of a query, P = side side. */
+typedef struct {
+    int side;
+    const float *all;  /* (P, P): cosines of its places to each other */
+    const float *mean; /* of the cosines to the example's object, and to its background */
+    const float *negative;
+} gfsam_maps;
+
+/* all (P, P): cosines of the query's places (rows) to an example's; weight (P): how much of each of these is inside. Adds to the
+ * maps (P): most, the largest weighted cosine; mean, the weighted mean. */
+void ts_gfsam_prior(const float *all, const float *weight, int64_t places, float *most, float *mean);
+/* Places, at most TS_GFSAM_POINTS of them, that are worth a prompt, column by column. Returns their number; -1: out of memory. */
+enum { TS_GFSAM_POINTS = 128 };
+int ts_gfsam_points(const gfsam_maps *maps, const float *most, int *point, ts_error *err);
+/* point (count): the place that each mask was asked for at; all masks are squares of one size. out: the union of what is chosen.
+ */
+bool ts_gfsam_choose(const gfsam_maps *maps, const int *point, const ts_mask *mask, int count, ts_mask *out, ts_error *err);
+
 #endif

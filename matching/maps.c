@@ -97,3 +97,11 @@ bool ts_mask_of_places(const uint8_t *inside, int side, int pixels, int width, i
     free(whole);
     return ok;
 }
+
+bool ts_example_check(const ts_image *picture, const ts_mask *mask, ts_error *err)
+{
+    if (mask->width != picture->width || mask->height != picture->height)
+        return ts_fail(err, TS_ERR_ARGUMENT, "an example of %d x %d pixels has a mask of %d x %d", picture->width,
+                       picture->height, mask->width, mask->height);
+    return ts_mask_area(mask) > 0 || ts_fail(err, TS_ERR_ARGUMENT, "the example's mask has nothing inside");
+}

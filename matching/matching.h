@@ -14,6 +14,7 @@
 #include "clip/clip.h"
 #include "engine/engine.h"
 #include "masks/masks.h"
+#include "sam/sam.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -46,6 +47,37 @@ ts_insid3_info ts_insid3_about(const ts_insid3 *m);
 bool ts_insid3_example(ts_insid3 *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
 /* Fails without an example. */
 bool ts_insid3_segment(ts_insid3 *m, const ts_image *query, ts_mask *out, ts_error *err);
+
+/* ---- PerSAM (Zhang et al. 2023, arXiv 2305.03048) --------------------------------------------------------------------- */
+
+typedef struct {
+    const ts_weights *weights; /* a SAM */
+    bool tune;                 /* PerSAM-F: how to mix the masks of all scales is learned from the examples (section 3.3) */
+} ts_persam_desc;
+
+typedef struct ts_persam ts_persam;
+ts_persam *ts_persam_new(ts_device *dev, const ts_persam_desc *desc, ts_error *err);
+void ts_persam_free(ts_persam *m);
+/* As for INSID3. Of several examples the object's features are averaged, which the authors leave open. */
+bool ts_persam_example(ts_persam *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+bool ts_persam_segment(ts_persam *m, const ts_image *query, ts_mask *out, ts_error *err);
+/* The learned weights of the scales, which add up to 1, once a query was segmented. Returns their number; 0: not tuned. */
+int ts_persam_scales(const ts_persam *m, double out[TS_SAM_MAX_MASKS]);
+
+/* ---- GF-SAM (Zhang et al. 2024, "Bridge the Points", NeurIPS)
+ * --------------------------------------------------------------------- */
+
+typedef struct {
+    const ts_weights *weights;  /* a SAM */
+    const ts_weights *features; /* a DINOv2 (or DINOv3) */
+} ts_gfsam_desc;
+
+typedef struct ts_gfsam ts_gfsam;
+ts_gfsam *ts_gfsam_new(ts_device *dev, const ts_gfsam_desc *desc, ts_error *err);
+void ts_gfsam_free(ts_gfsam *m);
+/* As for INSID3. */
+bool ts_gfsam_example(ts_gfsam *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+bool ts_gfsam_segment(ts_gfsam *m, const ts_image *query, ts_mask *out, ts_error *err);
 
 #ifdef __cplusplus
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli/run/run.h"
+#include "dino/dino.h"
 #include "matching/matching.h"
 
 typedef struct {
@@ -12,7 +13,10 @@ typedef struct {
     ts_mask mask[RUN_PAIRS];
     ts_image standard; /* the query that was standard input */
     bool grey;         /* masks are written with one channel */
-    ts_insid3 *insid3;
+    ts_weights *features; /* GF-SAM's */
+    ts_insid3 *insid3;    /* one of the three */
+    ts_persam *persam;
+    ts_gfsam *gfsam;
     int64_t inside; /* pixels of the last answer */
     double ms;      /* that it took */
 } matching_run;
@@ -89,6 +93,18 @@ static bool open(run_job *r, ts_error *err)
     return true;
 }
 
+static bool open_sam(run_job *r, ts_error *err)
+{
+    if (!open(r, err)) return false;
+    matching_run *m = r->own;
+    if (!r->matching.features) return true;
+    if (r->matching.tune)
+        return ts_fail(err, TS_ERR_ARGUMENT, "--tune learns to mix a SAM's masks, which GF-SAM (--features) does not do: not both");
+    ts_dino_config config;
+    return (m->features = ts_open_weights(r->matching.features, r->common.quiet, err)) &&
+           ts_dino_config_read(m->features, &config, err);
+}
+
 static void forget_examples(matching_run *m)
 {
     for (int i = 0; i < RUN_PAIRS; i++) {
@@ -97,20 +113,54 @@ static void forget_examples(matching_run *m)
     }
 }
 
-static bool start(run_job *r, ts_error *err)
+static bool make_insid3(run_job *r, ts_error *err)
+{
+    matching_run *m = r->own;
+    const ts_insid3_desc desc = {.weights = r->weights,
+                                 .told = {.heads = r->mae.heads,
+                                          .text_heads = r->matching.text_heads,
+                                          .activation = r->matching.activation},
+                                 .side = r->matching.places,
+                                 .components = r->matching.components};
+    return (m->insid3 = ts_insid3_new(r->dev, &desc, err)) != NULL;
+}
+
+static bool make_of_sam(run_job *r, ts_error *err)
+{
+    matching_run *m = r->own;
+    if (m->features) m->gfsam = ts_gfsam_new(r->dev, &(ts_gfsam_desc){r->weights, m->features}, err);
+    else m->persam = ts_persam_new(r->dev, &(ts_persam_desc){r->weights, r->matching.tune}, err);
+    return m->gfsam || m->persam;
+}
+
+static bool add_example(matching_run *m, int i, ts_error *err)
+{
+    const ts_image *picture = &m->picture[i];
+    const ts_mask *mask = &m->mask[i];
+    if (m->gfsam) return ts_gfsam_example(m->gfsam, picture, mask, err);
+    if (m->persam) return ts_persam_example(m->persam, picture, mask, err);
+    return ts_insid3_example(m->insid3, picture, mask, err);
+}
+
+static bool start_with(run_job *r, bool (*make)(run_job *r, ts_error *err), ts_error *err)
 {
     matching_run *m = r->own;
     const double began = ts_now_ms();
-    const ts_insid3_desc desc = {
-        .weights = r->weights,
-        .told = {.heads = r->mae.heads, .text_heads = r->matching.text_heads, .activation = r->matching.activation},
-        .side = r->matching.places,
-        .components = r->matching.components};
-    bool ok = (m->insid3 = ts_insid3_new(r->dev, &desc, err)) != NULL;
-    for (int i = 0; ok && i < r->examples.count / 2; i++) ok = ts_insid3_example(m->insid3, &m->picture[i], &m->mask[i], err);
+    bool ok = make(r, err);
+    for (int i = 0; ok && i < r->examples.count / 2; i++) ok = add_example(m, i, err);
     forget_examples(m);
     r->load_ms += ts_now_ms() - began;
     return ok;
+}
+
+static bool start(run_job *r, ts_error *err)
+{
+    return start_with(r, make_insid3, err);
+}
+
+static bool start_sam(run_job *r, ts_error *err)
+{
+    return start_with(r, make_of_sam, err);
 }
 
 /* ---- answers ---- */
@@ -138,6 +188,13 @@ static bool draw(const run_job *r, const ts_mask *mask, ts_image *answer, ts_err
     return true;
 }
 
+static bool segment(matching_run *m, const ts_image *picture, ts_mask *out, ts_error *err)
+{
+    if (m->gfsam) return ts_gfsam_segment(m->gfsam, picture, out, err);
+    if (m->persam) return ts_persam_segment(m->persam, picture, out, err);
+    return ts_insid3_segment(m->insid3, picture, out, err);
+}
+
 static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error *err)
 {
     matching_run *m = r->own;
@@ -151,7 +208,7 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     const ts_image *picture = standard ? &m->standard : &again;
     if (ok && (picture->width != r->sizes[first].width || picture->height != r->sizes[first].height))
         ok = ts_fail(err, TS_ERR_IO, "%s has changed since it was read", path);
-    ok = ok && ts_insid3_segment(m->insid3, picture, &mask, err) && draw(r, &mask, answers, err);
+    ok = ok && segment(m, picture, &mask, err) && draw(r, &mask, answers, err);
     if (ok) m->inside = ts_mask_area(&mask);
     m->ms = ts_now_ms() - began;
     ts_mask_clear(&mask);
@@ -159,11 +216,20 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     return ok;
 }
 
+static const char *method_of(const run_job *r)
+{
+    const matching_run *m = r->own;
+    return m->insid3 ? "INSID3" : m->gfsam ? "GF-SAM" : r->matching.tune ? "PerSAM-F" : "PerSAM";
+}
+
 static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
 {
     const matching_run *m = r->own;
+    double scale[TS_SAM_MAX_MASKS];
+    const int scales = m->persam ? ts_persam_scales(m->persam, scale) : 0;
     (void)at;
-    return cJSON_AddStringToObject(item, "method", "INSID3") && cJSON_AddNumberToObject(item, "inside", (double)m->inside) &&
+    if (scales > 0) cJSON_AddItemToObject(item, "scales", cJSON_CreateDoubleArray(scale, scales));
+    return cJSON_AddStringToObject(item, "method", method_of(r)) && cJSON_AddNumberToObject(item, "inside", (double)m->inside) &&
            cJSON_AddNumberToObject(ms, "segment", round(m->ms * 1e3) * 1e-3);
 }
 
@@ -173,6 +239,9 @@ static void clear(run_job *r)
     forget_examples(m);
     ts_image_clear(&m->standard);
     ts_insid3_free(m->insid3);
+    ts_persam_free(m->persam);
+    ts_gfsam_free(m->gfsam);
+    ts_weights_free(m->features);
     free(m);
 }
 
@@ -182,6 +251,17 @@ const run_engine run_engine_insid3 = {
     .example = example,
     .query = query,
     .start = start,
+    .answer = answer,
+    .report = report,
+    .clear = clear,
+};
+
+const run_engine run_engine_of_sam = {
+    .options = " tune features ",
+    .open = open_sam,
+    .example = example,
+    .query = query,
+    .start = start_sam,
     .answer = answer,
     .report = report,
     .clear = clear,

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Writes tests/golden/matching.safetensors: the pieces that segment by one example, each by numpy's or PyTorch's own function or in
-the plainest way, and INSID3 as a whole on the small DINOv3 of tests/golden/dino: pictures drawn here, resized by Pillow, features by
+the plainest way (PerSAM-F's scales, GF-SAM's choice among them), and INSID3 as a whole on the small DINOv3 of tests/golden/dino: pictures drawn here, resized by Pillow, features by
 make_dino_golden.py, all of it in double precision. Also the patch tokens of the CLIP of tests/golden/clip_told.safetensors at another
 grid. Needs python3-torch, python3-numpy and python3-pil. The same file comes out each time.
 """
@@ -202,6 +202,121 @@ def insid3(dino, side, components, likeness, threshold):
     meta.update(side=str(side), components=str(components), likeness=str(likeness), threshold=str(threshold))
 
 
+def tune(logits, inside, shots):
+    """PerSAM-F's two numbers, by PyTorch's own optimizer and losses."""
+    w = torch.nn.Parameter(torch.full((2,), 1 / 3, dtype=torch.float64))
+    optimizer = torch.optim.AdamW([w], lr=1e-3, eps=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000)
+    for _ in range(1000):
+        loss = 0
+        for x, t in list(zip(logits, inside))[:shots]:
+            mixed = (torch.cat((1 - w.sum()[None], w))[:, None] * x).sum(0)
+            p = mixed.sigmoid()
+            dice = 1 - (2 * (p * t).sum() + 1) / (p.sum() + t.sum() + 1)
+            right = p * t + (1 - p) * (1 - t)
+            cross = F.binary_cross_entropy_with_logits(mixed, t, reduction="none")
+            focal = ((0.25 * t + 0.75 * (1 - t)) * cross * (1 - right) ** 2).mean()
+            loss = loss + (dice + focal) / shots
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return torch.cat((1 - w.sum()[None], w)).detach().numpy()
+
+
+def scales():
+    g = torch.Generator().manual_seed(21)
+    inside = [(torch.rand(n, generator=g) < 0.3).double() for n in (1000, 300)]
+    logits = [torch.stack([3 * torch.randn(len(t), generator=g) + a * (2 * t - 1) for a in (0.2, 1.5, 4.0)]).float() for t in inside]
+    out["scales.logits0"], out["scales.inside0"] = logits[0].numpy(), inside[0].numpy().astype(np.uint8)
+    out["scales.logits1"], out["scales.inside1"] = logits[1].numpy(), inside[1].numpy().astype(np.uint8)
+    cut = [x.double() for x in logits], inside
+    for shots in (1, 2):
+        out[f"scales.weight{shots}"] = tune(*cut, shots)
+
+
+def reachable(adjacent):
+    """Weakly connected components, numbered by their first members."""
+    n, label, k = len(adjacent), np.full(len(adjacent), -1), 0
+    both = adjacent | adjacent.T
+    for i in range(n):
+        if label[i] >= 0:
+            continue
+        todo = [i]
+        while todo:
+            j = todo.pop()
+            if label[j] < 0:
+                label[j] = k
+                todo += list(np.nonzero(both[j])[0])
+        k += 1
+    return label, k
+
+
+def gfsam():
+    """Maps and masks drawn at random on a small grid: which places are asked about, and which masks are kept."""
+    rng = np.random.default_rng(33)
+    side, size = 9, 36
+    yy, xx = np.mgrid[:side, :side].reshape(2, -1)
+    big_y, big_x = np.mgrid[:size, :size]
+    place = np.stack((yy, xx), -1)
+    f = unit(np.exp(-((place[:, None] - rng.uniform(0, side, (12, 2))) ** 2).sum(-1) / 9) + 0.15 * rng.standard_normal((side * side, 12)))
+    all_ = f @ f.T
+    blob = np.exp(-(((place - [3, 3]) ** 2).sum(-1)) / 6) + 0.8 * np.exp(-(((place - [6, 7]) ** 2).sum(-1)) / 3)
+    mean = 0.2 + 0.5 * blob + 0.1 * rng.random(side * side)
+    most = 0.4 + 0.5 * blob + 0.1 * rng.random(side * side)
+    negative = 0.5 - 0.3 * blob + 0.15 * rng.random(side * side)
+    stretch = lambda m: (m - m.min()) / (m.max() - m.min() + 1e-6)
+    ahead = stretch(mean * most)
+    ahead = np.where(stretch(negative) > ahead, 0, ahead)
+    hot = np.zeros(side * side, bool)
+    hot[np.argsort(-ahead, kind="stable")[:min(int(ahead.sum()), 128)]] = True
+    points = [(x, y) for x in range(side) for y in range(side) if hot[y * side + x]]
+    masks = []
+    for x, y in points:
+        r = size / side * rng.uniform(0.4, 2.2)
+        cx, cy = (x + 0.5 + 0.4 * rng.standard_normal()) * size / side, (y + 0.5 + 0.4 * rng.standard_normal()) * size / side
+        masks.append((big_y - cy) ** 2 + (big_x - cx) ** 2 < r * r)
+    small = np.stack([bilinear(m, side, side).ravel() for m in masks])
+    near = np.stack([nearest_resize(m, side, side).ravel() > 0.5 for m in masks])
+    index = np.array([y * side + x for x, y in points])
+    label, components = reachable(near[:, index])
+    object_map, ground_map = mean * mean, negative * (mean.max() + mean.min()) / 2
+    region = (object_map > ground_map).astype(float)
+    grown, score = np.zeros(len(points), int), np.zeros(len(points))
+    for k in range(components):
+        members = np.nonzero(label == k)[0]
+        lead = [(small[i] * (object_map - ground_map)).sum() / (small[i].sum() + 1e-6) for i in members]
+        inner = np.zeros(side * side)
+        for i in members[np.argsort(-np.array(lead), kind="stable")]:
+            fresh = small[i] * (1 - inner)
+            pos, neg = (region * fresh).sum(), ((1 - region) * fresh).sum()
+            if pos > neg:
+                inner += fresh
+                grown[i] = 1
+        score[members] = pos - neg
+    like = np.zeros((components, len(points)))
+    for k in range(components):
+        union = bilinear(np.any([masks[i] for i in np.nonzero(label == k)[0]], axis=0), side, side).ravel()
+        similar = (all_ * union[:, None]).mean(0) / (union.sum() / side ** 2 + 1e-7)
+        for i, (x, y) in enumerate(points):
+            far = min(math.hypot(x - a, y - b) for j, (a, b) in enumerate(points) if label[j] == k)
+            like[k, i] = similar[index[i]] / (far if far > 0 else 1)
+    steady = (like.argmax(0) == label).astype(int)
+    for k in range(components):
+        members = label == k
+        if steady[members].sum() < members.sum() - steady[members].sum():
+            steady[members] = 0
+    keep = (grown * steady) > 0
+    chosen = np.any([m for m, on in zip(masks, keep) if on], axis=0)
+    print(f"{len(points)} points, {components} components, {grown.sum()} grown, {steady.sum()} steady, {keep.sum()} kept", file=sys.stderr)
+    out["gfsam.all"], out["gfsam.mean"], out["gfsam.most"], out["gfsam.negative"] = all_, mean, most, negative
+    out["gfsam.points"], out["gfsam.masks"] = index.astype(np.int32), np.stack(masks).astype(np.uint8)
+    out["gfsam.chosen"] = chosen.astype(np.uint8)
+    weight = rng.random(side * side)
+    out["gfsam.weight"], out["gfsam.prior.most"] = weight, (all_ * weight).max(1)
+    out["gfsam.prior.mean"] = (all_ * weight).mean(1) / (weight.mean() + 1e-7)
+
+
 def main():
     torch.set_num_threads(1)
     spec = importlib.util.spec_from_file_location("dino", os.path.join(HERE, "make_dino_golden.py"))
@@ -210,6 +325,8 @@ def main():
     pieces()
     clip_places(4, 5)
     insid3(dino, side=12, components=4, likeness=0.6, threshold=0.2)
+    scales()
+    gfsam()
     save(os.path.join(GOLDEN, "matching.safetensors"))
 
 
