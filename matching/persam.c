@@ -195,8 +195,8 @@ static bool find_like(const ts_persam *m, float *like, ts_error *err)
     return ok;
 }
 
-/* Where the likeness is largest, or smallest: the first pixel of those that single precision cannot tell from it. At a picture's edge
- * there are several, which rounding alone would choose from. */
+/* Where the likeness is largest, or smallest: the first pixel of those that single precision cannot tell from it. At a picture's
+ * edge there are several, which rounding alone would choose from. */
 static void point_at(const float *like, int width, int height, bool largest, float point[2])
 {
     const int64_t pixels = (int64_t)width * height;

@@ -11,8 +11,8 @@
 typedef struct {
     ts_image picture[RUN_PAIRS]; /* the examples, until the model has seen them */
     ts_mask mask[RUN_PAIRS];
-    ts_image standard; /* the query that was standard input */
-    bool grey;         /* masks are written with one channel */
+    ts_image standard;    /* the query that was standard input */
+    bool grey;            /* masks are written with one channel */
     ts_weights *features; /* GF-SAM's */
     ts_insid3 *insid3;    /* one of the three */
     ts_persam *persam;
@@ -99,7 +99,8 @@ static bool open_sam(run_job *r, ts_error *err)
     matching_run *m = r->own;
     if (!r->matching.features) return true;
     if (r->matching.tune)
-        return ts_fail(err, TS_ERR_ARGUMENT, "--tune learns to mix a SAM's masks, which GF-SAM (--features) does not do: not both");
+        return ts_fail(err, TS_ERR_ARGUMENT,
+                       "--tune learns to mix a SAM's masks, which GF-SAM (--features) does not do: not both");
     ts_dino_config config;
     return (m->features = ts_open_weights(r->matching.features, r->common.quiet, err)) &&
            ts_dino_config_read(m->features, &config, err);
@@ -116,12 +117,11 @@ static void forget_examples(matching_run *m)
 static bool make_insid3(run_job *r, ts_error *err)
 {
     matching_run *m = r->own;
-    const ts_insid3_desc desc = {.weights = r->weights,
-                                 .told = {.heads = r->mae.heads,
-                                          .text_heads = r->matching.text_heads,
-                                          .activation = r->matching.activation},
-                                 .side = r->matching.places,
-                                 .components = r->matching.components};
+    const ts_insid3_desc desc = {
+        .weights = r->weights,
+        .told = {.heads = r->mae.heads, .text_heads = r->matching.text_heads, .activation = r->matching.activation},
+        .side = r->matching.places,
+        .components = r->matching.components};
     return (m->insid3 = ts_insid3_new(r->dev, &desc, err)) != NULL;
 }
 

@@ -16,7 +16,10 @@ static const char EXAMPLE[] =
 int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
 {
     const ts_option options[] = {
-        {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0, "an MAE-VQGAN: safetensors or a PyTorch checkpoint"},
+        {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0,
+         "safetensors or a PyTorch checkpoint: an MAE-VQGAN, Painter or SegGPT; where the examples' outputs are masks, a DINOv2 "
+         "or "
+         "DINOv3, CLIP or SAM as well"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024,
          "attention heads of the encoder, or of a CLIP's image tower, where nothing tells them"},
@@ -88,6 +91,10 @@ static int parse(run_job *r, int argc, char **argv)
          "with a DINO or a CLIP: places a side that pictures are looked at in; 64. Fewer are faster"},
         {0, "debias", "N", TS_OPT_INT, &r->matching.components, 1, 8192,
          "with a DINO or a CLIP: directions that tell of positions and are taken out; 500 of 1024, 20 of 768"},
+        {0, "tune", NULL, TS_OPT_FLAG, &r->matching.tune, 0, 0,
+         "with a SAM: learn from the examples how to mix its masks (PerSAM-F); some seconds, once"},
+        {0, "features", "FILE", TS_OPT_TEXT, &r->matching.features, 0, 0,
+         "with a SAM: a DINOv2 that says where the examples' things are (GF-SAM), instead of the SAM itself (PerSAM)"},
         {0, "text-heads", "N", TS_OPT_INT, &r->matching.text_heads, 1, 1024,
          "attention heads of a CLIP's text tower, where nothing tells them"},
         {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &r->matching.activation, 0, 0,

@@ -8,8 +8,8 @@
 
 static bool list_inputs(run_job *r, ts_error *err)
 {
-    const char *const files[] = {r->model, r->mae.vqgan};
-    r->inputs.items = malloc((size_t)(r->examples.count + 2) * sizeof *r->inputs.items);
+    const char *const files[] = {r->model, r->mae.vqgan, r->matching.features};
+    r->inputs.items = malloc((size_t)(r->examples.count + 3) * sizeof *r->inputs.items);
     if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < r->examples.count; i++) r->inputs.items[r->inputs.count++] = r->examples.items[i];
     /* A folder may stand for the weights file in it. */
@@ -188,7 +188,9 @@ static int work(run_job *r, int argc, char **argv)
     if (!r->model) r->model = r->default_model;
     r->left_out.quiet = r->common.quiet;
     if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, &err) ||
-        (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, &err)) || !list_inputs(r, &err))
+        (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, &err)) ||
+        (r->matching.features && !ts_check_model(r->matching.features, "features", TS_KIND_DINOV2, &err)) ||
+        !list_inputs(r, &err))
         return ts_report("run", &err);
     const ts_job_outputs outputs = {r->out, r->mae.canvas, r->overlay};
     status = ts_jobs_plan("run", &r->queries, &r->more, &outputs, &r->inputs, &r->left_out, &r->jobs);

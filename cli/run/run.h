@@ -56,6 +56,8 @@ struct run_job {
     } painter;
     struct { /* of what segments by frozen features */
         int places, components, text_heads, activation;
+        bool tune;
+        const char *features;
     } matching;
 
     const run_engine *engine;
@@ -88,7 +90,7 @@ bool run_check_options(const run_job *r, ts_error *err);
 
 /* engines.c: sets r->engine by what r->weights are. */
 bool run_choose(run_job *r, ts_error *err);
-extern const run_engine run_engine_mae, run_engine_painter, run_engine_insid3;
+extern const run_engine run_engine_mae, run_engine_painter, run_engine_insid3, run_engine_of_sam;
 
 /* output.c: looks at an example's output, before the queries; decides what is made of answers, or refuses it; writes an answer of
  * a query, and what is to be seen of it beside. */

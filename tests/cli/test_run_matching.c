@@ -85,6 +85,50 @@ static void test_folder(void **state)
     assert_true(file_exists(temp_path("answers/photo.png")));
 }
 
+/* The small Segment Anything stands beside the checkout. */
+static const char *sam_file(void)
+{
+    static const char path[] = TS_GOLDEN_DIR "/sam_tiny.pth";
+    if (file_exists(path)) return path;
+    print_message("%s is not there\n", path);
+    return NULL;
+}
+
+static void run_sam(const char *sam, const char *option, const char *value, const char *method)
+{
+    ts_image img;
+    const char *out = temp_path("by_sam.png");
+    program_result r = program_run("run", "--json", "--device", "cpu", "--model", sam, "-e", photo, mask, "-e", query, query,
+                                   "-q", query, "-o", out, option, value, NULL);
+    if (r.status != 0) fail_msg("%s", r.err);
+    if (!strstr(r.out, method)) fail_msg("%s", r.out);
+    program_free(&r);
+    assert_true(ts_image_load(out, &img, NULL));
+    assert_int_equal(img.width, 50);
+    assert_int_equal(img.height, 20);
+    ts_image_clear(&img);
+}
+
+static void test_sam(void **state)
+{
+    (void)state;
+    const char *sam = sam_file(), *out = temp_path("none.png");
+    if (!sam) skip();
+    run_sam(sam, NULL, NULL, "\"PerSAM\"");
+    run_sam(sam, "--tune", NULL, "\"PerSAM-F\"");
+    run_sam(sam, "--features", dino, "\"GF-SAM\"");
+    assert_refused(
+        program_run("run", "--model", sam, "--tune", "--features", dino, "-e", photo, mask, "-q", query, "-o", out, NULL), 1,
+        "not both");
+    assert_refused(program_run("run", "--model", sam, "--features", sam, "-e", photo, mask, "-q", query, "-o", out, NULL), 1,
+                   "is a SAM; a DINOv2 or DINOv3 is wanted");
+    assert_refused(program_run("run", "--model", sam, "--places", "8", "-e", photo, mask, "-q", query, "-o", out, NULL), 1,
+                   "--places is for a DINOv2 or DINOv3");
+    assert_refused(program_run("run", "--model", dino, "--tune", "-e", photo, mask, "-q", query, "-o", out, NULL), 1,
+                   "--tune is for a SAM");
+    assert_false(file_exists(out));
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -104,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_answers),
         cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_sam),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_files, NULL);

@@ -208,7 +208,9 @@ static void test_whole(void **state)
     const int width = p.query.width, height = p.query.height;
     for (int tune = 0; tune < 2; tune++) {
         check_same("PerSAM, again", by_persam(host, sam, &p, tune), by_persam(host, sam, &p, tune), width, height, 0);
-        if (other) check_same(tune ? "PerSAM-F, Vulkan" : "PerSAM, Vulkan", by_persam(host, sam, &p, tune), by_persam(other, sam, &p, tune), width, height, 0.01);
+        if (other)
+            check_same(tune ? "PerSAM-F, Vulkan" : "PerSAM, Vulkan", by_persam(host, sam, &p, tune),
+                       by_persam(other, sam, &p, tune), width, height, 0.01);
     }
     check_same("GF-SAM", by_gfsam(host, sam, dino, &p), by_gfsam(host, sam, dino, &p), width, height, 0);
     if (other) check_same("GF-SAM", by_gfsam(host, sam, dino, &p), by_gfsam(other, sam, dino, &p), width, height, 0.01);
