@@ -28,8 +28,8 @@ static bool given(const run_job *r, const char *option)
 
 static bool open(run_job *r, ts_error *err)
 {
-    painter_run *m = calloc(1, sizeof *m);
-    if (!(r->own = m)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    painter_run *m = r->own = calloc(1, sizeof *m);
+    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (!ts_painter_config_read(r->weights, &m->config, err)) return false;
     m->options = (ts_painter_options){(ts_painter_kind)r->painter.kind, r->painter.size ? r->painter.size : m->config.side};
     if (!m->config.segments && given(r, "kind"))
@@ -103,7 +103,8 @@ static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
     if (m->config.segments)
         cJSON_AddStringToObject(item, "kind", m->options.kind == TS_PAINTER_SEMANTIC ? "semantic" : "instance");
     cJSON_AddNumberToObject(item, "size", m->options.side);
-    cJSON_AddNumberToObject(item, "examples", r->examples.count / 2 + followed);
+    const int examples = r->examples.count / 2 + followed;
+    cJSON_AddNumberToObject(item, "examples", examples);
     return cJSON_AddNumberToObject(ms, "paint", round(m->paint_ms * 1e3) * 1e-3) != NULL;
 }
 

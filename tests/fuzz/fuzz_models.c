@@ -1,20 +1,21 @@
-/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP or a prompt, small and whole, until the bytes
- * take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor are one zero repeated,
- * as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold and cost nothing:
- * whatever is allocated by them is allocated for a tensor that fits no model. */
+/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP, a prompt or a SegGPT, small and whole, until
+ * the bytes take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor are one zero
+ * repeated, as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold and cost
+ * nothing: whatever is allocated by them is allocated for a tensor that fits no model. */
 #include "clip/prompt/tune.h"
 #include "engine/weights/internal.h"
 #include "mae/mae.h"
+#include "painter/painter.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MODELS = 3, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
+enum { MODELS = 4, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
 
 static ts_device *host;
-static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt */
+static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT */
 static const uint64_t zero[8];
 
 static ts_weights *written(ts_weights_writer *out, const char *path)
@@ -88,6 +89,55 @@ static ts_weights *small_prompt(const char *path)
     return ok ? written(out, path) : NULL;
 }
 
+typedef struct {
+    const char *name;
+    int ndim;
+    int64_t shape[4];
+} named;
+
+/* Pictures of 4 pixels in patches of 2, 8 wide with heads of 4. */
+static ts_weights *small_seggpt(const char *path)
+{
+    static const float numbers[256];
+    static const named outside[] = {{"patch_embed.proj.weight", 4, {8, 3, 2, 2}},
+                                    {"patch_embed.proj.bias", 1, {8}},
+                                    {"pos_embed", 3, {1, 2, 8}},
+                                    {"mask_token", 4, {1, 1, 1, 8}},
+                                    {"segment_token_x", 4, {1, 1, 1, 8}},
+                                    {"segment_token_y", 4, {1, 1, 1, 8}},
+                                    {"type_token_cls", 4, {1, 1, 1, 8}},
+                                    {"type_token_ins", 4, {1, 1, 1, 8}},
+                                    {"norm.weight", 1, {8}},
+                                    {"norm.bias", 1, {8}},
+                                    {"decoder_embed.weight", 2, {8, 32}},
+                                    {"decoder_embed.bias", 1, {8}},
+                                    {"decoder_pred.0.weight", 4, {2, 2, 3, 3}},
+                                    {"decoder_pred.0.bias", 1, {2}},
+                                    {"decoder_pred.1.weight", 1, {2}},
+                                    {"decoder_pred.1.bias", 1, {2}},
+                                    {"decoder_pred.3.weight", 4, {3, 2, 1, 1}},
+                                    {"decoder_pred.3.bias", 1, {3}}};
+    static const named inside[] = {
+        {"norm1.weight", 1, {8}},      {"norm1.bias", 1, {8}},          {"attn.qkv.weight", 2, {24, 8}},
+        {"attn.qkv.bias", 1, {24}},    {"attn.proj.weight", 2, {8, 8}}, {"attn.proj.bias", 1, {8}},
+        {"attn.rel_pos_h", 2, {7, 4}}, {"attn.rel_pos_w", 2, {3, 4}},   {"norm2.weight", 1, {8}},
+        {"norm2.bias", 1, {8}},        {"mlp.fc1.weight", 2, {8, 8}},   {"mlp.fc1.bias", 1, {8}},
+        {"mlp.fc2.weight", 2, {8, 8}}, {"mlp.fc2.bias", 1, {8}}};
+    enum { OUTSIDE = sizeof outside / sizeof *outside, INSIDE = sizeof inside / sizeof *inside, BLOCKS = 24 };
+    ts_error err = {0};
+    ts_weights_writer *out = ts_weights_writer_new();
+    bool ok = true;
+    for (int i = 0; ok && i < OUTSIDE; i++)
+        ok = ts_weights_writer_add(out, outside[i].name, TS_DT_F32, outside[i].ndim, outside[i].shape, numbers, &err);
+    for (int i = 0; ok && i < BLOCKS * INSIDE; i++) {
+        const named *t = &inside[i % INSIDE];
+        char name[64];
+        snprintf(name, sizeof name, "blocks.%d.%s", i / INSIDE, t->name);
+        ok = ts_weights_writer_add(out, name, TS_DT_F32, t->ndim, t->shape, numbers, &err);
+    }
+    return ok ? written(out, path) : NULL;
+}
+
 static void begin(void)
 {
     char folder[] = "/tmp/fuzz-models-XXXXXX", path[64];
@@ -95,7 +145,7 @@ static void begin(void)
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     host = ts_device_open(&(ts_device_desc){.name = "cpu", .threads = 1}, NULL);
     for (int i = 0; i < MODELS; i++) {
-        base[i] = i == 0 ? small_mae(path) : i == 1 ? small_clip(path) : small_prompt(path);
+        base[i] = i == 0 ? small_mae(path) : i == 1 ? small_clip(path) : i == 2 ? small_prompt(path) : small_seggpt(path);
         if (!base[i]) abort();
         unlink(path);
     }
@@ -226,6 +276,25 @@ static void try_clip(const ts_weights *w)
     ts_clip_free(c);
 }
 
+static void try_painter(const ts_weights *w)
+{
+    ts_error err = {0};
+    ts_painter_config config;
+    check(ts_painter_config_read(w, &config, &err), &err);
+    err = (ts_error){0};
+    check(ts_painter_check(w, &err), &err);
+    err = (ts_error){0};
+    ts_painter *p = ts_painter_new(host, w, &err);
+    check(p != NULL, &err);
+    ts_painted painted = {0};
+    uint8_t black[3] = {0};
+    const ts_image pixel = {1, 1, black};
+    if (p && config.side <= 16)
+        check(ts_painter_run(p, &(ts_painter_pair){&pixel, &pixel}, 1, &pixel, NULL, &painted, NULL, &err), &err);
+    ts_painted_clear(&painted);
+    ts_painter_free(p);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -238,6 +307,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     ts_prompt_file prompt;
     try_mae(w);
     try_clip(w);
+    try_painter(w);
     const bool ok = ts_prompt_file_read(w, NULL, &prompt, &err);
     check(ok, &err);
     if (ok) ts_prompt_file_clear(&prompt);

@@ -49,6 +49,7 @@ static ts_image golden_image(const ts_weights *want, const char *name, int at)
 /* Frees `want`. */
 static void expect_near(const char *what, const float *got, float *want, int64_t count, double tolerance)
 {
+    assert_non_null(got);
     const double error = relative_error(got, want, count);
     free(want);
     if (!(error <= tolerance)) fail_msg("%s: relative error %g, wanted %g", what, error, tolerance);
@@ -374,7 +375,7 @@ static void check_loss(ts_device *dev, double tolerance)
     ts_weights *w = open_golden("seggpt_tiny.pth"), *want = open_golden("seggpt_tiny.expected.safetensors");
     ts_painter *p = open_painter(dev, w);
     training t = training_new(p, false, false);
-    float *pictures, *targets, loss, *predicted = malloc(2 * CANVAS * sizeof *predicted);
+    float *pictures, *targets, loss = 0, *predicted = malloc(2 * CANVAS * sizeof *predicted);
     training_write(&t, p, want, &pictures, &targets);
     ts_error err = {0};
     if (!ts_run(t.e, &err) || !ts_read(t.e, t.loss, &loss, &err) || !ts_read(t.e, t.predicted, predicted, &err))
@@ -400,7 +401,7 @@ static void test_loss(void **state)
 static double loss_at(const training *t, ts_tensor *moved, const double *base, const double *step, double by)
 {
     ts_error err = {0};
-    double loss, *values = malloc(2 * CANVAS * sizeof *values);
+    double loss = 0, *values = malloc(2 * CANVAS * sizeof *values);
     for (int i = 0; i < 2 * CANVAS; i++) values[i] = base[i] + by * step[i];
     if (!ts_write_f64(t->e, moved, values, &err) || !ts_run(t->e, &err) || !ts_read_f64(t->e, t->loss, &loss, &err))
         fail_msg("%s", err.text);
