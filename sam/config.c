@@ -7,7 +7,16 @@
 
 #include "kinds/kinds.h"
 
-enum { MAX_WIDTH = 1 << 14, MAX_SIDE = 256, MIN_PATCH = 4, MAX_PATCH = 64, MAX_DECODER_DEPTH = 16, HEADS = TS_SAM_DECODER_HEADS };
+enum {
+    MAX_EMBEDDING = 1 << 24, /* of positions and of the map; the published ones have 2^20 */
+    MAX_WIDTH = 1 << 14,
+    MAX_SIDE = 256,
+    MIN_PATCH = 4,
+    MAX_PATCH = 64,
+    MAX_PICTURE = 4096,
+    MAX_DECODER_DEPTH = 16,
+    HEADS = TS_SAM_DECODER_HEADS
+};
 
 typedef struct {
     const ts_weights *w;
@@ -105,6 +114,9 @@ static bool read_encoder(const reader *r, ts_sam_config *c)
             "%s: %d x %d patches of %d x %d pixels, wanted square ones of %d pixels or more, as many in both directions",
             ts_weights_path(r->w), columns, c->side, c->patch, patch_rows, MIN_PATCH);
     c->picture = c->side * c->patch;
+    if (c->picture > MAX_PICTURE)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: it sees pictures of %d pixels a side, at most %d are possible",
+                       ts_weights_path(r->w), c->picture, MAX_PICTURE);
     return read_heads(r, c) && read_windows(r, c);
 }
 
@@ -129,6 +141,9 @@ static bool read_decoder(const reader *r, ts_sam_config *c)
         return ts_fail(r->err, TS_ERR_SHAPE, "%s: the decoder gives 1 mask, wanted one and those for an ambiguous prompt",
                        ts_weights_path(r->w));
     c->low = 4 * c->side;
+    if ((int64_t)c->side * c->side * c->embed > MAX_EMBEDDING)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: an embedding of %d x %d places of %d numbers is more than %d numbers",
+                       ts_weights_path(r->w), c->side, c->side, c->embed, MAX_EMBEDDING);
     return true;
 }
 

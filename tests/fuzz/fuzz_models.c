@@ -1,21 +1,23 @@
-/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP, a prompt or a SegGPT, small and whole, until
- * the bytes take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor are one zero
- * repeated, as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold and cost
+/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP, a prompt, a SegGPT or a SAM, small and whole,
+ * until the bytes take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor are one
+ * zero repeated, as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold and cost
  * nothing: whatever is allocated by them is allocated for a tensor that fits no model. */
 #include "clip/prompt/tune.h"
 #include "engine/weights/internal.h"
 #include "mae/mae.h"
 #include "painter/painter.h"
+#include "sam/sam.h"
+#include "tests/support/small_sam.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MODELS = 4, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
+enum { MODELS = 5, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
 
 static ts_device *host;
-static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT */
+static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT, SAM */
 static const uint64_t zero[8];
 
 static ts_weights *written(ts_weights_writer *out, const char *path)
@@ -138,14 +140,21 @@ static ts_weights *small_seggpt(const char *path)
     return ok ? written(out, path) : NULL;
 }
 
+static ts_weights *small_sam(const char *path)
+{
+    ts_error err = {0};
+    return write_small_sam(path, 1, &err) ? ts_weights_open(path, &err) : NULL;
+}
+
 static void begin(void)
 {
+    static ts_weights *(*const make[MODELS])(const char *) = {small_mae, small_clip, small_prompt, small_seggpt, small_sam};
     char folder[] = "/tmp/fuzz-models-XXXXXX", path[64];
     if (!mkdtemp(folder)) abort();
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     host = ts_device_open(&(ts_device_desc){.name = "cpu", .threads = 1}, NULL);
     for (int i = 0; i < MODELS; i++) {
-        base[i] = i == 0 ? small_mae(path) : i == 1 ? small_clip(path) : i == 2 ? small_prompt(path) : small_seggpt(path);
+        base[i] = make[i](path);
         if (!base[i]) abort();
         unlink(path);
     }
@@ -295,6 +304,32 @@ static void try_painter(const ts_weights *w)
     ts_painter_free(p);
 }
 
+/* Of a SAM of small sizes also an answer: to a point with a rough mask, about an embedding of zeros. */
+static void try_sam(const ts_weights *w)
+{
+    enum { SMALL = 64 };
+    ts_error err = {0};
+    ts_sam_config c;
+    check(ts_sam_check(w, &err), &err);
+    err = (ts_error){0};
+    const bool read = ts_sam_config_read(w, &c, &err);
+    check(read, &err);
+    if (!read || c.side > SMALL || c.embed > SMALL || c.decoder_inner > SMALL || c.decoder_mlp > SMALL || c.upscaled[0] > SMALL ||
+        c.upscaled[1] > SMALL || c.prior[0] > SMALL || c.prior[1] > SMALL || c.score_width > SMALL)
+        return;
+    ts_sam *s = ts_sam_new(host, &(ts_sam_desc){.weights = w}, &err);
+    check(s != NULL, &err);
+    float *zeros = calloc((size_t)c.side * (size_t)c.side * 16 * SMALL, sizeof *zeros);
+    const ts_sam_prompt prompt = {.points = 1, .point = (float[]){3, 4}, .label = (int[]){1}, .prior = zeros};
+    ts_sam_answer answer = {0};
+    const bool set = s && zeros && ts_sam_set_embedding(s, zeros, 9, 7, &err);
+    check(set || !zeros, &err);
+    if (set) check(ts_sam_predict(s, &prompt, 1, NULL, &answer, &err), &err);
+    ts_sam_answer_clear(&answer);
+    ts_sam_free(s);
+    free(zeros);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
@@ -307,6 +342,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     ts_prompt_file prompt;
     try_mae(w);
     try_clip(w);
+    try_sam(w);
     try_painter(w);
     const bool ok = ts_prompt_file_read(w, NULL, &prompt, &err);
     check(ok, &err);

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <cjson/cJSON.h>
-
 #include "sam/sam.h"
 #include "tests/support/support.h"
 
@@ -208,6 +206,65 @@ static void test_on_vulkan(void **state)
     ts_weights_free(w);
 }
 
+/* ---- PerSAM's hints ---- */
+
+static void check_guided(ts_sam *s, const ts_weights *want, const char *name, const char *prompt, const ts_sam_guide *guide)
+{
+    ts_error err = {0};
+    ts_sam_answer answer;
+    char part[64];
+    golden_case c = read_case(prompt);
+    if (!ts_sam_predict(s, c.prompt, 1, &(ts_sam_options){.multimask = true, .guide = guide}, &answer, &err))
+        fail_msg("%s: %s", name, err.text);
+    snprintf(part, sizeof part, "%s.low_res", name);
+    float *low = golden_f32(want, part);
+    snprintf(part, sizeof part, "%s.iou", name);
+    float *iou = golden_f32(want, part);
+    check_near(name, answer.logits, low, (int64_t)answer.each * answer.low * answer.low);
+    check_near(name, answer.score, iou, answer.each);
+    free(low);
+    free(iou);
+    ts_sam_answer_clear(&answer);
+    clear_case(&c);
+}
+
+/* Against a decoder in PyTorch (tests/reference/make_sam_guide_golden.py). */
+static void check_guides(ts_device *dev)
+{
+    ts_error err = {0};
+    ts_weights *w = open_golden("sam_tiny.pth");
+    ts_weights *want = ts_weights_open(TS_TESTS_DIR "/golden/sam_guided.safetensors", &err);
+    if (!want) fail_msg("%s", err.text);
+    ts_sam *s = open_sam(dev, w, 0);
+    set_picture(s, "A");
+    float *similarity = golden_f32(want, "similarity"), *target = golden_f32(want, "target");
+    const ts_sam_guide both = {similarity, target}, alone = {.similarity = similarity};
+    check_guided(s, want, "point", "A.point", &both);
+    check_guided(s, want, "point_box", "A.point_box", &both);
+    check_guided(s, want, "similar", "A.point", &alone);
+    free(similarity);
+    free(target);
+    ts_sam_free(s);
+    ts_weights_free(want);
+    ts_weights_free(w);
+}
+
+static void test_guide(void **state)
+{
+    (void)state;
+    ts_device *dev = host_device();
+    check_guides(dev);
+    ts_device_free(dev);
+}
+
+static void test_guide_on_vulkan(void **state)
+{
+    (void)state;
+    ts_device *dev = test_vulkan(TS_F32);
+    if (!dev) skip();
+    check_guides(dev);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -226,6 +283,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_host), cmocka_unit_test(test_on_vulkan),
+                                       cmocka_unit_test(test_guide), cmocka_unit_test(test_guide_on_vulkan),
                                        cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("sam", tests, setup, teardown);
 }
