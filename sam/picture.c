@@ -20,6 +20,12 @@ bool ts_sam_fit(const ts_sam_config *c, int width, int height, int *inner_width,
                    height, c->picture);
 }
 
+bool ts_sam_takes(const ts_sam_config *c, int width, int height, ts_error *err)
+{
+    int inner_width, inner_height;
+    return ts_sam_fit(c, width, height, &inner_width, &inner_height, err);
+}
+
 bool ts_sam_preprocess(const ts_sam_config *c, const ts_image *picture, float *out, ts_error *err)
 {
     int width = 0, height = 0;

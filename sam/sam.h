@@ -73,8 +73,10 @@ const char *ts_sam_path(const ts_sam *s); /* of the weights file */
 
 /* ---- the picture ---------------------------------------------------------------------------------------------------- */
 
-/* Encodes the picture, of any size; its embedding is kept for the prompts, in the place of the one before. On failure there is
- * none. */
+/* Fails for a picture so long that nothing of its shorter side is left at the network's size. */
+bool ts_sam_takes(const ts_sam_config *c, int width, int height, ts_error *err);
+/* Encodes the picture, of any size but that; its embedding is kept for the prompts, in the place of the one before. On failure
+ * there is none. */
 bool ts_sam_set_picture(ts_sam *s, const ts_image *picture, ts_error *err);
 /* Of the picture that prompts are asked of; false: there is none. */
 bool ts_sam_size(const ts_sam *s, int *width, int *height);

@@ -99,8 +99,9 @@ static char **field(segment_picture *p, const output_kind *k)
 
 static bool name_one(const output_kind *k, segment_picture *p, bool below, ts_error *err)
 {
-    char **out = field(p, k);
-    *out = below ? ts_path_in(k->path, ts_is_standard(p->path) ? "stdin" : p->path, k->ending, err) : without_slash(k->path);
+    char **out = field(p, k), *path = without_slash(k->path);
+    *out = path && below ? ts_path_in(path, ts_is_standard(p->path) ? "stdin" : p->path, k->ending, err) : path;
+    if (*out != path) free(path);
     if (!*out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     const char *slash = strrchr(*out, '/');
     return strlen(slash ? slash + 1 : *out) <= NAME_MAX ||

@@ -36,11 +36,17 @@ static bool read_once(const char *path)
     return ts_is_standard(path) || (stat(path, &about) == 0 && !S_ISREG(about.st_mode));
 }
 
-/* Whether the picture can be read, and its size; its pixels stay where they cannot be had again, or are the only ones. */
+/* Whether the picture can be read and encoded, and its size; its pixels stay where they cannot be had again, or are the only
+ * ones. */
 static bool look_at(segment_job *j, segment_picture *p, ts_error *err)
 {
     ts_image picture;
+    ts_error why = {0};
     if (!ts_load_picture(p->path, &picture, err)) return false;
+    if (!ts_sam_takes(&j->config, picture.width, picture.height, &why)) {
+        ts_image_clear(&picture);
+        return ts_fail(err, why.code, "%s: %s", p->path, why.text);
+    }
     p->width = picture.width;
     p->height = picture.height;
     if (j->pictures == 1 || read_once(p->path)) p->kept = picture;
@@ -81,9 +87,7 @@ static bool start(segment_job *j, ts_error *err)
     j->dev = ts_open_device(&j->common, false, err);
     if (!j->dev) return false;
     j->sam = ts_sam_new(j->dev, &(ts_sam_desc){.weights = j->weights, .batch = j->options.points_per_batch}, err);
-    if (!j->sam || (j->folders[3] && !ts_make_folder(j->folders[3], err)) ||
-        (j->folders[0] && !ts_make_folder(j->folders[0], err)))
-        return false;
+    if (!j->sam || (j->folders[3] && !ts_make_folder(j->folders[3], err))) return false;
     ts_announce_device(&j->common, j->dev);
     ts_say_passed(&j->left_out);
     return !j->text || segment_words_start(j, err);

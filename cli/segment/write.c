@@ -57,9 +57,9 @@ static bool write_one(const char *path, const segment_mask *m, ts_error *err)
 static bool write_folder(const segment_job *j, const char *folder, const segment_masks *m, ts_error *err)
 {
     char path[4096];
-    const bool there = ts_is_folder(folder);
+    const bool above = ts_is_folder(j->folders[0]), there = ts_is_folder(folder);
     int written = 0;
-    bool ok = ts_make_folder(folder, err);
+    bool ok = ts_make_folder(j->folders[0], err) && ts_make_folder(folder, err);
     for (; ok && written < m->count; written += ok) {
         ok = mask_path(folder, written, path, err) &&
              (!ts_same_file(path, path) || ts_fail(err, TS_ERR_IO, "%s is there already", path)) &&
@@ -69,6 +69,7 @@ static bool write_folder(const segment_job *j, const char *folder, const segment
     while (written-- > 0)
         if (mask_path(folder, written, path, NULL)) unlink(path);
     if (!there) rmdir(folder);
+    if (!above) rmdir(j->folders[0]); /* unless another picture's masks are in it */
     return false;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "../support/models.h"
+#include "../support/process.h"
 #include "../support/program.h"
 #include "masks/masks.h"
 
@@ -378,6 +379,33 @@ static void folders(void **state)
 
 /* ---- what is wrong ---- */
 
+/* A picture of which nothing is left at the network's size is told as one that cannot be read is. */
+static void too_long(void **state)
+{
+    (void)state;
+    need_golden();
+    const char *thread = temp_path("thread.png"), *out = temp_path("threads");
+    write_picture(thread, 3000, 1, 1);
+    assert_refused(program_run("segment", thread, WITH, "--point", "1,0", "-o", out, NULL), 1,
+                   "thread.png: a picture of 3000 x 1");
+    program_result r = program_run("segment", thread, picture_a, WITH, "--point", "1,0", "-o", out, NULL);
+    assert_int_equal(r.status, 3);
+    assert_true(file_exists(temp_path("threads/a/0.png")));
+    assert_false(file_exists(temp_path("threads/thread")));
+    program_free(&r);
+}
+
+/* A disk that fills up while masks are written leaves none of them. */
+static void full_disk(void **state)
+{
+    (void)state;
+    need_golden();
+    const char *out = temp_path("full");
+    const char *const args[] = {"segment", picture_a, WITH, "--everything", LOOSE, "-o", out, NULL};
+    assert_int_equal(wait_for(spawn(args, 600)), 1); /* the masks fit, the table does not */
+    assert_false(file_exists(out));
+}
+
 static void wrong_usage(void **state)
 {
     (void)state;
@@ -459,6 +487,8 @@ int main(void)
         cmocka_unit_test(standard_output),
         cmocka_unit_test(embedding_kept_and_taken),
         cmocka_unit_test(folders),
+        cmocka_unit_test(too_long),
+        cmocka_unit_test(full_disk),
         cmocka_unit_test(wrong_usage),
         cmocka_unit_test(wrong_names),
     };
