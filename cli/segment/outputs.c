@@ -97,11 +97,19 @@ static char **field(segment_picture *p, const output_kind *k)
     return (char **)((char *)p + k->at);
 }
 
+static char *name_of(const output_kind *k, const segment_picture *p, bool below, ts_error *err)
+{
+    char *path = without_slash(k->path);
+    if (!path || !below) return path;
+    char *out = ts_path_in(path, ts_is_standard(p->path) ? "stdin" : p->path, k->ending, err);
+    free(path);
+    return out;
+}
+
 static bool name_one(const output_kind *k, segment_picture *p, bool below, ts_error *err)
 {
-    char **out = field(p, k), *path = without_slash(k->path);
-    *out = path && below ? ts_path_in(path, ts_is_standard(p->path) ? "stdin" : p->path, k->ending, err) : path;
-    if (*out != path) free(path);
+    char **out = field(p, k);
+    *out = name_of(k, p, below, err);
     if (!*out) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     const char *slash = strrchr(*out, '/');
     return strlen(slash ? slash + 1 : *out) <= NAME_MAX ||
