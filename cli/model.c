@@ -107,7 +107,7 @@ static void read_sam(const ts_weights *w, about *a)
     int whole = 0;
     a->has_sam = ts_sam_config_read(w, &a->sam, &a->problem);
     if (!a->has_sam) return;
-    for (int i = 0; i < c->depth; i++) whole += c->whole >> i & 1;
+    for (int i = 0; i < c->depth; i++) whole += (int)(c->whole >> i & 1);
     ts_sam_title(c, a->model.title, sizeof a->model.title);
     snprintf(a->model.architecture, sizeof a->model.architecture,
              "encoder: %d wide, %d blocks (%d of the whole picture, else windows of %d), %d heads, patch %d, picture %d\n"

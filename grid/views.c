@@ -111,7 +111,8 @@ bool ts_grid_merge_arrangements(const ts_grid *grids, const ts_image *canvases, 
                                .data[((size_t)(hole->y + y) * (size_t)canvases[i].width + (size_t)(hole->x + x)) * 3 + (size_t)c];
                 }
                 uint8_t *out = &canvas->data[((size_t)(to->y + y) * (size_t)canvas->width + (size_t)(to->x + x)) * 3 + (size_t)c];
-                *out = vote ? (uint8_t)(sum > 127 * count ? 255 : 0) : (uint8_t)((2 * sum + count) / (2 * count));
+                const int voted = sum > 127 * count ? 255 : 0, mean = (2 * sum + count) / (2 * count);
+                *out = (uint8_t)(vote ? voted : mean);
             }
     return true;
 }
