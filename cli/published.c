@@ -18,8 +18,8 @@ const char *ts_published(ts_kind wanted)
         return "OpenAI's are listed in clip/clip.py of github.com/openai/CLIP, and LAION's at github.com/mlfoundations/open_clip "
                "(docs/models.md tells more)";
     case TS_KIND_SAM:
-        return "published ones are at github.com/facebookresearch/segment-anything (sam_vit_b_01ec64.pth is the smallest), and "
-               "MobileSAM at github.com/ChaoningZhang/MobileSAM (docs/models.md tells more)";
+        return "published ones are at github.com/facebookresearch/segment-anything, of which sam_vit_b_01ec64.pth is the "
+               "smallest (docs/models.md tells more)";
     case TS_KIND_LPIPS:
     case TS_KIND_VGG:
         return "docs/models.md says where the published vgg.pth and torchvision's vgg16 are";

@@ -41,6 +41,7 @@ typedef enum {
     TS_KIND_KL_AUTOENCODER,
     TS_KIND_VQGAN_TRANSFORMER,
     TS_KIND_STABLE_DIFFUSION,
+    TS_KIND_MOBILE_SAM, /* SAM's decoder under another encoder */
     TS_KIND_SAM2,
     TS_KIND_FLAMINGO,
     TS_KIND_VIT,

@@ -62,6 +62,8 @@ static const struct {
      "model.diffusion_model.input_blocks.0.0.weight first_stage_model.quant_conv.weight"},
     {TS_KIND_VQGAN_TRANSFORMER, "a transformer over a VQGAN's codes",
      "transformer.blocks.0.ln1.weight first_stage_model.quantize.embedding.weight"},
+    {TS_KIND_MOBILE_SAM, "a MobileSAM (a SAM with a TinyViT)",
+     "image_encoder.patch_embed.seq.0.c.weight prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
     {TS_KIND_SAM, "a SAM", "image_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
     {TS_KIND_SAM, "a SAM", "vision_encoder.pos_embed prompt_encoder.no_mask_embed.weight mask_decoder.iou_token.weight"},
     {TS_KIND_PAINTER, "a Painter", "segment_token_x mask_token decoder_pred.0.weight"},
@@ -159,8 +161,8 @@ static void test_commands(void **state)
     file_of("p.safetensors", "ctx", "tessera.prompt", "1");
     write_picture(picture, 32, 32, 1);
 
-    assert_refused(program_run("run", "-m", clip, "-e", picture, picture, "-q", picture, "-o", out, NULL), 1,
-                   "clip.safetensors is a CLIP; an MAE-VQGAN is wanted");
+    assert_refused(program_run("run", "-m", prompt, "-e", picture, picture, "-q", picture, "-o", out, NULL), 1,
+                   "p.safetensors is a prompt for a CLIP; an MAE-VQGAN is wanted");
     assert_false(file_exists(out));
     assert_refused(program_run("run", "-m", mae, "--vqgan", sam, "-e", picture, picture, "-q", picture, "-o", out, NULL), 1,
                    "sam.safetensors is a SAM; a VQGAN is wanted");
