@@ -56,9 +56,10 @@ static double weights_mb(const ts_weights *w, const char *prefix)
 static bool drawn(int side, ts_image *out, ts_error *err)
 {
     if (!ts_image_new(side, side, out, err)) return false;
-    for (int64_t i = 0; i < (int64_t)side * side; i++)
-        for (int c = 0; c < 3; c++)
-            out->data[i * 3 + c] = (uint8_t)(128 + 100 * sin((double)(i % side) * 0.01 + c) * cos((double)(i / side) * 0.013));
+    for (int y = 0; y < side; y++)
+        for (int x = 0; x < side; x++)
+            for (int c = 0; c < 3; c++)
+                out->data[((int64_t)y * side + x) * 3 + c] = (uint8_t)(128 + 100 * sin(x * 0.01 + c) * cos(y * 0.013));
     return true;
 }
 
@@ -112,8 +113,8 @@ static bool expected_picture(const ts_weights *expected, const char *name, int s
     if (!t || t->count < values * (at + 1))
         return ts_fail(err, TS_ERR_SHAPE, "%s has no %s of side %d", ts_weights_path(expected), name, side);
     int64_t *all = malloc((size_t)t->count * sizeof *all);
-    const bool ok = (all || ts_fail(err, TS_ERR_MEMORY, "out of memory")) && ts_weight_to_i64(t, all, err) &&
-                    ts_image_new(side, side, out, err);
+    if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    const bool ok = ts_weight_to_i64(t, all, err) && ts_image_new(side, side, out, err);
     for (int64_t i = 0; ok && i < values; i++) out->data[i] = (uint8_t)all[at * values + i];
     free(all);
     return ok;
@@ -175,8 +176,9 @@ static bool bench_sam(const options *o, ts_device *dev, const ts_weights *file, 
     sam_work w = {.sam = ts_sam_new(dev, &(ts_sam_desc){.weights = file}, err)};
     if (!w.sam) return false;
     for (int i = 0; i < MANY; i++) {
-        w.point[i][0] = (float)(i % 8 * 100 + 80);
-        w.point[i][1] = (float)(i / 8 * 100 + 80);
+        const int column = i % 8, row = i / 8;
+        w.point[i][0] = (float)(column * 100 + 80);
+        w.point[i][1] = (float)(row * 100 + 80);
         w.prompt[i] = (ts_sam_prompt){.points = 1, .point = w.point[i], .label = &label};
     }
     const bool ok = o->compare ? compare_sam(o, &w, err) : time_sam(o, file, &w, err);
@@ -240,11 +242,17 @@ static bool bench(const options *o, ts_error *err)
 int main(int argc, char **argv)
 {
     options o = {.device = "cpu", .runs = 3};
+    const struct {
+        const char *name;
+        int *value;
+    } numbers[] = {{"--threads", &o.threads}, {"--runs", &o.runs}};
     bool understood = argc > 1;
-    for (int i = 1; i < argc && understood; i++) {
+    for (int i = 1; i < argc && argv[i] && understood; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : NULL;
-        if (strcmp(argv[i], "--threads") == 0 && next) o.threads = atoi(next), i++;
-        else if (strcmp(argv[i], "--runs") == 0 && next) o.runs = atoi(next), i++;
+        int *value = NULL;
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++)
+            if (strcmp(argv[i], numbers[k].name) == 0) value = numbers[k].value;
+        if (value && next) *value = atoi(next), i++;
         else if (strcmp(argv[i], "--device") == 0 && next) o.device = next, i++;
         else if (strcmp(argv[i], "--precision") == 0 && next) o.precision = strcmp(next, "fp16") == 0 ? TS_F16 : TS_F32, i++;
         else if (strcmp(argv[i], "--compare") == 0 && next) o.compare = next, i++;
