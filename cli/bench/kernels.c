@@ -74,6 +74,14 @@ static ts_tensor *attention(bench_graph *b, const int *s)
     return ts_attention_qkv(b->g, real(b, DIMS(1, s[0], 3 * s[1])), s[2], false);
 }
 
+/* s: maps, side, width, heads */
+static ts_tensor *attention_map(bench_graph *b, const int *s)
+{
+    ts_tensor *qkv = real(b, DIMS(s[0], s[1] * s[1], 3 * s[2]));
+    ts_tensor *rel_h = real(b, DIMS(2 * s[1] - 1, s[2] / s[3])), *rel_w = real(b, DIMS(2 * s[1] - 1, s[2] / s[3]));
+    return ts_attention_relative(b->g, qkv, rel_h, rel_w, s[3], s[1], s[1]);
+}
+
 /* s: rows, width */
 static ts_tensor *layernorm(bench_graph *b, const int *s)
 {
@@ -179,6 +187,8 @@ static const struct {
     {"attention", "148 x 1024, 16 heads", attention, {148, 1024, 16}},
     {"attention", "197 x 512, 16 heads", attention, {197, 512, 16}},
     {"attention", "196 x 512, 1 head", attention, {196, 512, 1}},
+    {"attention, relative", "25 of 14 x 14 x 768, 12 heads", attention_map, {25, 14, 768, 12}},
+    {"attention, relative", "32 x 32 x 768, 12 heads", attention_map, {1, 32, 768, 12}},
     {"layernorm", "197 x 1024", layernorm, {197, 1024}},
     {"groupnorm, swish", "224 x 224 x 128", groupnorm_swish, {224, 128}},
     {"groupnorm, swish", "14 x 14 x 512", groupnorm_swish, {14, 512}},
