@@ -10,7 +10,7 @@
  *   ts_sam_mask(s, ts_sam_low(&answer, 0, ts_sam_best(&answer, 0)), &mask, &err);
  *   ts_sam_answer_clear(&answer);
  *
- * Pixels are those of the user's picture, x to the right and y down, the first one's middle at (0.5, 0.5) of the network's. The
+ * Points and boxes are in pixels of the user's picture, x to the right and y down; a whole number is a pixel, not its corner. The
  * weights file and the device must outlive the ts_sam. */
 #ifndef TESSERA_SAM_H
 #define TESSERA_SAM_H
@@ -59,7 +59,7 @@ const char *ts_sam_title(const ts_sam_config *c, char *out, size_t room);
 
 typedef struct {
     const ts_weights *weights;
-    int batch; /* prompts at most in one run of the decoder; zero: 8. Memory grows with it (25 MB a prompt at the published
+    int batch; /* prompts at most in one run of the decoder; zero: 8. Memory grows with it (16 MB a prompt at the published
                   sizes). */
 } ts_sam_desc;
 
