@@ -55,13 +55,10 @@ static int64_t difference(const ts_rle *got, const cJSON *want)
     int64_t at = 0, other = 0, differ = 0;
     for (int64_t i = 0; i < got->count; at += got->run[i++])
         if (i % 2) memset(a + at, 1, got->run[i]);
-    const cJSON *count;
     int odd = 0;
-    cJSON_ArrayForEach(count, counts)
-    {
+    for (const cJSON *count = counts->child; count; count = count->next, odd = !odd) {
         if (odd) memset(b + other, 1, (size_t)count->valuedouble);
         other += (int64_t)count->valuedouble;
-        odd = !odd;
     }
     assert_int_equal(at, pixels);
     assert_int_equal(other, pixels);
@@ -148,8 +145,7 @@ static ts_sam *open_sam(ts_device *dev)
 static void check_device(ts_device *dev)
 {
     ts_sam *s = open_sam(dev);
-    const cJSON *run;
-    cJSON_ArrayForEach(run, runs) check_run(s, run);
+    for (int i = 0; i < cJSON_GetArraySize(runs); i++) check_run(s, cJSON_GetArrayItem(runs, i));
     ts_sam_free(s);
 }
 
