@@ -190,6 +190,7 @@ static bool vote(ts_insid3 *m, const float *g, int *votes, ts_error *err)
  */
 static bool find_candidates(ts_insid3 *m, const float *g, double *like, uint8_t *candidate, int *count, ts_error *err)
 {
+    int *votes = calloc((size_t)m->places, sizeof *votes);
     double square = 0, least = 0;
     for (int k = 0; k < m->width; k++) square += m->prototype[k] * m->prototype[k];
     bool any = false;
@@ -199,7 +200,6 @@ static bool find_candidates(ts_insid3 *m, const float *g, double *like, uint8_t 
         if (square > 0) like[p] /= sqrt(square);
         any = any || like[p] > 0;
     }
-    int *votes = calloc((size_t)m->places, sizeof *votes);
     if (!votes || (!any && !upper_tenth(like, m->places, &least))) {
         free(votes);
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");

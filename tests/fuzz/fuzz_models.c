@@ -1,8 +1,9 @@
-/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP, a prompt, a SegGPT or a SAM, small and whole,
- * until the bytes take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor are one
- * zero repeated, as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold and cost
- * nothing: whatever is allocated by them is allocated for a tensor that fits no model. */
+/* fuzz_models.c - a checkpoint built into a model: an MAE-VQGAN, a VQGAN, a CLIP, a prompt, a SegGPT, a SAM or a DINO, small and
+ * whole, until the bytes take tensors out, give them other names, types and shapes, and write metadata. The numbers of a tensor
+ * are one zero repeated, as a stride of 0 in a PyTorch file allows, so that shapes may be as large as a file of 64 MB could hold
+ * and cost nothing: whatever is allocated by them is allocated for a tensor that fits no model. */
 #include "clip/prompt/tune.h"
+#include "dino/dino.h"
 #include "engine/weights/internal.h"
 #include "mae/mae.h"
 #include "painter/painter.h"
@@ -14,10 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MODELS = 5, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
+enum { MODELS = 7, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
 
 static ts_device *host;
-static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT, SAM */
+static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT, SAM, DINOv2, DINOv3 */
 static const uint64_t zero[8];
 
 static ts_weights *written(ts_weights_writer *out, const char *path)
@@ -146,9 +147,85 @@ static ts_weights *small_sam(const char *path)
     return write_small_sam(path, 1, &err) ? ts_weights_open(path, &err) : NULL;
 }
 
+/* `count` tensors, of which those whose names begin with '.' are once in each of two blocks, and heads of 4. */
+static ts_weights *small_dino(const char *path, const named *list, int count, const char *blocks)
+{
+    static const float numbers[256];
+    ts_error err = {0};
+    ts_weights_writer *out = ts_weights_writer_new();
+    bool ok = ts_weights_writer_meta(out, "heads", "2", &err);
+    for (int i = 0; ok && i < count; i++)
+        for (int block = 0; ok && block < (list[i].name[0] == '.' ? 2 : 1); block++) {
+            char name[64];
+            if (list[i].name[0] == '.') snprintf(name, sizeof name, "%s.%d%s", blocks, block, list[i].name);
+            else snprintf(name, sizeof name, "%s", list[i].name);
+            ok = ts_weights_writer_add(out, name, TS_DT_F32, list[i].ndim, list[i].shape, numbers, &err);
+        }
+    return ok ? written(out, path) : NULL;
+}
+
+/* As facebookresearch has it, with registers. */
+static ts_weights *small_dinov2(const char *path)
+{
+    static const named list[] = {{"cls_token", 3, {1, 1, 8}},
+                                 {"register_tokens", 3, {1, 2, 8}},
+                                 {"pos_embed", 3, {1, 5, 8}},
+                                 {"patch_embed.proj.weight", 4, {8, 3, 2, 2}},
+                                 {"patch_embed.proj.bias", 1, {8}},
+                                 {"norm.weight", 1, {8}},
+                                 {"norm.bias", 1, {8}},
+                                 {".norm1.weight", 1, {8}},
+                                 {".norm1.bias", 1, {8}},
+                                 {".attn.qkv.weight", 2, {24, 8}},
+                                 {".attn.qkv.bias", 1, {24}},
+                                 {".attn.proj.weight", 2, {8, 8}},
+                                 {".attn.proj.bias", 1, {8}},
+                                 {".ls1.gamma", 1, {8}},
+                                 {".norm2.weight", 1, {8}},
+                                 {".norm2.bias", 1, {8}},
+                                 {".mlp.fc1.weight", 2, {8, 8}},
+                                 {".mlp.fc1.bias", 1, {8}},
+                                 {".mlp.fc2.weight", 2, {8, 8}},
+                                 {".mlp.fc2.bias", 1, {8}},
+                                 {".ls2.gamma", 1, {8}}};
+    return small_dino(path, list, sizeof list / sizeof *list, "blocks");
+}
+
+/* As Hugging Face has it, with a gated MLP. */
+static ts_weights *small_dinov3(const char *path)
+{
+    static const named list[] = {{"embeddings.cls_token", 3, {1, 1, 8}},
+                                 {"embeddings.register_tokens", 3, {1, 4, 8}},
+                                 {"embeddings.patch_embeddings.weight", 4, {8, 3, 2, 2}},
+                                 {"embeddings.patch_embeddings.bias", 1, {8}},
+                                 {"norm.weight", 1, {8}},
+                                 {"norm.bias", 1, {8}},
+                                 {".norm1.weight", 1, {8}},
+                                 {".norm1.bias", 1, {8}},
+                                 {".attention.q_proj.weight", 2, {8, 8}},
+                                 {".attention.q_proj.bias", 1, {8}},
+                                 {".attention.k_proj.weight", 2, {8, 8}},
+                                 {".attention.v_proj.weight", 2, {8, 8}},
+                                 {".attention.v_proj.bias", 1, {8}},
+                                 {".attention.o_proj.weight", 2, {8, 8}},
+                                 {".attention.o_proj.bias", 1, {8}},
+                                 {".layer_scale1.lambda1", 1, {8}},
+                                 {".norm2.weight", 1, {8}},
+                                 {".norm2.bias", 1, {8}},
+                                 {".mlp.gate_proj.weight", 2, {8, 8}},
+                                 {".mlp.gate_proj.bias", 1, {8}},
+                                 {".mlp.up_proj.weight", 2, {8, 8}},
+                                 {".mlp.up_proj.bias", 1, {8}},
+                                 {".mlp.down_proj.weight", 2, {8, 8}},
+                                 {".mlp.down_proj.bias", 1, {8}},
+                                 {".layer_scale2.lambda1", 1, {8}}};
+    return small_dino(path, list, sizeof list / sizeof *list, "layer");
+}
+
 static void begin(void)
 {
-    static ts_weights *(*const make[MODELS])(const char *) = {small_mae, small_clip, small_prompt, small_seggpt, small_sam};
+    static ts_weights *(*const make[MODELS])(const char *) = {small_mae, small_clip,   small_prompt, small_seggpt,
+                                                              small_sam, small_dinov2, small_dinov3};
     char folder[] = "/tmp/fuzz-models-XXXXXX", path[64];
     if (!mkdtemp(folder)) abort();
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
@@ -285,6 +362,23 @@ static void try_clip(const ts_weights *w)
     ts_clip_free(c);
 }
 
+static void try_dino(const ts_weights *w)
+{
+    enum { ROWS = 2, COLUMNS = 3, MOST_WIDTH = 64, MOST_PATCH = 16 };
+    ts_error err = {0};
+    ts_dino *d = ts_dino_new(host, w, ROWS, COLUMNS, &err);
+    check(d != NULL, &err);
+    const ts_dino_config *c = d ? ts_dino_about(d) : NULL;
+    if (c && c->width <= MOST_WIDTH && c->patch <= MOST_PATCH && c->mlp <= 1024) {
+        float *pixels = calloc((size_t)ROWS * COLUMNS * (size_t)c->patch * (size_t)c->patch * 3, sizeof *pixels);
+        float *tokens = calloc((size_t)ROWS * COLUMNS * (size_t)c->width, sizeof *tokens);
+        if (pixels && tokens) check(ts_dino_encode(d, pixels, true, tokens, &err), &err);
+        free(pixels);
+        free(tokens);
+    }
+    ts_dino_free(d);
+}
+
 static void try_painter(const ts_weights *w)
 {
     ts_error err = {0};
@@ -343,6 +437,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     try_mae(w);
     try_clip(w);
     try_sam(w);
+    try_dino(w);
     try_painter(w);
     const bool ok = ts_prompt_file_read(w, NULL, &prompt, &err);
     check(ok, &err);
