@@ -11,9 +11,8 @@
 typedef struct {
     ts_painter_config config;
     ts_painter_options options;
-    ts_image examples[2 * RUN_PAIRS]; /* at the size that they have on a canvas; and so are the queries */
-    ts_image *queries;
-    int count; /* of those */
+    ts_image examples[2 * RUN_PAIRS]; /* at the size that they have on a canvas */
+    ts_image standard;                /* the query that came by standard input; the others are read again, a film may be long */
     ts_painter *painter;
     ts_painter_film *film;
     double paint_ms;
@@ -54,13 +53,8 @@ static bool example(run_job *r, int pair, bool output, const ts_image *picture, 
 static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
 {
     painter_run *m = r->own;
-    if (!m->queries) {
-        m->queries = calloc((size_t)r->jobs.count, sizeof *m->queries);
-        if (!m->queries) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-        m->count = r->jobs.count;
-    }
-    ts_image_clear(&m->queries[at]); /* of a query before this one */
-    return ts_image_resize(picture, m->options.side, m->options.side, TS_RESIZE_BICUBIC, &m->queries[at], err);
+    if (!ts_is_standard(r->jobs.query[at])) return true;
+    return ts_image_resize(picture, m->options.side, m->options.side, TS_RESIZE_BICUBIC, &m->standard, err);
 }
 
 static bool start(run_job *r, ts_error *err)
@@ -74,24 +68,34 @@ static bool start(run_job *r, ts_error *err)
     return true;
 }
 
+static bool paint(run_job *r, int at, const ts_image *picture, ts_image *out, ts_error *err)
+{
+    painter_run *m = r->own;
+    const int count = r->examples.count / 2, side = m->options.side;
+    ts_painter_pair pairs[RUN_PAIRS];
+    for (int i = 0; i < count; i++) pairs[i] = (ts_painter_pair){&m->examples[2 * i], &m->examples[2 * i + 1]};
+    ts_painted painted = {0};
+    ts_painter_ms ms = {0};
+    bool ok = ts_painter_film_next(m->film, pairs, count, picture, &m->options, &painted, &ms, err) &&
+              ts_painted_picture(&painted, r->cell ? side : r->sizes[at].width, r->cell ? side : r->sizes[at].height,
+                                 (ts_painted_filter)r->painter.fit, out, err);
+    ts_painted_clear(&painted);
+    r->load_ms += ms.load; /* a film's first frames have fewer before them, and plans of their own */
+    m->paint_ms = ms.paint;
+    if (ok) ts_say_stage(&r->common, "painted: %.1f ms", ms.paint);
+    return ok;
+}
+
 static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error *err)
 {
     painter_run *m = r->own;
-    ts_painter_pair pairs[RUN_PAIRS];
-    for (int i = 0; i < r->examples.count / 2; i++) pairs[i] = (ts_painter_pair){&m->examples[2 * i], &m->examples[2 * i + 1]};
     bool ok = true;
     for (int i = 0; ok && i < count; i++) {
-        ts_painted painted = {0};
-        ts_painter_ms ms = {0};
-        const int side = m->options.side, at = first + i;
-        ok = ts_painter_film_next(m->film, pairs, r->examples.count / 2, &m->queries[at], &m->options, &painted, &ms, err);
-        ok = ok && ts_painted_picture(&painted, r->cell ? side : r->sizes[at].width, r->cell ? side : r->sizes[at].height,
-                                      (ts_painted_filter)r->painter.fit, &answers[i], err);
-        ts_painted_clear(&painted);
-        ts_image_clear(&m->queries[at]);
-        r->load_ms += ms.load; /* a film's first frames have fewer before them, and plans of their own */
-        m->paint_ms = ms.paint;
-        if (ok) ts_say_stage(&r->common, "painted: %.1f ms", ms.paint);
+        const char *path = r->jobs.query[first + i];
+        ts_image picture = {0};
+        if (ts_is_standard(path)) ok = paint(r, first + i, &m->standard, &answers[i], err);
+        else ok = ts_load_picture(path, &picture, err) && paint(r, first + i, &picture, &answers[i], err);
+        ts_image_clear(&picture);
     }
     return ok;
 }
@@ -114,8 +118,7 @@ static void clear(run_job *r)
     ts_painter_film_free(m->film);
     ts_painter_free(m->painter);
     for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->examples[i]);
-    for (int i = 0; m->queries && i < m->count; i++) ts_image_clear(&m->queries[i]);
-    free(m->queries);
+    ts_image_clear(&m->standard);
     free(m);
 }
 

@@ -216,6 +216,7 @@ static void test_on_vulkan(void **state)
     (void)state;
     if (!test_vulkan(TS_F32)) skip();
     check_device(test_vulkan(TS_F32), TOLERANCE);
+    if (test_vulkan(TS_F16)) check_device(test_vulkan(TS_F16), 5e-2);
 }
 
 /* ---- pictures ---- */
