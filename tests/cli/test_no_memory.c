@@ -217,10 +217,24 @@ static void clip_learns(void **state)
         "1", CPU);
 }
 
+static void segments(void **state)
+{
+    (void)state;
+    need_model();
+    const char *p = picture();
+#define WITH_SAM  "--model", TS_GOLDEN_DIR "/sam_tiny.pth", CPU
+#define ALL_FOUND "--points-per-side", "3", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"
+    TRY("mask.png", true, "segment", p, "--box", "3,3,20,20", "-o", "mask.png", "--overlay", "look.png", WITH_SAM);
+    TRY("kept.st", false, "segment", p, "--point", "3,3", "--prior", p, "--embedding", "./kept.st", "--json", WITH_SAM);
+    TRY("all/metadata.csv", true, "segment", p, "--everything", ALL_FOUND, "-o", "all", "--cutout", "cut.png", WITH_SAM);
+    TRY("mask.png", true, "segment", p, "--text", "a cat", ALL_FOUND, "-o", "mask.png", "--clip", MODEL, "--vocab", VOCAB,
+        WITH_SAM);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pictures), cmocka_unit_test(models), cmocka_unit_test(trainings),
-                                       cmocka_unit_test(clip), cmocka_unit_test(clip_learns)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pictures), cmocka_unit_test(models),   cmocka_unit_test(trainings),
+                                       cmocka_unit_test(clip),     cmocka_unit_test(segments), cmocka_unit_test(clip_learns)};
     return cmocka_run_group_tests_name("no memory", tests, NULL, NULL);
 }
 
