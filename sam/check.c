@@ -1,6 +1,5 @@
 /* check.c - whether a file holds all of a SAM. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "sam/internal.h"
 
@@ -38,13 +37,4 @@ bool ts_sam_check(const ts_weights *w, ts_error *err)
     ts_params_free(m.made);
     ts_device_free(dev);
     return ok;
-}
-
-bool ts_sam_uses(const char *name)
-{
-    static const char *const parts[] = {"image_encoder.", "vision_encoder.", "shared_image_embedding.", "prompt_encoder.",
-                                        "mask_decoder."};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (strncmp(name, parts[i], strlen(parts[i])) == 0) return true;
-    return false;
 }

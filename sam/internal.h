@@ -99,10 +99,17 @@ typedef struct {
     float weight[SAM_TAPS];
 } sam_taps;
 
+/* Output places of an axis that look at the same ones. */
+typedef struct {
+    int base, begin, end;
+} sam_stretch;
+
 typedef struct {
     int width, height; /* of the picture */
     int low;
     sam_taps *x, *y;
+    sam_stretch *rows; /* of y */
+    int row_count;
 } sam_scaler;
 
 bool ts_sam_scaler_new(const ts_sam_config *c, int width, int height, int inner_width, int inner_height, sam_scaler *out,

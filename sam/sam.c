@@ -189,9 +189,3 @@ const float *ts_sam_embedding(const ts_sam *s)
 {
     return s->width > 0 ? s->embedding : NULL;
 }
-
-void ts_sam_covered(const ts_sam *s, double *columns, double *rows)
-{
-    *columns = (double)s->inner_width / s->model.config.patch;
-    *rows = (double)s->inner_height / s->model.config.patch;
-}

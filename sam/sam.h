@@ -81,10 +81,9 @@ bool ts_sam_set_picture(ts_sam *s, const ts_image *picture, ts_error *err);
 /* Of the picture that prompts are asked of; false: there is none. */
 bool ts_sam_size(const ts_sam *s, int *width, int *height);
 
-/* The embedding (side, side, E), places row by row; NULL: none. Lives until the next picture. The picture covers its upper left
- * part alone, as many places as ts_sam_covered says, the last ones in part. */
+/* The embedding (side, side, E), places row by row; NULL: none. Lives until the next picture. The picture covers its upper
+ * left part alone: of its longer side all places, of the other as many as keep its shape. */
 const float *ts_sam_embedding(const ts_sam *s);
-void ts_sam_covered(const ts_sam *s, double *columns, double *rows);
 /* Takes one that was made before, of a picture of that many pixels, by a model with the same encoder. */
 bool ts_sam_set_embedding(ts_sam *s, const float *embedding, int width, int height, ts_error *err);
 
@@ -204,8 +203,6 @@ bool ts_sam_everything_check(const ts_sam_everything_options *options, ts_error 
 
 /* Looks for every tensor of the model and compares shapes; all that is wrong in one sentence. */
 bool ts_sam_check(const ts_weights *w, ts_error *err);
-/* Whether running the model may need the tensor of that name. */
-bool ts_sam_uses(const char *name);
 
 #ifdef __cplusplus
 }

@@ -49,6 +49,19 @@ static sam_taps *axis(int out, int inner, int network, int low)
     return list;
 }
 
+/* Sets their number. */
+static sam_stretch *stretches(const sam_taps *taps, int places, int *count)
+{
+    sam_stretch *list = calloc((size_t)places, sizeof *list);
+    *count = 0;
+    for (int i = 0; list && i < places; i++) {
+        if (*count == 0 || list[*count - 1].base != taps[i].base)
+            list[(*count)++] = (sam_stretch){.base = taps[i].base, .begin = i};
+        list[*count - 1].end = i + 1;
+    }
+    return list;
+}
+
 bool ts_sam_scaler_new(const ts_sam_config *c, int width, int height, int inner_width, int inner_height, sam_scaler *out,
                        ts_error *err)
 {
@@ -57,7 +70,8 @@ bool ts_sam_scaler_new(const ts_sam_config *c, int width, int height, int inner_
                         .low = c->low,
                         .x = axis(width, inner_width, c->picture, c->low),
                         .y = axis(height, inner_height, c->picture, c->low)};
-    if (out->x && out->y) return true;
+    if (out->y) out->rows = stretches(out->y, height, &out->row_count);
+    if (out->x && out->rows) return true;
     ts_sam_scaler_clear(out);
     return ts_fail(err, TS_ERR_MEMORY, "out of memory for masks of %d x %d pixels", width, height);
 }
@@ -66,6 +80,7 @@ void ts_sam_scaler_clear(sam_scaler *k)
 {
     free(k->x);
     free(k->y);
+    free(k->rows);
     *k = (sam_scaler){0};
 }
 
@@ -183,21 +198,18 @@ TS_CLONES static void find_bounds(const column *c)
 
 static void count_column(column *c, runs *r)
 {
-    const sam_taps *taps = c->k->y;
-    const int64_t height = c->k->height;
-    for (int64_t y = 0, next; y < height; y = next) {
-        const int base = taps[y].base;
-        for (next = y + 1; next < height && taps[next].base == base;) next++;
-        const float least = c->least[base], most = c->most[base];
+    for (int k = 0; k < c->k->row_count; k++) {
+        const sam_stretch *t = &c->k->rows[k];
+        const float least = c->least[t->base], most = c->most[t->base];
         if (least > c->offset || most <= -c->offset) {
             const bool inside = least > c->offset;
-            c->above += inside ? next - y : 0;
-            c->not_below += inside ? next - y : 0;
-            add_run(r, inside, next - y);
+            c->above += inside ? t->end - t->begin : 0;
+            c->not_below += inside ? t->end - t->begin : 0;
+            add_run(r, inside, t->end - t->begin);
             continue;
         }
-        for (int64_t i = y; i < next; i++) {
-            const float value = mixed(c->low + base, taps[i].weight, 1);
+        for (int i = t->begin; i < t->end; i++) {
+            const float value = mixed(c->low + t->base, c->k->y[i].weight, 1);
             c->above += value > c->offset;
             c->not_below += value > -c->offset;
             add_run(r, value > 0, 1);
