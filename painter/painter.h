@@ -141,7 +141,7 @@ bool ts_painter_canvases_write(ts_exec *e, const ts_painter_canvases *in, const 
                                ts_error *err);
 /* (n, 2r, r, 3), normalised. features: NULL, or gets the four (n, T, dim) that it was made of. */
 ts_tensor *ts_painter_predict(ts_graph *g, const ts_painter *p, const ts_painter_canvases *in, ts_tensor **features);
-/* (r, r, 3): the lower half of the first canvas, by a third of the head's work. */
+/* (r, r, 3): the lower half of the first canvas, by half of the head's work for it and none for the others. */
 ts_tensor *ts_painter_answer(ts_graph *g, const ts_painter *p, const ts_painter_canvases *in);
 
 /* (1): smooth L1 with beta 0.01 (Painter, section 3.2), each number by its weight; all (n, 2r, r, 3). */
