@@ -191,7 +191,8 @@ static bool check_all(segment_job *j, ts_error *err)
         p->encoded = p->embedding && ts_same_file(p->embedding, p->embedding);
         for (int k = 0; k < 4; k++)
             if (outputs[k]) all[n++] = outputs[k];
-        if (p->masks && !names_file(j->out)) ok = ts_check_folder(j->out, err) && check_masks(p, err);
+        if (p->masks && j->folders[0] && ts_same_file(p->masks, p->masks))
+            ok = ts_check_folder(p->masks, err) && check_masks(p, err);
     }
     ok = ok && check_distinct(all, n, err);
     for (int i = 0; ok && i < n; i++) ok = check_no_input(j, all[i], err);

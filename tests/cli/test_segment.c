@@ -370,6 +370,10 @@ static void folders(void **state)
     assert_refused(program_run("segment", picture_a, picture_b, WITH, "--point", "100,20", "-o", strict, NULL), 1,
                    "b.png, which is 67 x 101");
     assert_false(file_exists(strict));
+    const char *taken = temp_path("taken");
+    assert_int_equal(mkdir(taken, 0700), 0);
+    write_bytes(temp_path("taken/one"), "", 0);
+    assert_refused(program_run("segment", photos, WITH, "--point", "20,20", "-o", taken, NULL), 1, "a folder was wanted");
     /* Masks of an earlier run are not mixed with new ones. */
     assert_refused(program_run("segment", photos, WITH, "--point", "20,20", "-o", out, NULL), 1, "holds masks already");
     assert_refused(
