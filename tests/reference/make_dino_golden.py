@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Writes tests/golden/dino/: tiny DINOv2 and DINOv3 models of random weights in the layouts that are read, each with a picture and
 PyTorch's patch tokens of it, in double precision. Positions are interpolated by torch.nn.functional.interpolate as the published
-code calls it. With --full OUT it writes a full-size DINOv2 ViT-L/14 instead (in single precision, a grid of 16 x 16). Needs
+code calls it. With --full OUT it writes a full-size DINOv2 ViT-L/14 instead (in single precision, a grid of 8 x 8). Needs
 python3-torch. The same files come out each time.
 """
 import json
@@ -166,15 +166,17 @@ def as_hugging_face(p, version):
 
 
 def save(path, tensors, meta):
-    header, data = {"__metadata__": meta}, b""
+    header, data, end = {"__metadata__": meta}, [], 0
     for name, t in tensors.items():
         raw = t.to(torch.float32).contiguous().numpy().tobytes()
-        header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [len(data), len(data) + len(raw)]}
-        data += raw
+        header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [end, end + len(raw)]}
+        data.append(raw)
+        end += len(raw)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
+        f.write(struct.pack("<Q", len(text)) + text)
+        f.writelines(data)
 
 
 def write(name, seed, heads, version, grid, layout, **sizes):
@@ -190,11 +192,11 @@ def write(name, seed, heads, version, grid, layout, **sizes):
 
 def full(path):
     p = random_model(1, width=1024, depth=24, mlp=4096, patch=14, registers=0, side=37, gated=False)
-    pixels = torch.randn((3, 224, 224), generator=torch.Generator().manual_seed(2))
+    pixels = torch.randn((3, 112, 112), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         prenorm, tokens = forward(p, pixels, 16, 2)
     p |= {"expected.pixels": pixels.permute(1, 2, 0), "expected.prenorm": prenorm, "expected.tokens": tokens}
-    save(path, p, {"rows": "16", "columns": "16"})
+    save(path, p, {"rows": "8", "columns": "8"})
 
 
 def main():

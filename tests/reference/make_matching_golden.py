@@ -34,17 +34,19 @@ def load(name):
 
 
 def save(path):
-    header, data = {"__metadata__": meta}, b""
+    header, data, end = {"__metadata__": meta}, [], 0
     for name, t in out.items():
         t = np.ascontiguousarray(t)
         t = t if t.dtype in (np.uint8, np.int32) else t.astype(np.float32)
         kind = {"uint8": "U8", "int32": "I32", "float32": "F32"}[t.dtype.name]
-        header[name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [len(data), len(data) + t.nbytes]}
-        data += t.tobytes()
+        header[name] = {"dtype": kind, "shape": list(t.shape), "data_offsets": [end, end + t.nbytes]}
+        data.append(t.tobytes())
+        end += t.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text + data)
+        f.write(struct.pack("<Q", len(text)) + text)
+        f.writelines(data)
 
 
 def linkage(distance, cut):
