@@ -161,7 +161,7 @@ static void several_queries(void **state)
         const char *alone = temp_path("alone.png"), *alone_canvas = temp_path("alone.canvas.png");
         r = RUN_OK("-q", queries[i], "-o", alone, "--canvas", alone_canvas, "--temperature", "1", "--seed", "5");
         program_free(&r);
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "q%d", i + 1);
         assert_true(same_picture(alone, temp_path("answers/%s.png", name)));
         assert_true(same_picture(alone_canvas, temp_path("canvases/%s.canvas.png", name)));

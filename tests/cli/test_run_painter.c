@@ -38,7 +38,7 @@ static int make_pictures(void **state)
     }
     want = ts_weights_open(TS_GOLDEN_DIR "/seggpt_tiny.expected.safetensors", &err);
     for (int i = 0; want && i < 5; i++) {
-        char file[16];
+        char file[24];
         snprintf(file, sizeof file, "%s.png", names[i]);
         ts_image img = golden(names[i], 0);
         paths[i] = kept_path(file);
@@ -130,7 +130,7 @@ static void test_film(void **state)
     assert_true(ts_image_save(first, &img, NULL));
     ts_image_clear(&img);
     for (int i = 0; i < FRAMES; i++) {
-        char file[16];
+        char file[24];
         snprintf(file, sizeof file, "frame%d.png", i);
         frames[i] = kept_path(file);
         img = golden("video.frames", i + 1);
@@ -148,7 +148,7 @@ static void test_film(void **state)
     succeed(program_run("run", "--device", "cpu", "-m", MODEL, "-e", first, paths[1], "--no-palette", "-o", one, "-q", frames[0],
                         frames[1], frames[2], NULL));
     for (int i = 0; i < FRAMES; i++) {
-        char a[512], b[512], file[16];
+        char a[512], b[512], file[24];
         snprintf(file, sizeof file, "frame%d.png", i);
         snprintf(a, sizeof a, "%s/%s", film, file);
         snprintf(b, sizeof b, "%s/%s", one, file);
