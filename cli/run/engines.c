@@ -20,6 +20,9 @@ bool run_choose(run_job *r, ts_error *err)
     r->engine = &run_engine_mae; /* which also says of other files what they are */
     for (int i = 0; i < ENGINES; i++)
         if (engines[i].kind == kind) r->engine = engines[i].engine;
+    ts_error why = {0};
+    if (r->engine == &run_engine_mae && !ts_kind_expect(r->weights, TS_KIND_MAE_VQGAN, &why))
+        return ts_fail(err, why.code, "%s, or a SegGPT, Painter, DINO, CLIP or SAM", why.text);
     return run_check_options(r, err);
 }
 
