@@ -46,14 +46,21 @@ ts_gfsam *ts_gfsam_new(ts_device *dev, const ts_gfsam_desc *desc, ts_error *err)
     return NULL;
 }
 
-void ts_gfsam_free(ts_gfsam *m)
+void ts_gfsam_forget(ts_gfsam *m)
 {
-    if (!m) return;
     for (int i = 0; i < m->shots; i++) {
         free(m->shot[i].f);
         free(m->shot[i].weight);
     }
     free(m->shot);
+    m->shot = NULL;
+    m->shots = 0;
+}
+
+void ts_gfsam_free(ts_gfsam *m)
+{
+    if (!m) return;
+    ts_gfsam_forget(m);
     ts_products_free(m->products);
     ts_dino_free(m->dino);
     ts_sam_free(m->sam);

@@ -67,14 +67,22 @@ ts_insid3 *ts_insid3_new(ts_device *dev, const ts_insid3_desc *desc, ts_error *e
     return NULL;
 }
 
-void ts_insid3_free(ts_insid3 *m)
+void ts_insid3_forget(ts_insid3 *m)
 {
-    if (!m) return;
     for (int i = 0; i < m->shots; i++) {
         free(m->shot[i].g);
         free(m->shot[i].inside);
     }
     free(m->shot);
+    m->shot = NULL;
+    m->shots = 0;
+    for (int k = 0; m->prototype && k < m->width; k++) m->prototype[k] = 0;
+}
+
+void ts_insid3_free(ts_insid3 *m)
+{
+    if (!m) return;
+    ts_insid3_forget(m);
     free(m->basis);
     free(m->prototype);
     ts_products_free(m->products);

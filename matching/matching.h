@@ -45,6 +45,8 @@ typedef struct {
 ts_insid3_info ts_insid3_about(const ts_insid3 *m);
 /* One more example. A mask of another size than its picture's, or with nothing inside, is refused. */
 bool ts_insid3_example(ts_insid3 *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+/* Forgets the examples, for others to be shown; what was worked out of the model itself stays. */
+void ts_insid3_forget(ts_insid3 *m);
 /* Fails without an example. */
 bool ts_insid3_segment(ts_insid3 *m, const ts_image *query, ts_mask *out, ts_error *err);
 
@@ -60,12 +62,12 @@ ts_persam *ts_persam_new(ts_device *dev, const ts_persam_desc *desc, ts_error *e
 void ts_persam_free(ts_persam *m);
 /* As for INSID3. Of several examples the object's features are averaged, which the authors leave open. */
 bool ts_persam_example(ts_persam *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+void ts_persam_forget(ts_persam *m); /* the examples, and what was learned from them */
 bool ts_persam_segment(ts_persam *m, const ts_image *query, ts_mask *out, ts_error *err);
 /* The learned weights of the scales, which add up to 1, once a query was segmented. Returns their number; 0: not tuned. */
 int ts_persam_scales(const ts_persam *m, double out[TS_SAM_MAX_MASKS]);
 
-/* ---- GF-SAM (Zhang et al. 2024, "Bridge the Points", NeurIPS)
- * --------------------------------------------------------------------- */
+/* ---- GF-SAM (Zhang et al. 2024, "Bridge the Points", NeurIPS) ---------------------------------------------------------- */
 
 typedef struct {
     const ts_weights *weights;  /* a SAM */
@@ -77,6 +79,7 @@ ts_gfsam *ts_gfsam_new(ts_device *dev, const ts_gfsam_desc *desc, ts_error *err)
 void ts_gfsam_free(ts_gfsam *m);
 /* As for INSID3. */
 bool ts_gfsam_example(ts_gfsam *m, const ts_image *picture, const ts_mask *mask, ts_error *err);
+void ts_gfsam_forget(ts_gfsam *m); /* the examples */
 bool ts_gfsam_segment(ts_gfsam *m, const ts_image *query, ts_mask *out, ts_error *err);
 
 #ifdef __cplusplus

@@ -56,6 +56,14 @@ static void forget_shots(ts_persam *m)
     m->shot = NULL;
 }
 
+void ts_persam_forget(ts_persam *m)
+{
+    forget_shots(m);
+    m->shots = 0;
+    m->tuned = false;
+    for (int k = 0; k < m->width; k++) m->sum[k] = 0;
+}
+
 void ts_persam_free(ts_persam *m)
 {
     if (!m) return;

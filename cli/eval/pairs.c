@@ -20,7 +20,8 @@ typedef struct {
     ts_palette palette;
     eval_journal journal;
     ts_image contact;
-    int rows; /* of the sheet that are filled */
+    int rows;       /* of the sheet that are filled */
+    char answer[8]; /* nobody's file */
 } eval;
 
 enum { THUMB = 160, COLUMNS = 5 };
@@ -160,7 +161,6 @@ static cJSON *head(const eval *v)
 static bool open_model(eval *v, ts_error *err)
 {
     run_job *r = &v->job;
-    static const char *none = "";
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
     if (!r->model) r->model = r->default_model;
     if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
@@ -168,9 +168,11 @@ static bool open_model(eval *v, ts_error *err)
         return false;
     r->examples.items = calloc((size_t)v->trials.each * 2, sizeof *r->examples.items);
     r->sizes = calloc(1, sizeof *r->sizes);
-    if (!r->examples.items || !r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    r->jobs.query = calloc(1, sizeof *r->jobs.query);
+    r->jobs.answer = calloc(1, sizeof *r->jobs.answer);
+    if (!r->examples.items || !r->sizes || !r->jobs.query || !r->jobs.answer) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     r->examples.count = 2 * v->trials.each;
-    for (int i = 0; i < r->examples.count; i++) r->examples.items[i] = none;
+    r->jobs.answer[0] = v->answer;
     r->jobs.count = 1;
     r->jobs.each = 1;
     r->weights = ts_open_weights(r->model, r->common.quiet, err);
@@ -189,13 +191,21 @@ static void pictures_clear(pictures *p)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) ts_image_clear(all[i]);
 }
 
+static bool see_output(run_job *r, int pair, const ts_image *output)
+{
+    run_see_output(r, pair, output);
+    return true;
+}
+
 static bool show(eval *v, int trial, pictures *p, ts_error *err)
 {
     run_job *r = &v->job;
     for (int k = 0; k < v->trials.each; k++) {
         const eval_pair *e = &v->pairs.pair[v->trials.example[trial * v->trials.each + k]];
         ts_image in = {0}, out = {0};
-        const bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err) &&
+        r->examples.items[2 * k] = e->input;
+        r->examples.items[2 * k + 1] = e->target;
+        const bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err) && see_output(r, k, &out) &&
                         r->engine->example(r, k, false, &in, err) && r->engine->example(r, k, true, &out, err);
         if (ok && k == 0) {
             p->in = in;
@@ -207,6 +217,7 @@ static bool show(eval *v, int trial, pictures *p, ts_error *err)
         if (!ok) return false;
     }
     const eval_pair *asked = &v->pairs.pair[v->trials.query[trial]];
+    r->jobs.query[0] = asked->input;
     if (!ts_image_load(asked->input, &p->query, err) || !ts_image_load(asked->target, &p->target, err)) return false;
     if (p->query.width != p->target.width || p->query.height != p->target.height)
         return ts_fail(err, TS_ERR_SHAPE, "%s has %d x %d pixels and its target %d x %d: they must be alike", asked->input,

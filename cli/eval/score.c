@@ -97,12 +97,15 @@ static void score_colours(const ts_image *truth, const ts_image *answer, const t
 
 /* ---- pixels ---- */
 
-enum { WINDOW = 11 };
+enum { WINDOW = 11, MIDDLE = WINDOW / 2 };
 
 static void weigh(double w[WINDOW])
 {
     double sum = 0;
-    for (int i = 0; i < WINDOW; i++) sum += w[i] = exp(-(i - WINDOW / 2) * (i - WINDOW / 2) / (2 * 1.5 * 1.5));
+    for (int i = 0; i < WINDOW; i++) {
+        const double d = i - MIDDLE;
+        sum += w[i] = exp(-d * d / (2 * 1.5 * 1.5));
+    }
     for (int i = 0; i < WINDOW; i++) w[i] /= sum;
 }
 

@@ -13,6 +13,7 @@ typedef struct {
     ts_mask mask[RUN_PAIRS];
     ts_image standard;    /* the query that was standard input */
     bool grey;            /* masks are written with one channel */
+    bool seen;            /* the model has seen the examples */
     ts_weights *features; /* GF-SAM's */
     ts_insid3 *insid3;    /* one of the three */
     ts_persam *persam;
@@ -67,9 +68,18 @@ static bool take_mask(run_job *r, int pair, const ts_image *output, ts_error *er
     return ok;
 }
 
+static void forget_seen(matching_run *m)
+{
+    if (m->gfsam) ts_gfsam_forget(m->gfsam);
+    if (m->persam) ts_persam_forget(m->persam);
+    if (m->insid3) ts_insid3_forget(m->insid3);
+    m->seen = false;
+}
+
 static bool example(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err)
 {
     matching_run *m = r->own;
+    if (m->seen) forget_seen(m); /* these take the place of those before */
     return output ? take_mask(r, pair, picture, err) : copy(picture, &m->picture[pair], err);
 }
 
@@ -142,13 +152,20 @@ static bool add_example(matching_run *m, int i, ts_error *err)
     return ts_insid3_example(m->insid3, picture, mask, err);
 }
 
-static bool start_with(run_job *r, bool (*make)(run_job *r, ts_error *err), ts_error *err)
+static bool show_examples(run_job *r, ts_error *err)
 {
     matching_run *m = r->own;
-    const double began = ts_now_ms();
-    bool ok = make(r, err);
+    bool ok = true;
     for (int i = 0; ok && i < r->examples.count / 2; i++) ok = add_example(m, i, err);
     forget_examples(m);
+    m->seen = ok;
+    return ok;
+}
+
+static bool start_with(run_job *r, bool (*make)(run_job *r, ts_error *err), ts_error *err)
+{
+    const double began = ts_now_ms();
+    const bool ok = make(r, err) && show_examples(r, err);
     r->load_ms += ts_now_ms() - began;
     return ok;
 }
@@ -208,7 +225,7 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
     const ts_image *picture = standard ? &m->standard : &again;
     if (ok && (picture->width != r->sizes[first].width || picture->height != r->sizes[first].height))
         ok = ts_fail(err, TS_ERR_IO, "%s has changed since it was read", path);
-    ok = ok && segment(m, picture, &mask, err) && draw(r, &mask, answers, err);
+    ok = ok && (m->seen || show_examples(r, err)) && segment(m, picture, &mask, err) && draw(r, &mask, answers, err);
     if (ok) m->inside = ts_mask_area(&mask);
     m->ms = ts_now_ms() - began;
     ts_mask_clear(&mask);

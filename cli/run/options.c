@@ -58,6 +58,18 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
         {0, "fit", "nearest|bilinear|bicubic", TS_OPT_CHOICE, &r->painter.fit, 0, 0,
          "brings an answer to the query's size (Painter, SegGPT): nearest for segments, bilinear for depth and classes, bicubic "
          "for restored photographs; nearest"},
+        {0, "places", "N", TS_OPT_INT, &r->matching.places, 2, TS_INSID3_MOST_SIDE,
+         "with a DINO or a CLIP: places a side that pictures are looked at in; 64. Fewer are faster"},
+        {0, "debias", "N", TS_OPT_INT, &r->matching.components, 1, 8192,
+         "with a DINO or a CLIP: directions that tell of positions and are taken out; 500 of 1024, 20 of 768"},
+        {0, "tune", NULL, TS_OPT_FLAG, &r->matching.tune, 0, 0,
+         "with a SAM: learn from the examples how to mix its masks (PerSAM-F); some seconds, once"},
+        {0, "features", "FILE", TS_OPT_TEXT, &r->matching.features, 0, 0,
+         "with a SAM: a DINOv2 that says where the examples' things are (GF-SAM), instead of the SAM itself (PerSAM)"},
+        {0, "text-heads", "N", TS_OPT_INT, &r->matching.text_heads, 1, 1024,
+         "attention heads of a CLIP's text tower, where nothing tells them"},
+        {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &r->matching.activation, 0, 0,
+         "a CLIP's, where nothing tells it"},
     };
     const int count = sizeof options / sizeof *options;
     static_assert(sizeof options / sizeof *options <= RUN_MODEL_OPTIONS, "more options than there is room for");
@@ -87,18 +99,6 @@ static int parse(run_job *r, int argc, char **argv)
     };
     const ts_option last[] = {
         {0, "cell", NULL, TS_OPT_FLAG, &r->cell, 0, 0, "the answer at its size on the canvas, not at the query's own"},
-        {0, "places", "N", TS_OPT_INT, &r->matching.places, 2, TS_INSID3_MOST_SIDE,
-         "with a DINO or a CLIP: places a side that pictures are looked at in; 64. Fewer are faster"},
-        {0, "debias", "N", TS_OPT_INT, &r->matching.components, 1, 8192,
-         "with a DINO or a CLIP: directions that tell of positions and are taken out; 500 of 1024, 20 of 768"},
-        {0, "tune", NULL, TS_OPT_FLAG, &r->matching.tune, 0, 0,
-         "with a SAM: learn from the examples how to mix its masks (PerSAM-F); some seconds, once"},
-        {0, "features", "FILE", TS_OPT_TEXT, &r->matching.features, 0, 0,
-         "with a SAM: a DINOv2 that says where the examples' things are (GF-SAM), instead of the SAM itself (PerSAM)"},
-        {0, "text-heads", "N", TS_OPT_INT, &r->matching.text_heads, 1, 1024,
-         "attention heads of a CLIP's text tower, where nothing tells them"},
-        {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &r->matching.activation, 0, 0,
-         "a CLIP's, where nothing tells it"},
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     enum { FIRST = sizeof first / sizeof *first, LAST = sizeof last / sizeof *last };

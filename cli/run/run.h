@@ -18,7 +18,7 @@ typedef struct {
     /* The model's header and shapes, from r->weights; no weight is read yet. Refuses what does not go with it. */
     bool (*open)(run_job *r, ts_error *err);
     /* Takes from an example's picture what it needs. Pair `pair`, its input or its output; a second time with other values where
-     * the first ones were stretched. */
+     * the first ones were stretched. After an answer others may be shown, as many, which take the place of these. */
     bool (*example)(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err);
     /* The same of query `at`, after the examples. Where it fails, `at` is the next query. */
     bool (*query)(run_job *r, int at, const ts_image *picture, ts_error *err);

@@ -162,6 +162,56 @@ static void parts_and_resume(void **state)
     assert_refused(program_run("eval", "merge", cut, NULL), 1, "line 2");
 }
 
+/* The model's scores in the line of a journal that is `number`th, as text; free(). */
+static char *line_of(const char *path, int number)
+{
+    size_t size;
+    unsigned char *bytes = read_bytes(path, &size);
+    char *rest = (char *)bytes, *line = NULL;
+    rest[size - 1] = '\0';
+    for (int i = 0; i <= number; i++) line = strsep(&rest, "\n");
+    cJSON *json = cJSON_Parse(line);
+    char *text = cJSON_PrintUnformatted(cJSON_GetObjectItem(json, "model"));
+    cJSON_Delete(json);
+    free(bytes);
+    return text;
+}
+
+static void check_alone(const char *model, const char *option, const char *value)
+{
+    const char *both = temp_path("both.txt"), *second = temp_path("second.txt"), *log = temp_path("both.jsonl"),
+               *log_alone = temp_path("second.jsonl");
+    write_bytes(both, "m0 m3\nm1 m2\n", 12);
+    write_bytes(second, "m1 m2\n", 6);
+    const char *const lists[2] = {both, second}, *const logs[2] = {log, log_alone};
+    for (int i = 0; i < 2; i++)
+        succeed(program_run("eval", "pairs", masks, "--model", model, "--device", "cpu", "-Q", "--list", lists[i], "--log",
+                            logs[i], option, value, NULL));
+    char *after = line_of(log, 2), *alone = line_of(log_alone, 1);
+    assert_non_null(strstr(after, "iou"));
+    assert_string_equal(after, alone);
+    free(after);
+    free(alone);
+    unlink(log);
+    unlink(log_alone);
+}
+
+/* Every kind of model that run takes; what it saw in the trial before is forgotten. */
+static void asks_each_alone(void **state)
+{
+    (void)state;
+    check_alone(random_model(), NULL, NULL);
+    check_alone(TS_TESTS_DIR "/golden/dino/v2.safetensors", "--places", "8");
+    if (!file_exists(TS_GOLDEN_DIR "/sam_tiny.pth")) {
+        print_message("[  SKIPPED ] ../shared/golden is not there\n");
+        return;
+    }
+    check_alone(TS_GOLDEN_DIR "/seggpt_tiny.pth", NULL, NULL);
+    check_alone(TS_GOLDEN_DIR "/sam_tiny.pth", NULL, NULL);
+    check_alone(TS_GOLDEN_DIR "/sam_tiny.pth", "--tune", NULL);
+    check_alone(TS_GOLDEN_DIR "/sam_tiny.pth", "--features", TS_TESTS_DIR "/golden/dino/v2.safetensors");
+}
+
 /* One broken picture is left out, and said. */
 static void leaves_out(void **state)
 {
@@ -225,8 +275,8 @@ static void refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_masks), cmocka_unit_test(scores_photos), cmocka_unit_test(parts_and_resume),
-        cmocka_unit_test(leaves_out),   cmocka_unit_test(refuses),
+        cmocka_unit_test(scores_masks),    cmocka_unit_test(scores_photos), cmocka_unit_test(parts_and_resume),
+        cmocka_unit_test(asks_each_alone), cmocka_unit_test(leaves_out),    cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests_name("eval_pairs", tests, make_pairs, NULL);
 }
