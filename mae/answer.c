@@ -185,7 +185,8 @@ static bool run_views(ts_inpainter *ip, const plan *p, const ts_image *pictures,
     const int views = p->options->views, of_view = canvases(p), all = views * of_view;
     ts_image *turned = calloc((size_t)all, sizeof *turned), pasted[TS_GRID_VIEWS];
     ts_inpainted results[TS_GRID_VIEWS] = {{0}};
-    bool ok = turned || ts_fail(err, TS_ERR_MEMORY, "out of memory for %d views", views);
+    bool ok = turned != NULL;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for %d views", views);
     for (int i = 0; ok && i < all; i++) {
         const ts_grid *grid = &p->a.grids[i % of_view / p->a.fused];
         ok = ts_grid_view(grid, &pictures[i % of_view], i / of_view, &turned[i], err);

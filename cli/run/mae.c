@@ -37,8 +37,9 @@ static int smaller(int a, int b)
 
 static bool open(run_job *r, ts_error *err)
 {
-    mae_run *m = calloc(1, sizeof *m);
-    if (!(r->own = m)) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    r->own = calloc(1, sizeof(mae_run));
+    mae_run *m = r->own;
+    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
     if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err)) return false;
     const int most = m->config.most_examples;
