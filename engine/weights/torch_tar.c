@@ -93,6 +93,10 @@ static bool broken(const reader *r, const char *what)
 static ts_pickle *next_pickle(const reader *r, member *m, uint64_t limit)
 {
     const uint64_t rest = m->size - m->at;
+    if (rest == 0) { /* a member that is not there has no bytes at all */
+        broken(r, "a member ends too early, or is missing");
+        return NULL;
+    }
     ts_pickle *p = ts_pickle_read(m->bytes + m->at, rest < limit ? rest : limit, r->w->path, r->err);
     if (p) m->at += ts_pickle_size(p);
     return p;
