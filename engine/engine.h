@@ -264,6 +264,7 @@ bool ts_png_encode(const char *label, const uint8_t *data, int width, int height
                    ts_error *err); /* what would be in that file: free() */
 bool ts_png_named(const char *name);
 bool ts_image_new(int width, int height, ts_image *out, ts_error *err); /* black */
+bool ts_image_copy(const ts_image *from, ts_image *out, ts_error *err); /* a new image */
 void ts_image_clear(ts_image *img);
 
 typedef enum { TS_RESIZE_BILINEAR, TS_RESIZE_BICUBIC, TS_RESIZE_NEAREST } ts_resize_filter;

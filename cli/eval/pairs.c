@@ -191,12 +191,6 @@ static void pictures_clear(pictures *p)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) ts_image_clear(all[i]);
 }
 
-static bool see_output(run_job *r, int pair, const ts_image *output)
-{
-    run_see_output(r, pair, output);
-    return true;
-}
-
 static bool show(eval *v, int trial, pictures *p, ts_error *err)
 {
     run_job *r = &v->job;
@@ -205,8 +199,9 @@ static bool show(eval *v, int trial, pictures *p, ts_error *err)
         ts_image in = {0}, out = {0};
         r->examples.items[2 * k] = e->input;
         r->examples.items[2 * k + 1] = e->target;
-        const bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err) && see_output(r, k, &out) &&
-                        r->engine->example(r, k, false, &in, err) && r->engine->example(r, k, true, &out, err);
+        bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err);
+        if (ok) run_see_output(r, k, &out);
+        ok = ok && r->engine->example(r, k, false, &in, err) && r->engine->example(r, k, true, &out, err);
         if (ok && k == 0) {
             p->in = in;
             p->out = out;

@@ -177,9 +177,7 @@ static bool ideal(run_job *r, int at, const ts_image *truth, ts_image *out, ts_e
     int32_t *codes = malloc((size_t)c->side * (size_t)c->side * sizeof *codes);
     float *picture = malloc((size_t)side * (size_t)side * 3 * sizeof *picture);
     bool ok = (codes && picture) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    ok = ok &&
-         ts_grid_paste(grid, &m->canvases[(size_t)at * (size_t)each(m)], &m->canvases[(size_t)at * (size_t)each(m)], &canvas,
-                       err) &&
+    ok = ok && ts_image_copy(&m->canvases[(size_t)at * (size_t)each(m)], &canvas, err) &&
          ts_image_resize(truth, grid->hole.width, grid->hole.height, grid->desc.filter, &cell, err);
     if (ok) ts_sheet_put(&canvas, &cell, grid->hole.x, grid->hole.y);
     ok = ok && ts_inpainter_encode(m->inpainter, &canvas, 1, codes, NULL, err) &&

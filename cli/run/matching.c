@@ -22,12 +22,11 @@ typedef struct {
     double ms;      /* that it took */
 } matching_run;
 
-static bool copy(const ts_image *from, ts_image *to, ts_error *err)
+/* In the place of the picture that was there. */
+static bool replace(const ts_image *from, ts_image *to, ts_error *err)
 {
     ts_image_clear(to);
-    if (!ts_image_new(from->width, from->height, to, err)) return false;
-    memcpy(to->data, from->data, (size_t)from->width * (size_t)from->height * 3);
-    return true;
+    return ts_image_copy(from, to, err);
 }
 
 /* ---- examples ---- */
@@ -80,14 +79,14 @@ static bool example(run_job *r, int pair, bool output, const ts_image *picture, 
 {
     matching_run *m = r->own;
     if (m->seen) forget_seen(m); /* these take the place of those before */
-    return output ? take_mask(r, pair, picture, err) : copy(picture, &m->picture[pair], err);
+    return output ? take_mask(r, pair, picture, err) : replace(picture, &m->picture[pair], err);
 }
 
 /* Queries are read again when it is their turn: as they are, many are more than memory holds. */
 static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
 {
     matching_run *m = r->own;
-    return !ts_is_standard(r->jobs.query[at]) || copy(picture, &m->standard, err);
+    return !ts_is_standard(r->jobs.query[at]) || replace(picture, &m->standard, err);
 }
 
 /* ---- the model ---- */

@@ -85,13 +85,6 @@ static bool write_masks(const segment_job *j, const segment_picture *p, const se
 
 /* ---- over the picture ---- */
 
-static bool copy_image(const ts_image *from, ts_image *out, ts_error *err)
-{
-    if (!ts_image_new(from->width, from->height, out, err)) return false;
-    memcpy(out->data, from->data, (size_t)from->width * (size_t)from->height * 3);
-    return true;
-}
-
 typedef struct {
     int64_t area;
     int at;
@@ -125,7 +118,7 @@ static bool lay_masks(ts_image *picture, const segment_masks *m, ts_error *err)
 static bool write_overlay(const char *path, const ts_image *picture, const segment_masks *m, ts_error *err)
 {
     ts_image laid;
-    if (!copy_image(picture, &laid, err)) return false;
+    if (!ts_image_copy(picture, &laid, err)) return false;
     const bool ok = lay_masks(&laid, m, err) && ts_save_picture(path, &laid, err);
     ts_image_clear(&laid);
     return ok;

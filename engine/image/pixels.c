@@ -1,5 +1,6 @@
 /* pixels.c - what all decoders stand on: a picture in memory, the sizes that are taken, samples to RGB, and complaints. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/image/image.h"
 
@@ -30,6 +31,13 @@ bool ts_image_new(int width, int height, ts_image *out, ts_error *err)
     uint8_t *data = calloc((size_t)width * (size_t)height, 3);
     if (!data) return ts_fail(err, TS_ERR_MEMORY, "no memory for a picture of %d x %d pixels", width, height);
     *out = (ts_image){.width = width, .height = height, .data = data};
+    return true;
+}
+
+bool ts_image_copy(const ts_image *from, ts_image *out, ts_error *err)
+{
+    if (!ts_image_new(from->width, from->height, out, err)) return false;
+    memcpy(out->data, from->data, (size_t)from->width * (size_t)from->height * 3);
     return true;
 }
 
