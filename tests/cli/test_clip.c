@@ -27,7 +27,7 @@ static void classify_is_the_librarys(void **state)
     char picture[512];
     snprintf(picture, sizeof picture, "%s/b.jpg", folder);
     const char *file = kept_path("templates.txt");
-    write_bytes(file, "# comment\na photo of a {}.\n\nart of the {}.\n", 43);
+    write_text(file, "# comment\na photo of a {}.\n\nart of the {}.\n");
     cJSON *o = report(program_run("clip", "classify", picture, WITH_MODEL, "--classes", "cat, dog", "--classes", "fire engine",
                                   "--templates", file, "--json", NULL));
     const cJSON *pictures = cJSON_GetObjectItem(o, "pictures"), *guess;
@@ -64,7 +64,7 @@ static void classify_prints(void **state)
     need_model();
     const char *folder = make_folder("table");
     const char *names = kept_path("names.txt");
-    write_bytes(names, "tabby cat\n\xc3\xa9tang\n", 17);
+    write_text(names, "tabby cat\n\xc3\xa9tang\n");
     program_result r =
         program_run("clip", "classify", folder, WITH_MODEL, "--classes-file", names, "--classes", "dog", "--top", "2", NULL);
     if (r.status != 0) fail_msg("%s", r.err);
@@ -212,7 +212,7 @@ static void embed_texts(void **state)
     need_model();
     const char *file = kept_path("texts.txt");
     const char *out = kept_path("texts.jsonl");
-    write_bytes(file, "a \"red\" boat\nrain\n", 18);
+    write_text(file, "a \"red\" boat\nrain\n");
     cJSON *o = report(program_run("clip", "embed", WITH_MODEL, "--text", "a dog", "--texts", file, "--out", out, "--json", NULL));
     assert_true(number(o, "rows") == 3);
     cJSON_Delete(o);
@@ -272,7 +272,7 @@ static void embed_refused(void **state)
     assert_int_equal(symlink("/dev/full", link), 0);
     assert_refused(program_run("clip", "embed", picture, WITH_MODEL, "--out", link, NULL), 1, "plain file");
     const char *texts = temp_path("same.jsonl");
-    write_bytes(texts, "a dog\n", 6);
+    write_text(texts, "a dog\n");
     assert_refused(program_run("clip", "embed", "--texts", texts, WITH_MODEL, "--out", texts, NULL), 1, "overwrite");
 }
 
@@ -336,7 +336,7 @@ static void wrong_words(void **state)
     const char *picture = kept_path("words.png");
     const char *empty = kept_path("empty.txt");
     write_picture(picture, 20, 20, 1);
-    write_bytes(empty, "# nothing\n\n", 11);
+    write_text(empty, "# nothing\n\n");
     for (int i = 0; i < 90; i++) strcat(words, "seven ");
 #define CLASSIFY "clip", "classify", picture, WITH_MODEL
     assert_refused(program_run(CLASSIFY, "--classes", "cat,,dog", NULL), 1, "empty");

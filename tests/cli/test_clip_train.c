@@ -120,7 +120,7 @@ static void resumes_to_the_same_bits(void **state)
     succeed(train(out, NULL));
     static const char *const gone[] = {"checkpoint-00000006.safetensors", "model.safetensors", "best.safetensors"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++) assert_int_equal(unlink(temp_path("stopped/%s", gone[i])), 0);
-    write_bytes(temp_path("stopped/checkpoint-00000005.safetensors"), "half", 4);
+    write_text(temp_path("stopped/checkpoint-00000005.safetensors"), "half");
     succeed(program_run("clip", "train", "--out", out, "--resume", NULL));
     assert_same(whole_run(), temp_path("stopped"), "model.safetensors");
     assert_same(whole_run(), temp_path("stopped"), "checkpoint-00000006.safetensors");
@@ -188,7 +188,7 @@ static void changed_configuration(void **state)
 
 static void write_list(const char *name, const char *text)
 {
-    write_bytes(temp_path("%s", name), text, strlen(text));
+    write_text(temp_path("%s", name), text);
 }
 
 static void refused(void **state)

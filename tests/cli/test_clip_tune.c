@@ -341,7 +341,7 @@ static void refused(void **state)
     assert_refused(tune_of(broken_data("long", (const char *const[]){"dog", word, NULL}, true), "--ctx", "60"), 1, "too long");
     /* Another model's vocabulary, and prompts that do not fit. */
     const char *other = kept_path("other.txt");
-    write_bytes(other, "#version: 0.2\na b\nc d\n", 22);
+    write_text(other, "#version: 0.2\na b\nc d\n");
     program_result r = program_run("clip", "tune", "coop", "--model", MODEL, "--vocab", other, "--device", "cpu", "--data",
                                    data(), "--out", out, NULL);
     assert_int_equal(r.status, 1);

@@ -90,7 +90,7 @@ static void scores_masks(void **state)
 {
     (void)state;
     const char *list = temp_path("list.txt");
-    write_bytes(list, "# far apart, and next to each other\nm0 m3\n\nm1 m2\n", 49);
+    write_text(list, "# far apart, and next to each other\nm0 m3\n\nm1 m2\n");
     cJSON *all = report(measure(masks, "--list", list, NULL, NULL));
     assert_int_equal(cJSON_GetObjectItem(all, "trials")->valueint, 2);
     assert_close(mean_of(all, "copy_query", "iou"), 1, 0);
@@ -109,7 +109,7 @@ static void scores_photos(void **state)
     char path[512];
     ts_image a, b;
     const char *list = temp_path("one.txt");
-    write_bytes(list, "p0 p1\n", 6);
+    write_text(list, "p0 p1\n");
     cJSON *all = report(measure(photos, "--list", list, NULL, NULL));
     path_in(path, photos, "p%d_target.jpg", 0);
     assert_true(ts_image_load(path, &a, NULL));
@@ -158,7 +158,7 @@ static void parts_and_resume(void **state)
     assert_refused(measure(photos, "--log", cut, "--seed", "4"), 1, "another evaluation");
     assert_refused(measure(photos, "--log", cut, "--temperature", "0.5"), 1, "another evaluation");
     assert_refused(program_run("eval", "merge", one, one, NULL), 1, "was there already");
-    write_bytes(cut, "{\"measured\":\"pairs\",\"trials\":2}\n{\"trial\":2e60}\n", 50);
+    write_text(cut, "{\"measured\":\"pairs\",\"trials\":2}\n{\"trial\":2e60}\n");
     assert_refused(program_run("eval", "merge", cut, NULL), 1, "line 2");
 }
 
@@ -181,8 +181,8 @@ static void check_alone(const char *model, const char *option, const char *value
 {
     const char *both = temp_path("both.txt"), *second = temp_path("second.txt"), *log = temp_path("both.jsonl"),
                *log_alone = temp_path("second.jsonl");
-    write_bytes(both, "m0 m3\nm1 m2\n", 12);
-    write_bytes(second, "m1 m2\n", 6);
+    write_text(both, "m0 m3\nm1 m2\n");
+    write_text(second, "m1 m2\n");
     const char *const lists[2] = {both, second}, *const logs[2] = {log, log_alone};
     for (int i = 0; i < 2; i++)
         succeed(program_run("eval", "pairs", masks, "--model", model, "--device", "cpu", "-Q", "--list", lists[i], "--log",
@@ -230,7 +230,7 @@ static void leaves_out(void **state)
     }
     ts_image_clear(&img);
     path_in(path, folder, "m%d.png", 1);
-    write_bytes(path, "no picture", 10);
+    write_text(path, "no picture");
     program_result r = measure(folder, "--examples", "1", NULL, NULL);
     assert_int_equal(r.status, 3);
     assert_non_null(strstr(r.err, "m1.png"));
@@ -265,9 +265,9 @@ static void refuses(void **state)
     assert_refused(measure(folder, NULL, NULL, NULL, NULL), 1, "one name");
     assert_refused(measure(masks, "--examples", "5", NULL, NULL), 1, "at most 4");
     assert_refused(measure(masks, "--part", "3/2", NULL, NULL), 2, "K/N");
-    write_bytes(list, "m0 m9\n", 6);
+    write_text(list, "m0 m9\n");
     assert_refused(measure(masks, "--list", list, NULL, NULL), 1, "line 1: there is no pair m9");
-    write_bytes(list, "m0\n", 3);
+    write_text(list, "m0\n");
     assert_refused(measure(masks, "--list", list, NULL, NULL), 1, "names no example");
     assert_refused(program_run("eval", "pairs", "/nowhere", NULL), 2, "no folder");
 }

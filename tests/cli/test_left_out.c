@@ -56,7 +56,7 @@ static void untidy_classes(void **state)
     need_model();
     const char *folder = make_data("untidy", 1, 0);
     assert_int_equal(mkdir(temp_path("untidy/void"), 0777), 0);
-    write_bytes(temp_path("untidy/a/notes.txt"), "x", 1);
+    write_text(temp_path("untidy/a/notes.txt"), "x");
     program_result r = program_run("clip", "eval", WITH_MODEL, "--data", folder, "--json", NULL);
     assert_non_null(strstr(r.err, "left out: class folder "));
     assert_non_null(strstr(r.err, "untidy/void holds no picture"));

@@ -150,7 +150,7 @@ static void check(void **state)
     assert_true(cJSON_IsTrue(cJSON_GetObjectItem(o, "whole")));
     cJSON_Delete(o);
     const char *text = temp_path("text.pth");
-    write_bytes(text, "no weights here", 15);
+    write_text(text, "no weights here");
     assert_refused(program_run("model", "check", text, NULL), 1, "text.pth");
     program_result r = program_run("model", "check", text, "--json", NULL);
     assert_int_equal(r.status, 1);

@@ -166,8 +166,8 @@ static void broken_pictures(void **state)
     const char *empty = temp_path("empty.png"), *text = temp_path("text.png"), *half = temp_path("half.png");
     size_t size;
     unsigned char *bytes = read_bytes(picture, &size);
-    write_bytes(empty, "", 0);
-    write_bytes(text, "This is no picture.\n", 20);
+    write_text(empty, "");
+    write_text(text, "This is no picture.\n");
     write_bytes(half, bytes, size / 2);
     free(bytes);
     const char *const broken[] = {empty, text, half, temp_path("absent.png")};

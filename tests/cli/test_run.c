@@ -175,7 +175,7 @@ static void folder_of_queries(void **state)
     assert_int_equal(mkdir(folder, 0700), 0);
     write_picture(temp_path("queries/b.png"), 20, 10, 3);
     write_picture(temp_path("queries/a.jpeg"), 10, 20, 4);
-    write_bytes(temp_path("queries/notes.txt"), "not a picture", 13);
+    write_text(temp_path("queries/notes.txt"), "not a picture");
     program_result r = RUN_OK("-q", folder, "-o", answers);
     char lines[1200];
     snprintf(lines, sizeof lines, "%s/a.png\n%s/b.png\n", answers, answers);

@@ -327,7 +327,7 @@ static void embedding_kept_and_taken(void **state)
     ts_image_clear(&img);
     assert_refused(program_run("segment", other, WITH, "--point", "5,5", "--embedding", kept, "-o", second, NULL), 1,
                    "another picture");
-    write_bytes(kept, "rubbish", 7);
+    write_text(kept, "rubbish");
     assert_refused(program_run("segment", picture_a, WITH, "--point", "5,5", "--embedding", kept, "-o", second, NULL), 1, kept);
 }
 
@@ -343,7 +343,7 @@ static const char *make_folder(const char *name)
     snprintf(path, sizeof path, "%s/two.png", folder);
     write_picture(path, 33, 50, 2);
     snprintf(path, sizeof path, "%s/broken.png", folder);
-    write_bytes(path, "\x89PNG\r\n", 6);
+    write_text(path, "\x89PNG\r\n");
     return folder;
 }
 
@@ -372,7 +372,7 @@ static void folders(void **state)
     assert_false(file_exists(strict));
     const char *taken = temp_path("taken");
     assert_int_equal(mkdir(taken, 0700), 0);
-    write_bytes(temp_path("taken/one"), "", 0);
+    write_text(temp_path("taken/one"), "");
     assert_refused(program_run("segment", photos, WITH, "--point", "20,20", "-o", taken, NULL), 1, "a folder was wanted");
     /* Masks of an earlier run are not mixed with new ones. */
     assert_refused(program_run("segment", photos, WITH, "--point", "20,20", "-o", out, NULL), 1, "holds masks already");

@@ -179,7 +179,7 @@ static void accumulated(void **state)
     assert_int_equal(cJSON_GetObjectItem(config, "accumulate")->valueint, 1);
     cJSON_DeleteItemFromObject(config, "accumulate");
     char *shorter = cJSON_Print(config);
-    write_bytes(temp_path("earlier/config.json"), shorter, strlen(shorter));
+    write_text(temp_path("earlier/config.json"), shorter);
     succeed(resume(out));
     cJSON_free(shorter);
     cJSON_Delete(config);
@@ -279,7 +279,7 @@ static void full_disk(void **state)
 
 enum { NO_DISK = 77 };
 
-static bool write_text(const char *path, const char *text)
+static bool write_map(const char *path, const char *text)
 {
     int fd = open(path, O_WRONLY);
     const bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
@@ -292,8 +292,8 @@ static bool own_mounts(void)
 {
     char map[64];
     snprintf(map, sizeof map, "0 %u 1", (unsigned)getuid());
-    if (unshare(CLONE_NEWNS) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_text("/proc/self/setgroups", "deny") ||
-                                      !write_text("/proc/self/uid_map", map)))
+    if (unshare(CLONE_NEWNS) != 0 && (unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0 || !write_map("/proc/self/setgroups", "deny") ||
+                                      !write_map("/proc/self/uid_map", map)))
         return false;
     return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
@@ -383,7 +383,7 @@ static void vqgan_of_a_folder(void **state)
     (void)state;
     assert_int_equal(mkdir(temp_path("photos"), 0700), 0);
     for (int i = 0; i < 4; i++) write_picture(temp_path("photos/%d.jpg", i), 60, 50, (uint64_t)i);
-    write_bytes(temp_path("photos/broken.png"), "x", 1);
+    write_text(temp_path("photos/broken.png"), "x");
     const char *out = temp_path("vqgan");
     program_result r =
         program_run("train", "vqgan", "--data", temp_path("photos"), "--out", out, "--widths", "8,16", "--groups", "4",
@@ -639,7 +639,7 @@ static void table(void **state)
     const char *out = temp_path("table");
     size_t size;
     succeed(train_mae(out, (const char *const[]){"--steps", "5", NULL}));
-    write_bytes(temp_path("table/log.csv"), "rubbish", 7);
+    write_text(temp_path("table/log.csv"), "rubbish");
     FILE *log = fopen(temp_path("table/log.jsonl"), "a");
     assert_non_null(log);
     /* A step that no integer holds, lines that are none, a step beyond the checkpoint, a line cut short. */

@@ -45,7 +45,7 @@ static void wrong_values(void **state)
     assert_refused(program_run("run", "-e", in, in, "-q", in, "-o", "answer.png", "--background", "#12345", NULL), 2, "#12345");
     assert_refused(program_run("run", "-e", in, in, "-q", in, "-o", "answer.png", "--background", "grue", NULL), 2, "grue");
     const char *model = temp_path("usage.safetensors");
-    write_bytes(model, "", 0);
+    write_text(model, "");
     assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, "-o", "answer.txt", NULL), 2, "answer.txt");
     assert_refused(program_run("run", "--model", model, "-e", in, in, "-q", in, in, "-o", "x.png", NULL), 2, "name a folder");
     const char *args[256] = {"run", "-q", in, "-o", "answer.png"};

@@ -17,12 +17,7 @@ static void make_folder(const char *path)
 
 static void touch(const char *path)
 {
-    write_bytes(path, "x", 1);
-}
-
-static void write_text(const char *path, const char *text)
-{
-    write_bytes(path, text, strlen(text));
+    write_text(path, "x");
 }
 
 /* ROOT/CLASS/0.png ... of `count` pictures. */

@@ -28,7 +28,7 @@ static void put(const char *folder, const char *name, const char *text)
     char path[512];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     remove(path);
-    if (text) write_bytes(path, text, strlen(text));
+    if (text) write_text(path, text);
 }
 
 static ts_weights *model_as(const setting *s)

@@ -252,7 +252,7 @@ static void pictures(void **state)
     }
     ts_clip_reader_free(r);
     few[4].path = (char *)temp_path("broken.png");
-    write_bytes(few[4].path, "x", 1);
+    write_text(few[4].path, "x");
     r = ts_clip_reader_new(&desc, &err);
     while (ts_clip_reader_next(r, &read, &err)) assert_true(read.count > 0); /* told with the first batch, or with its own */
     assert_non_null(strstr(err.text, "broken.png"));

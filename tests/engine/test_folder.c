@@ -15,7 +15,7 @@ static void make(const char *name)
 
 static void put(const char *name)
 {
-    write_bytes(temp_path("%s", name), "x", 1);
+    write_text(temp_path("%s", name), "x");
 }
 
 static ts_folder list_ok(const char *name, ts_folder_depth depth)
@@ -74,7 +74,7 @@ static void links_lead_in_no_circle(void **state)
     make("web");
     for (int i = 0; i < 12; i++) {
         assert_int_equal(mkdir(temp_path("web/%d", i), 0700), 0);
-        write_bytes(temp_path("web/%d/p.png", i), "x", 1);
+        write_text(temp_path("web/%d/p.png", i), "x");
         for (int k = 0; k < 12; k++) {
             char to[16];
             snprintf(to, sizeof to, "../%d", k);

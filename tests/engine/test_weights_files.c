@@ -20,11 +20,6 @@ static void save(const char *path, const char *const *names, int count, const fl
     ts_weights_writer_free(w);
 }
 
-static void write_text(const char *path, const char *text)
-{
-    write_bytes(path, text, strlen(text));
-}
-
 static void refuse(const char *path, const char *words)
 {
     ts_error err = {0};

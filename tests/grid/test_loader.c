@@ -36,8 +36,8 @@ static const char *folder(void)
     assert_int_equal(mkdir(path, 0700), 0);
     assert_int_equal(mkdir(temp_path("pictures/deeper"), 0700), 0);
     for (int i = 0; i < 5; i++) write_picture(temp_path("pictures/%s%d.png", i % 2 ? "deeper/" : "", i), 30 + i, 60 - 7 * i, i);
-    write_bytes(temp_path("pictures/deeper/broken.jpg"), "no picture", 10);
-    write_bytes(temp_path("pictures/notes.txt"), "none either", 11);
+    write_text(temp_path("pictures/deeper/broken.jpg"), "no picture");
+    write_text(temp_path("pictures/notes.txt"), "none either");
     return path;
 }
 
@@ -200,7 +200,7 @@ static void refused(void **state)
     refuse(&good, "no picture");
     /* Nothing but broken pictures: the batch fails, and says so again. */
     assert_int_equal(mkdir(temp_path("bad"), 0700), 0);
-    write_bytes(temp_path("bad/one.png"), "x", 1);
+    write_text(temp_path("bad/one.png"), "x");
     source.path = temp_path("bad");
     for (good.batch = 1; good.batch <= 3; good.batch++) { /* with one canvas, the one that fails is the last */
         ts_loader *l = open_ok(&good);

@@ -81,7 +81,7 @@ const char *make_folder(const char *name)
     write_picture(temp_path("%s/a.png", name), 80, 60, 1);
     write_picture(temp_path("%s/b.jpg", name), 64, 100, 2);
     write_picture(temp_path("%s/below/c.png", name), 50, 50, 3);
-    write_bytes(temp_path("%s/notes.txt", name), "no picture", 10);
+    write_text(temp_path("%s/notes.txt", name), "no picture");
     return folder;
 }
 

@@ -45,6 +45,11 @@ void write_bytes(const char *path, const void *bytes, size_t size)
     assert_int_equal(fclose(f), 0);
 }
 
+void write_text(const char *path, const char *text)
+{
+    write_bytes(path, text, strlen(text));
+}
+
 unsigned char *read_bytes(const char *path, size_t *size)
 {
     FILE *f = fopen(path, "rb");

@@ -23,6 +23,7 @@ void succeed(program_result r);
 const char *temp_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 const char *kept_path(const char *name);
 void write_bytes(const char *path, const void *bytes, size_t size);
+void write_text(const char *path, const char *text);
 unsigned char *read_bytes(const char *path, size_t *size); /* free() */
 bool file_exists(const char *path);
 bool same_bytes(const char *a, const char *b);

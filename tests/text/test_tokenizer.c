@@ -291,11 +291,6 @@ static void threads(void **state)
 
 static const char SMALL[] = "#version: 0.2\na b\nab c</w>\na a\naa a</w>\nb c\n";
 
-static void write_text(const char *path, const char *text)
-{
-    write_bytes(path, text, strlen(text));
-}
-
 static void write_gzip(const char *path, const char *text, size_t size)
 {
     gzFile f = gzopen(path, "wb");
