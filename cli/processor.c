@@ -6,17 +6,19 @@
  * last one could have run, a run takes many times as long and most of its processor time is spent turning. Sleeping at once is as
  * bad the other way: waking a thread takes longer than most loops, which costs a quiet machine a third of the speed.
  *
- * So the turns are bounded by time, to a few of the shortest loops. The runtime takes the number from the environment alone,
+ * So the turns are bounded by time: to a few of the shortest loops where a core is free, to less than one where others hold them
+ * all, as it is when the program starts. The runtime takes the number from the environment alone,
  * before main is reached, hence the program starts itself once more with it set: 2 ms, and the same process. */
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
 
-static const double spin_us = 200;
+static const double spin_us = 200, spin_shared_us = 20;
 
 static double now_us(void)
 {
@@ -49,6 +51,19 @@ static int turns_of(double us)
     return turns < 100 ? 100 : turns > 1e5 ? 100000 : (int)turns;
 }
 
+/* Whether others run on every core of this machine, as far as the system tells. */
+static bool cores_taken(void)
+{
+    FILE *f = fopen("/proc/stat", "r");
+    if (!f) return false;
+    char line[4096];
+    long running = 0;
+    while (running == 0 && fgets(line, sizeof line, f))
+        if (strncmp(line, "procs_running ", 14) == 0) running = strtol(line + 14, NULL, 10);
+    fclose(f);
+    return running - 1 >= sysconf(_SC_NPROCESSORS_ONLN); /* one is this program */
+}
+
 void ts_share_processor(char **argv)
 {
 #ifdef TESSERA_OPENMP
@@ -60,7 +75,7 @@ void ts_share_processor(char **argv)
     const ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length <= 0) return;
     self[length] = '\0';
-    snprintf(number, sizeof number, "%d", turns_of(spin_us));
+    snprintf(number, sizeof number, "%d", turns_of(cores_taken() ? spin_shared_us : spin_us));
     if (setenv(said[0], number, 1) == 0) execv(self, argv); /* where that fails we go on as we are */
 #else
     (void)argv;
