@@ -1,5 +1,6 @@
 /* figures.c - `tessera figures`: procedural figure pages as pictures in a folder, to look at or to train on. Page N of a seed is
- * the same picture whatever the number of pages asked for. Pictures with words are drawn by figures_labelled.c. */
+ * the same picture whatever the number of pages asked for. Pictures with words are drawn by figures_labelled.c, single pairs by
+ * figures_pairs.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,7 @@ static const char name[] = "figures";
 
 typedef struct {
     ts_common common;
-    const char *out, *examples, *tasks, *classes, *captions;
+    const char *out, *examples, *tasks, *classes, *captions, *pairs;
     int count, size, patch, tests;
     double free_share, shift;
     bool list, held_out;
@@ -24,8 +25,8 @@ static int parse(figures *f, int argc, char **argv)
     const ts_option options[] = {
         {'o', "out", "DIR", TS_OPT_TEXT, &f->out, 0, 0, "the folder for the pages, page-000000.png and on; made where absent"},
         {'n', "count", "N", TS_OPT_INT, &f->count, 1, 100000000,
-         "pages; 100 (scenes: 1000; pictures to train on of each class: 32)"},
-        {0, "size", "PX", TS_OPT_INT, &f->size, 16, 4096, "pixels a side; 224 (scenes and classes: 64)"},
+         "pages; 100 (scenes: 1000; pictures to train on of each class: 32; pairs: 100)"},
+        {0, "size", "PX", TS_OPT_INT, &f->size, 16, 4096, "pixels a side; 224 (scenes and classes: 64; pairs: 111)"},
         {0, "patch", "PX", TS_OPT_INT, &f->patch, 1, 1024, "side of a patch of the model they are for: it divides the size; 16"},
         {0, "examples", "N[..M]", TS_OPT_TEXT, &f->examples, 0, 0, "example pairs on a page, 1 to 3; 1..3"},
         {0, "tasks", "A,B,...", TS_OPT_TEXT, &f->tasks, 0, 0, "only these tasks, each as often; all, as training takes them"},
@@ -38,16 +39,19 @@ static int parse(figures *f, int argc, char **argv)
          "instead of pages: scenes, each with a sentence in captions.jsonl, to train a CLIP on"},
         {0, "classes", "DIR", TS_OPT_TEXT, &f->classes, 0, 0,
          "instead of pages: twelve classes, a folder each in train/ and test/, to tune its prompts on"},
+        {0, "pairs", "DIR", TS_OPT_TEXT, &f->pairs, 0, 0,
+         "instead of pages: pairs of the task that --tasks names, NAME.png and NAME_target.png; of several, a folder each"},
         {0, "tests", "N", TS_OPT_INT, &f->tests, 1, 1000000, "pictures to test on of each class; 50"},
         {0, "shift", "SHARE", TS_OPT_REAL, &f->shift, 0, 1, "how far the classes are drawn from how the scenes are; 0.5"},
     };
     return ts_options_parse(&(ts_command){.name = name,
-                                          .usage = "--out|--captions|--classes DIR [options]",
+                                          .usage = "--out|--captions|--classes|--pairs DIR [options]",
                                           .summary = "draws pages of example pairs and a query, as figures in papers have them",
                                           .example = "  tessera figures --out pages --count 50 --seed 1\n"
                                                      "  tessera figures --out pages --tasks segment,outline --examples 2\n"
                                                      "  tessera figures --captions scenes --count 20000\n"
-                                                     "  tessera figures --classes twelve --count 16 --shift 0.5\n",
+                                                     "  tessera figures --classes twelve --count 16 --shift 0.5\n"
+                                                     "  tessera figures --pairs segment --tasks segment --count 400 --seed 2\n",
                                           .options = options,
                                           .count = sizeof options / sizeof *options,
                                           .common = &f->common,
@@ -162,14 +166,18 @@ static bool draw(figures *f, ts_error *err)
 static bool draw_labelled(const figures *f, ts_error *err)
 {
     ts_labelled l = {.common = &f->common,
-                     .folder = f->classes ? f->classes : f->captions,
-                     .count = f->count     ? f->count
-                              : f->classes ? 32
-                                           : 1000,
+                     .count = f->count,
                      .tests = f->tests,
-                     .size = f->size ? f->size : 64,
-                     .shift = f->shift};
-    return f->classes ? ts_draw_classes(&l, err) : ts_draw_captions(&l, err);
+                     .size = f->size,
+                     .shift = f->shift,
+                     .plain = f->desc.plain,
+                     .held_out = f->held_out};
+    for (int i = 0; i < TS_FIGURE_TASKS; i++) l.task[i] = f->desc.weight[i] > 0;
+    const int count = f->pairs ? 100 : f->classes ? 32 : 1000, size = f->pairs ? 111 : 64;
+    if (l.count == 0) l.count = count;
+    if (l.size == 0) l.size = size;
+    l.folder = f->pairs ? f->pairs : f->classes ? f->classes : f->captions;
+    return f->pairs ? ts_draw_pairs(&l, err) : f->classes ? ts_draw_classes(&l, err) : ts_draw_captions(&l, err);
 }
 
 int ts_cmd_figures(int argc, char **argv)
@@ -181,8 +189,10 @@ int ts_cmd_figures(int argc, char **argv)
     if (status < 0) status = parse_tasks(&f);
     if (status >= 0) return status;
     if (f.list) return list_tasks(&f, &err) ? TS_EXIT_DONE : ts_report(name, &err);
-    if (!!f.out + !!f.classes + !!f.captions > 1) return ts_usage_error(name, "give one of --out, --captions and --classes");
-    if (f.classes || f.captions) return draw_labelled(&f, &err) ? TS_EXIT_DONE : ts_report(name, &err);
+    if (!!f.out + !!f.classes + !!f.captions + !!f.pairs > 1)
+        return ts_usage_error(name, "give one of --out, --captions, --classes and --pairs");
+    if (f.pairs && !f.tasks) return ts_usage_error(name, "--pairs wants --tasks: the pairs of a folder show one task");
+    if (f.classes || f.captions || f.pairs) return draw_labelled(&f, &err) ? TS_EXIT_DONE : ts_report(name, &err);
     if (!f.out) return ts_usage_error(name, "a folder is missing: --out DIR");
     if (f.count == 0) f.count = 100;
     if (f.size == 0) f.size = 224;

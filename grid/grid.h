@@ -146,6 +146,12 @@ typedef struct {
 bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, ts_error *err);
 uint64_t ts_figure_seed(uint64_t seed, uint64_t page);
 
+/* A pair alone, before and after, side x side each: number `pair` of those that the rule of `seed` draws. All pairs of a seed
+ * have the task's choices (colours, sizes, turns) in common, so that each is an example for the others. Owned: ts_image_clear,
+ * both. */
+bool ts_figure_pair(ts_figure_task task, bool plain, bool held_out, int side, uint64_t seed, uint64_t pair, ts_image *before,
+                    ts_image *after, ts_error *err);
+
 /* ---- pictures with words: what a small CLIP learns, and what its prompts are tuned on --------------------------- */
 
 enum { TS_CAPTION_ROOM = 256, TS_FIGURE_CLASSES = 12 };

@@ -194,3 +194,22 @@ bool ts_figure_draw(const ts_figure_desc *desc, uint64_t seed, ts_figure *out, t
     }
     return true;
 }
+
+bool ts_figure_pair(ts_figure_task task, bool plain, bool held_out, int side, uint64_t seed, uint64_t pair, ts_image *before,
+                    ts_image *after, ts_error *err)
+{
+    ts_random r;
+    ts_rule rule;
+    *before = *after = (ts_image){0};
+    ts_random_seed(&r, seed);
+    ts_rule_make(&r, task, held_out, plain, &rule);
+    if (!ts_image_new(side, side, before, err)) return false;
+    if (!ts_image_new(side, side, after, err)) {
+        ts_image_clear(before);
+        return false;
+    }
+    const ts_cell whole = {0, 0, side, side};
+    ts_random_seed(&r, ts_figure_seed(seed, pair));
+    ts_rule_draw(&r, &rule, before, whole, after, whole, NULL);
+    return true;
+}

@@ -133,9 +133,42 @@ static void classes(void **state)
     assert_false(file_exists(none));
 }
 
+/* Pairs of one task: the same rule in all, another scene in each; more of them change none. */
+static void pairs(void **state)
+{
+    (void)state;
+    const char *few = temp_path("few"), *many = temp_path("many");
+    program_result r =
+        program_run("figures", "--pairs", few, "--tasks", "invert", "--count", "2", "--size", "24", "--seed", "5", NULL);
+    assert_int_equal(r.status, 0);
+    assert_non_null(strstr(r.out, "2 pairs of 24 x 24"));
+    program_free(&r);
+    r = program_run("figures", "--pairs", many, "--tasks", "invert,grey", "--count", "3", "--size", "24", "--seed", "5", "--json",
+                    NULL);
+    assert_int_equal(r.status, 0);
+    cJSON *json = cJSON_Parse(r.out);
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "tasks")), 2);
+    cJSON_Delete(json);
+    program_free(&r);
+    assert_true(same_bytes(temp_path("few/00001.png"), temp_path("many/invert/00001.png")));
+    assert_true(same_bytes(temp_path("few/00001_target.png"), temp_path("many/invert/00001_target.png")));
+    assert_false(same_bytes(temp_path("few/00000.png"), temp_path("few/00001.png")));
+    assert_true(file_exists(temp_path("many/grey/00002_target.png")));
+    ts_image before, after;
+    ts_error err;
+    assert_true(ts_image_load(temp_path("few/00000.png"), &before, &err) &&
+                ts_image_load(temp_path("few/00000_target.png"), &after, &err));
+    for (size_t i = 0; i < (size_t)24 * 24 * 3; i++) assert_int_equal(before.data[i] + after.data[i], 255);
+    ts_image_clear(&before);
+    ts_image_clear(&after);
+    assert_refused(program_run("figures", "--pairs", few, NULL), 2, "--tasks");
+    assert_refused(program_run("figures", "--pairs", few, "--out", few, "--tasks", "grey", NULL), 2, "one of");
+    assert_refused(program_run("figures", "--pairs", "/nonexistent/pairs", "--tasks", "grey", NULL), 1, "/nonexistent");
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pages), cmocka_unit_test(list), cmocka_unit_test(captions),
-                                       cmocka_unit_test(classes), cmocka_unit_test(refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(pages),   cmocka_unit_test(list),  cmocka_unit_test(captions),
+                                       cmocka_unit_test(classes), cmocka_unit_test(pairs), cmocka_unit_test(refused)};
     return cmocka_run_group_tests_name("figures", tests, NULL, NULL);
 }
