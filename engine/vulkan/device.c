@@ -1,202 +1,16 @@
-/* device.c - what each Vulkan device can do, and opening one. A feature is asked for and used only where present; the required
- * ones are few: Vulkan 1.2, buffers by address, scalar block layout, 64-bit integers for addresses, and subgroup arithmetic.
- * Three environment variables let tests reach on one machine what another would take: TESSERA_VK_CLASS=gpu|cpu picks the kernels'
- * class, TESSERA_VK_MEMORY=staging copies through staging buffers, and TESSERA_VK_SUBMIT_MS sets how long a submission may run
- * (100). */
+/* device.c - opening a Vulkan device. Three environment variables let tests reach on one machine what another would take:
+ * TESSERA_VK_CLASS=gpu|cpu picks the kernels' class, TESSERA_VK_MEMORY=staging copies through staging buffers, and
+ * TESSERA_VK_SUBMIT_MS sets how long a submission may run (100); facts.c has more of them. */
 #include "engine/number.h"
-#include "engine/vulkan/vk.h"
+#include "engine/vulkan/facts.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t largest_block = UINT64_C(1) << 30; /* drivers fail above, or fragment */
-static const uint64_t block_align = 256;
 
-/* All that is asked of a physical device. */
-typedef struct {
-    VkPhysicalDeviceProperties base;
-    VkPhysicalDeviceVulkan11Properties p11;
-    VkPhysicalDeviceVulkan12Properties p12;
-    VkPhysicalDeviceMaintenance4Properties sizes;
-    VkPhysicalDeviceSubgroupSizeControlProperties subgroup;
-    VkPhysicalDeviceFeatures features;
-    VkPhysicalDeviceVulkan11Features f11;
-    VkPhysicalDeviceVulkan12Features f12;
-    bool modern;             /* 1.2 or newer: the structures above are filled */
-    bool subgroup_size;      /* the size of subgroups can be asked for */
-    bool subgroup_extension; /* by an extension, not by 1.3 */
-    bool cooperative_matrix; /* VK_KHR_cooperative_matrix */
-    bool queue;              /* there is one for compute */
-    uint32_t family, timestamp_bits;
-    VkPhysicalDeviceMemoryProperties memory;
-} facts;
-
-static bool has_extension(const VkExtensionProperties *list, uint32_t count, const char *name)
-{
-    for (uint32_t i = 0; i < count; i++)
-        if (strcmp(list[i].extensionName, name) == 0) return true;
-    return false;
-}
-
-/* A queue for compute alone, where there is one: it does not wait for the desktop's pictures. */
-static void find_queue(const ts_vk_instance *in, VkPhysicalDevice physical, facts *f)
-{
-    VkQueueFamilyProperties list[32];
-    uint32_t count = sizeof list / sizeof *list;
-    in->api.GetPhysicalDeviceQueueFamilyProperties(physical, &count, list);
-    for (uint32_t i = 0; i < count; i++) {
-        if (!(list[i].queueFlags & VK_QUEUE_COMPUTE_BIT) || list[i].queueCount == 0) continue;
-        bool alone = !(list[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) && list[i].timestampValidBits > 0;
-        if (f->queue && !alone) continue;
-        f->queue = true;
-        f->family = i;
-        f->timestamp_bits = list[i].timestampValidBits;
-        if (alone) break;
-    }
-}
-
-static bool gather(const ts_vk_instance *in, VkPhysicalDevice physical, facts *f, ts_error *err)
-{
-    *f = (facts){0};
-    in->api.GetPhysicalDeviceProperties(physical, &f->base);
-    in->api.GetPhysicalDeviceMemoryProperties(physical, &f->memory);
-    f->modern = f->base.apiVersion >= VK_API_VERSION_1_2;
-    if (!f->modern) return true;
-    find_queue(in, physical, f);
-
-    uint32_t count = 0;
-    in->api.EnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
-    VkExtensionProperties *extensions = calloc((size_t)count + 1, sizeof *extensions);
-    if (!extensions) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    in->api.EnumerateDeviceExtensionProperties(physical, NULL, &count, extensions);
-    bool newest = f->base.apiVersion >= VK_API_VERSION_1_3;
-    bool sizes = newest || has_extension(extensions, count, VK_KHR_MAINTENANCE_4_EXTENSION_NAME);
-    f->subgroup_extension = !newest && has_extension(extensions, count, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME);
-    f->cooperative_matrix = has_extension(extensions, count, "VK_KHR_cooperative_matrix");
-    free(extensions);
-
-    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &f->p11};
-    f->p11 =
-        (VkPhysicalDeviceVulkan11Properties){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES, .pNext = &f->p12};
-    f->p12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES;
-    f->sizes.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES;
-    f->subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES;
-    void **next = &f->p12.pNext;
-    if (sizes) {
-        *next = &f->sizes;
-        next = &f->sizes.pNext;
-    }
-    if (newest || f->subgroup_extension) *next = &f->subgroup;
-    in->api.GetPhysicalDeviceProperties2(physical, &properties);
-
-    VkPhysicalDeviceSubgroupSizeControlFeatures control = {.sType =
-                                                               VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
-    VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &f->f11};
-    f->f11 = (VkPhysicalDeviceVulkan11Features){.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &f->f12};
-    f->f12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
-    if (newest || f->subgroup_extension) f->f12.pNext = &control;
-    in->api.GetPhysicalDeviceFeatures2(physical, &features);
-    f->features = features.features;
-    f->subgroup_size = control.subgroupSizeControl && (f->subgroup.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT);
-    return true;
-}
-
-/* The first required feature that is absent, or NULL. */
-static const char *lacking(const facts *f)
-{
-    if (!f->modern) return "its driver is older than Vulkan 1.2";
-    if (!f->queue) return "it has no compute queue";
-    if (!f->f12.bufferDeviceAddress) return "it lacks bufferDeviceAddress";
-    if (!f->f12.scalarBlockLayout) return "it lacks scalarBlockLayout";
-    if (!f->features.shaderInt64) return "it lacks 64-bit integers in shaders";
-    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
-                                          VK_SUBGROUP_FEATURE_BALLOT_BIT | VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-    if (!(f->p11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
-        (f->p11.subgroupSupportedOperations & wanted) != wanted)
-        return "it lacks subgroup arithmetic, ballot or shuffle in compute shaders";
-    return NULL;
-}
-
-static uint64_t largest_alloc(const facts *f)
-{
-    uint64_t most = f->p11.maxMemoryAllocationSize;
-    if (f->sizes.maxBufferSize > 0 && f->sizes.maxBufferSize < most) most = f->sizes.maxBufferSize;
-    return most / block_align * block_align;
-}
-
-static const char *type_name(VkPhysicalDeviceType type)
-{
-    switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
-        return "discrete";
-    case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
-        return "integrated";
-    case VK_PHYSICAL_DEVICE_TYPE_CPU:
-        return "cpu";
-    default:
-        return "virtual";
-    }
-}
-
-static void describe(const facts *f, int index, ts_device_info *info)
-{
-    *info = (ts_device_info){.kind = TS_DEVICE_VULKAN, .index = index};
-    snprintf(info->name, sizeof info->name, "%s", f->base.deviceName);
-    snprintf(info->type, sizeof info->type, "%s", type_name(f->base.deviceType));
-    snprintf(info->api, sizeof info->api, "%u.%u.%u", VK_API_VERSION_MAJOR(f->base.apiVersion),
-             VK_API_VERSION_MINOR(f->base.apiVersion), VK_API_VERSION_PATCH(f->base.apiVersion));
-    for (uint32_t i = 0; i < f->memory.memoryHeapCount; i++) {
-        const VkMemoryHeap *heap = &f->memory.memoryHeaps[i];
-        if ((heap->flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT) && heap->size > info->memory_bytes) info->memory_bytes = heap->size;
-    }
-    info->shared_bytes = f->base.limits.maxComputeSharedMemorySize;
-    if (f->modern) {
-        snprintf(info->driver, sizeof info->driver, "%.100s %.100s", f->p12.driverName, f->p12.driverInfo);
-        info->max_alloc_bytes = largest_alloc(f);
-        info->subgroup = f->p11.subgroupSize;
-        info->fp16_storage = f->f11.storageBuffer16BitAccess;
-        info->fp16_arithmetic = f->f12.shaderFloat16;
-        info->cooperative_matrix = f->cooperative_matrix;
-    }
-    const char *why = lacking(f);
-    info->usable = !why;
-    snprintf(info->why, sizeof info->why, "%s", why ? why : "");
-}
-
-int ts_vk_device_list(ts_device_info **list, ts_error *err)
-{
-    *list = NULL;
-    ts_vk_instance in;
-    bool absent;
-    if (!ts_vk_instance_open(&in, false, &absent, err)) return absent ? 0 : -1;
-    VkPhysicalDevice *physical;
-    int count = ts_vk_physical_devices(&in, &physical, err);
-    if (count > 0) {
-        *list = calloc((size_t)count, sizeof **list);
-        if (!*list) {
-            ts_fail(err, TS_ERR_MEMORY, "out of memory");
-            count = -1;
-        }
-        for (int i = 0; i < count; i++) {
-            facts f;
-            if (!gather(&in, physical[i], &f, err)) {
-                free(*list);
-                *list = NULL;
-                count = -1;
-                break;
-            }
-            describe(&f, i, &(*list)[i]);
-        }
-    }
-    free(physical);
-    ts_vk_instance_close(&in);
-    return count;
-}
-
-/* ---- opening ---- */
-
-static bool make_device(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
+static bool make_device(ts_vk *vk, const ts_vk_facts *f, bool fp16, ts_error *err)
 {
     VkPhysicalDeviceSubgroupSizeControlFeatures control = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, .subgroupSizeControl = VK_TRUE};
@@ -209,17 +23,21 @@ static bool make_device(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
     VkPhysicalDeviceVulkan11Features f11 = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES, .pNext = &f12, .storageBuffer16BitAccess = fp16};
     VkPhysicalDeviceFeatures2 features = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &f11, .features.shaderInt64 = VK_TRUE};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &f11, .features.shaderInt64 = vk->limits.cpu};
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                            .queueFamilyIndex = f->family,
                                            .queueCount = 1,
                                            .pQueuePriorities = (float[]){1}};
+    const char *extensions[2];
+    uint32_t count = 0;
+    if (f->subgroup_size && f->subgroup_extension) extensions[count++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
+    if (f->portability) extensions[count++] = "VK_KHR_portability_subset"; /* whose drivers want it asked for */
     const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                      .pNext = &features,
                                      .queueCreateInfoCount = 1,
                                      .pQueueCreateInfos = &queue,
-                                     .enabledExtensionCount = f->subgroup_size && f->subgroup_extension,
-                                     .ppEnabledExtensionNames = (const char *[]){VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME}};
+                                     .enabledExtensionCount = count,
+                                     .ppEnabledExtensionNames = extensions};
     const ts_vk_instance_api *in = &vk->instance.api;
     VkResult result = in->CreateDevice(vk->physical, &info, NULL, &vk->device);
     if (result != VK_SUCCESS) vk->device = NULL;
@@ -252,13 +70,16 @@ static bool make_transfer(ts_vk *vk, ts_error *err)
 }
 
 /* Takes the overrides of the environment; a value that means nothing is an error. */
-static bool overrides(ts_vk *vk, ts_error *err)
+static bool overrides(ts_vk *vk, const ts_vk_facts *f, ts_error *err)
 {
     const char *class = getenv("TESSERA_VK_CLASS"), *memory = getenv("TESSERA_VK_MEMORY"), *ms = getenv("TESSERA_VK_SUBMIT_MS");
     if (class && *class) {
         vk->limits.cpu = strcmp(class, "cpu") == 0;
         if (!vk->limits.cpu && strcmp(class, "gpu") != 0)
             return ts_fail(err, TS_ERR_ARGUMENT, "TESSERA_VK_CLASS is %s; it can be gpu or cpu", class);
+        if (vk->limits.cpu && !f->features.shaderInt64)
+            return ts_fail(err, TS_ERR_UNSUPPORTED, "%s lacks 64-bit integers in shaders, which the kernels for CPU drivers need",
+                           f->base.deviceName);
     }
     if (memory && *memory) {
         vk->staging_only = true;
@@ -272,10 +93,11 @@ static bool overrides(ts_vk *vk, ts_error *err)
     return true;
 }
 
-static bool fill_limits(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
+static bool fill_limits(ts_vk *vk, const ts_vk_facts *f, bool fp16, ts_error *err)
 {
     const VkPhysicalDeviceLimits *l = &f->base.limits;
-    vk->limits = (ts_vk_limits){.cpu = f->base.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU,
+    /* The kernels for CPU drivers count in 64-bit integers; those for GPUs do without, which many small GPUs must. */
+    vk->limits = (ts_vk_limits){.cpu = f->base.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU && f->features.shaderInt64,
                                 .fp16 = fp16,
                                 .subgroup = f->p11.subgroupSize,
                                 .max_workgroup = l->maxComputeWorkGroupInvocations < l->maxComputeWorkGroupSize[0]
@@ -297,7 +119,7 @@ static bool fill_limits(ts_vk *vk, const facts *f, bool fp16, ts_error *err)
         break;
     }
     vk->submit_ms = 100;
-    if (!overrides(vk, err)) return false;
+    if (!overrides(vk, f, err)) return false;
     /* The CPU kernel of the products reads a weight in panels as wide as its tile (matmul.c). */
     vk->limits.panel = vk->limits.cpu ? 8 * vk->limits.subgroup : 0;
     return true;
@@ -344,9 +166,9 @@ static const ts_backend backend = {
 static bool open_physical(ts_vk *vk, ts_device *dev, const ts_device_desc *desc, VkPhysicalDevice physical, int index,
                           ts_error *err)
 {
-    facts f;
-    if (!gather(&vk->instance, physical, &f, err)) return false;
-    describe(&f, index, &dev->info);
+    ts_vk_facts f;
+    if (!ts_vk_facts_gather(&vk->instance, physical, &f, err)) return false;
+    ts_vk_describe(&f, index, &dev->info);
     if (!dev->info.usable)
         return ts_fail(err, TS_ERR_DEVICE, "vulkan:%d (%s) cannot be used: %s", index, dev->info.name, dev->info.why);
     bool fp16 = desc->precision == TS_F16;
@@ -361,12 +183,12 @@ static bool open_physical(ts_vk *vk, ts_device *dev, const ts_device_desc *desc,
     vk->timestamp_bits = f.timestamp_bits;
     vk->properties = f.base;
     vk->memory = f.memory;
-    vk->largest_alloc = largest_alloc(&f);
+    vk->largest_alloc = ts_vk_largest_alloc(&f);
     if (!fill_limits(vk, &f, fp16, err) || !make_device(vk, &f, fp16, err) || !make_transfer(vk, err)) return false;
     dev->precision = desc->precision;
     dev->real_bytes = fp16 ? 2 : 4;
     dev->block_bytes = vk->largest_alloc < largest_block ? vk->largest_alloc : largest_block;
-    dev->align = block_align;
+    dev->align = TS_VK_BLOCK_ALIGN;
     dev->profile = desc->profile;
     dev->limits = &vk->limits;
     dev->pack_panel = vk->limits.panel ? vk->limits.panel : TS_PACK_ROWS;

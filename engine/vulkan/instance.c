@@ -64,25 +64,45 @@ static bool has_layer(PFN_vkEnumerateInstanceLayerProperties enumerate)
     return found;
 }
 
+/* Drivers over another interface (MoltenVK over Metal) are listed only to who asks for them. */
+static bool lists_portable(PFN_vkEnumerateInstanceExtensionProperties enumerate)
+{
+    uint32_t count = 0;
+    if (enumerate(NULL, &count, NULL) != VK_SUCCESS || count == 0) return false;
+    VkExtensionProperties *list = calloc(count, sizeof *list);
+    bool found = false;
+    if (list && enumerate(NULL, &count, list) >= VK_SUCCESS)
+        for (uint32_t i = 0; i < count; i++)
+            found = found || strcmp(list[i].extensionName, VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME) == 0;
+    free(list);
+    return found;
+}
+
 /* The loader's own entry points, which need no instance. */
 typedef struct {
     PFN_vkGetInstanceProcAddr get;
     PFN_vkCreateInstance create;
     PFN_vkEnumerateInstanceVersion version;
     PFN_vkEnumerateInstanceLayerProperties layers;
+    PFN_vkEnumerateInstanceExtensionProperties extensions;
 } entry_points;
 
 static bool open_loader(ts_vk_instance *in, entry_points *entry)
 {
-    in->library = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!in->library) in->library = dlopen("libvulkan.so", RTLD_NOW | RTLD_LOCAL);
+    /* The loader, and where there is none, a driver that is one itself: MoltenVK as applications bring it. */
+    static const char *const names[] = {"libvulkan.so.1", "libvulkan.so", "libvulkan.1.dylib", "libvulkan.dylib",
+                                        "libMoltenVK.dylib"};
+    for (size_t i = 0; !in->library && i < sizeof names / sizeof *names; i++)
+        in->library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
     if (!in->library) return false;
     entry->get = (PFN_vkGetInstanceProcAddr)dlsym(in->library, "vkGetInstanceProcAddr");
     if (!entry->get) return false;
     entry->create = (PFN_vkCreateInstance)entry->get(NULL, "vkCreateInstance");
     entry->version = (PFN_vkEnumerateInstanceVersion)entry->get(NULL, "vkEnumerateInstanceVersion");
     entry->layers = (PFN_vkEnumerateInstanceLayerProperties)entry->get(NULL, "vkEnumerateInstanceLayerProperties");
-    return entry->create && entry->version && entry->layers; /* a loader of Vulkan 1.0 has no version function */
+    entry->extensions = (PFN_vkEnumerateInstanceExtensionProperties)entry->get(NULL, "vkEnumerateInstanceExtensionProperties");
+    return entry->create && entry->version && entry->layers &&
+           entry->extensions; /* a loader of Vulkan 1.0 has no version function */
 }
 
 static bool make_messenger(ts_vk_instance *in, const entry_points *entry, const VkDebugUtilsMessengerCreateInfoEXT *info,
@@ -136,13 +156,19 @@ bool ts_vk_instance_open(ts_vk_instance *in, bool validate, bool *absent, ts_err
                                            .pApplicationName = "tessera",
                                            .pEngineName = "tessera",
                                            .apiVersion = version < VK_API_VERSION_1_3 ? version : VK_API_VERSION_1_3};
+    const bool portable = lists_portable(entry.extensions);
+    const char *extensions[2];
+    uint32_t count = 0;
+    if (validate) extensions[count++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+    if (portable) extensions[count++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
     const VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
                                        .pNext = validate ? &features : NULL,
+                                       .flags = portable ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
                                        .pApplicationInfo = &application,
                                        .enabledLayerCount = validate,
                                        .ppEnabledLayerNames = (const char *[]){layer_name},
-                                       .enabledExtensionCount = validate,
-                                       .ppEnabledExtensionNames = (const char *[]){VK_EXT_DEBUG_UTILS_EXTENSION_NAME}};
+                                       .enabledExtensionCount = count,
+                                       .ppEnabledExtensionNames = extensions};
     VkResult result = entry.create(&info, NULL, &in->instance);
     if (result != VK_SUCCESS) {
         in->instance = NULL;

@@ -183,6 +183,38 @@ static void other_machines(void **state)
     unsetenv("TESSERA_VK_CLASS");
 }
 
+static void refused_because(const char *variable, const char *value, const char *words)
+{
+    ts_error err = {0};
+    setenv(variable, value, 1);
+    assert_null(ts_device_open(&(ts_device_desc){.name = device_name()}, &err));
+    unsetenv(variable);
+    if (!strstr(err.text, words)) fail_msg("%s=%s: %s", variable, value, err.text);
+}
+
+/* A device without 64-bit integers gets the kernels for GPUs, whatever it is; what is needed is refused by its name. */
+static void poorer_machines(void **state)
+{
+    (void)state;
+    setenv("TESSERA_VK_LACKS", "int64,broadcast-id", 1);
+    setenv("TESSERA_VK_SHARED", "16384", 1);
+    setenv("TESSERA_VK_ALLOC", "134217728", 1);
+    ts_device *dev = open_device((ts_device_desc){0});
+    unsetenv("TESSERA_VK_SHARED");
+    unsetenv("TESSERA_VK_ALLOC");
+    check_chain(dev, 4, 1e-5);
+    assert_int_equal(ts_device_about(dev)->shared_bytes, 16384);
+    assert_int_equal(ts_device_about(dev)->max_alloc_bytes, 134217728);
+    close_device(dev);
+    refused_because("TESSERA_VK_CLASS", "cpu", "64-bit integers");
+    unsetenv("TESSERA_VK_LACKS");
+    refused_because("TESSERA_VK_LACKS", "addresses", "bufferDeviceAddress");
+    refused_because("TESSERA_VK_LACKS", "scalar-layout", "scalarBlockLayout");
+    refused_because("TESSERA_VK_LACKS", "colour", "it lists some of");
+    refused_because("TESSERA_VK_SHARED", "12", "at least 16384");
+    refused_because("TESSERA_VK_ALLOC", "much", "must be bytes");
+}
+
 static void profile(void **state)
 {
     (void)state;
@@ -434,17 +466,11 @@ static void no_driver(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(no_driver), /* first: it forks */
-                                       cmocka_unit_test(devices_are_listed),
-                                       cmocka_unit_test(absent_devices),
-                                       cmocka_unit_test(chain_reuses_the_arena),
-                                       cmocka_unit_test(small_blocks),
-                                       cmocka_unit_test(half_precision),
-                                       cmocka_unit_test(other_machines),
-                                       cmocka_unit_test(profile),
-                                       cmocka_unit_test(side_by_side),
-                                       cmocka_unit_test(parameters),
-                                       cmocka_unit_test(pipeline_cache),
-                                       cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_driver), /* first: it forks */
+        cmocka_unit_test(devices_are_listed), cmocka_unit_test(absent_devices), cmocka_unit_test(chain_reuses_the_arena),
+        cmocka_unit_test(small_blocks),       cmocka_unit_test(half_precision), cmocka_unit_test(other_machines),
+        cmocka_unit_test(poorer_machines),    cmocka_unit_test(profile),        cmocka_unit_test(side_by_side),
+        cmocka_unit_test(parameters),         cmocka_unit_test(pipeline_cache), cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("vulkan", tests, NULL, NULL);
 }
