@@ -11,6 +11,7 @@ static const ts_entry commands[] = {
      .run = ts_cmd_segment,
      .computes = true},
     {.name = "train", .summary = "train the inpainting model, or its VQGAN", .group = &ts_group_train},
+    {.name = "tune", .summary = "fit the inpainting model to a task, its weights as they are", .group = &ts_group_tune},
     {.name = "model",
      .summary = "look into a weights file, convert it, check it, make one with random weights",
      .group = &ts_group_model},

@@ -96,7 +96,8 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_PROMPT] = "a prompt for a CLIP",
     [TS_KIND_LPIPS] = "an LPIPS",
     [TS_KIND_VGG] = "a VGG",
-    [TS_KIND_FEATURES] = "a file of a CLIP's features",
+    [TS_KIND_FEATURES] = "a file of pictures' features",
+    [TS_KIND_RETRIEVER] = "a retriever of examples",
     [TS_KIND_DINOV2] = "a DINOv2 or DINOv3",
     [TS_KIND_PAINTER] = "a Painter",
     [TS_KIND_SEGGPT] = "a SegGPT",
@@ -173,6 +174,7 @@ ts_kind ts_kind_of(const ts_weights *w)
 {
     if (ts_weights_meta(w, "tessera.prompt")) return TS_KIND_PROMPT;
     if (ts_weights_meta(w, "tessera.clip")) return TS_KIND_FEATURES;
+    if (ts_weights_meta(w, "tessera.retriever")) return TS_KIND_RETRIEVER;
     if (ts_weights_meta(w, "tessera.sam")) return TS_KIND_EMBEDDING;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!shows(w, &signs[i])) continue;

@@ -20,8 +20,9 @@ typedef enum {
     TS_KIND_PROMPT,
     TS_KIND_LPIPS,
     TS_KIND_VGG,
-    TS_KIND_FEATURES, /* of `tessera clip embed` and `search` */
-    TS_KIND_DINOV2,   /* or DINOv3: a vision transformer with LayerScale */
+    TS_KIND_FEATURES,  /* of `tessera clip embed` and `search`, and of an index of examples */
+    TS_KIND_RETRIEVER, /* a head that says which examples go with a query */
+    TS_KIND_DINOV2,    /* or DINOv3: a vision transformer with LayerScale */
     TS_KIND_PAINTER,
     TS_KIND_SEGGPT,    /* a Painter that is told what to segment */
     TS_KIND_SAM,       /* published or Hugging Face's names */

@@ -95,24 +95,4 @@ bool ts_clip_pictures_tell(ts_clip_use *u, const ts_clip_pictures *p, ts_error *
 /* "skipped": [{"file", "problem"}, ...] in a report. */
 bool ts_clip_pictures_report(const ts_clip_pictures *p, cJSON *to);
 
-/* ---- cache.c ----------------------------------------------------------------------------------------------- */
-
-/* Features of a folder's pictures, as its hidden file keeps them. A name stands below the folder. */
-typedef struct {
-    int64_t count;
-    const char **name;
-    int64_t *size, *mtime; /* bytes, and nanoseconds since 1970 */
-    float *features;       /* (count, embed), unit rows */
-    char *names;           /* where the names lie, each ended by a zero byte */
-    int embed;
-} ts_clip_cache;
-
-/* Reads the file; what is not there, broken, or of another model gives an empty cache (`why` says it unless the file is absent).
- */
-void ts_clip_cache_read(const char *path, const char *identity, int embed, ts_clip_cache *out, ts_error *why);
-bool ts_clip_cache_write(const char *path, const char *identity, const ts_clip_cache *c, ts_error *err);
-/* The entry of a picture as it is now, or -1. */
-int64_t ts_clip_cache_find(const ts_clip_cache *c, const char *name, int64_t size, int64_t mtime);
-void ts_clip_cache_clear(ts_clip_cache *c);
-
 #endif

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "cli/clip/clip.h"
+#include "retrieval/retrieval.h"
 
-enum { TEXTS_A_STEP = 256, SAMPLES = 64 };
+enum { TEXTS_A_STEP = 256 };
 
 bool ts_clip_use_open(ts_clip_use *u, bool texts, ts_error *err)
 {
@@ -73,45 +74,14 @@ bool ts_clip_use_check_out(const ts_clip_use *u, const char *out, ts_error *err)
 
 /* ---- identity --------------------------------------------------------------------------------------------------- */
 
-/* FNV-1a. */
-static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
-{
-    for (const uint8_t *b = bytes; size; b++, size--) hash = (hash ^ *b) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
-/* Elements at the beginning, in the middle and at the end: training moves them all, and reading every byte of a large model would
- * take longer than a search. */
-static uint64_t mix_weight(uint64_t hash, const ts_weight *t)
-{
-    const int64_t starts[3] = {0, t->count / 2, t->count - SAMPLES};
-    const size_t size = (size_t)ts_dtype_size(t->dtype);
-    hash = mix(hash, t->name, strlen(t->name) + 1);
-    hash = mix(hash, t->shape, (size_t)t->ndim * sizeof *t->shape);
-    for (int s = 0; s < 3; s++) {
-        int64_t first = starts[s] > 0 ? starts[s] : 0;
-        for (int64_t e = first; e < t->count && e < first + SAMPLES; e++) {
-            int64_t left = e, at = 0;
-            for (int d = t->ndim - 1; d >= 0; d--) {
-                at += left % t->shape[d] * t->stride[d];
-                left /= t->shape[d];
-            }
-            hash = mix(hash, (const uint8_t *)t->data + at * (int64_t)size, size);
-        }
-    }
-    return hash;
-}
-
 void ts_clip_use_identity(const ts_clip_use *u, char out[17])
 {
     static const char version[] = "tessera clip 1"; /* of how features are made: another number where they change */
     const ts_clip_config *c = &u->config;
     const int64_t sizes[] = {c->image, c->patch,    c->width, c->layers,
                              c->heads, c->erf_gelu, c->embed, (int64_t)u->common.precision};
-    uint64_t hash = mix(UINT64_C(0xcbf29ce484222325), version, sizeof version);
-    hash = mix(hash, sizes, sizeof sizes);
-    for (int64_t i = 0; i < ts_weights_count(u->weights); i++) hash = mix_weight(hash, ts_weights_at(u->weights, i));
-    snprintf(out, 17, "%016" PRIx64, hash);
+    const uint64_t hash = ts_fingerprint(ts_fingerprint(TS_FINGERPRINT, version, sizeof version), sizes, sizeof sizes);
+    snprintf(out, 17, "%016" PRIx64, ts_weights_fingerprint(hash, u->weights));
 }
 
 /* ---- texts ------------------------------------------------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 
 #include "cli/clip/clip.h"
 #include "cli/plot.h"
+#include "retrieval/retrieval.h"
 
 static const char name[] = "clip search";
 
@@ -123,12 +124,12 @@ static bool list_folder(search *s, ts_error *err)
 static void use_cache(search *s)
 {
     const size_t embed = (size_t)s->use.config.embed;
-    ts_clip_cache cache = {0};
+    ts_index cache = {0};
     ts_error why = {0};
-    if (!s->no_cache) ts_clip_cache_read(s->cache_path, s->identity, s->use.config.embed, &cache, &why);
+    if (!s->no_cache) ts_index_read(s->cache_path, s->identity, s->use.config.embed, &cache, &why);
     if (why.code && !s->use.common.quiet) ts_say("features are made anew: %s", why.text);
     for (int i = 0; i < s->pictures.count; i++) {
-        const int64_t at = ts_clip_cache_find(&cache, below(s, i), s->size[i], s->mtime[i]);
+        const int64_t at = ts_index_find(&cache, below(s, i), s->size[i], s->mtime[i]);
         s->known[i] = at >= 0 && cache.features;
         if (s->known[i])
             memcpy(s->features + (size_t)i * embed, cache.features + (size_t)at * embed, embed * sizeof *s->features);
@@ -136,19 +137,19 @@ static void use_cache(search *s)
         s->reused += s->known[i];
     }
     s->kept = !s->no_cache && cache.count > 0 && cache.count == s->reused; /* none to drop: else it is to be written */
-    ts_clip_cache_clear(&cache);
+    ts_index_clear(&cache);
 }
 
 static bool save_cache(search *s, ts_error *err)
 {
     const size_t embed = (size_t)s->use.config.embed, count = (size_t)s->pictures.count;
-    ts_clip_cache c = {.embed = s->use.config.embed,
-                       .name = malloc(count * sizeof *c.name),
-                       .size = malloc(count * sizeof *c.size),
-                       .mtime = malloc(count * sizeof *c.mtime),
-                       .features = malloc(count * embed * sizeof *c.features)};
+    ts_index c = {.width = s->use.config.embed,
+                  .name = malloc(count * sizeof *c.name),
+                  .size = malloc(count * sizeof *c.size),
+                  .mtime = malloc(count * sizeof *c.mtime),
+                  .features = malloc(count * embed * sizeof *c.features)};
     if (!c.name || !c.size || !c.mtime || !c.features) {
-        ts_clip_cache_clear(&c);
+        ts_index_clear(&c);
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }
     for (int i = 0; i < s->pictures.count; i++) {
@@ -159,8 +160,8 @@ static bool save_cache(search *s, ts_error *err)
         memcpy(c.features + (size_t)c.count * embed, s->features + (size_t)i * embed, embed * sizeof *c.features);
         c.count++;
     }
-    const bool ok = ts_clip_cache_write(s->cache_path, s->identity, &c, err);
-    ts_clip_cache_clear(&c);
+    const bool ok = ts_index_write(s->cache_path, s->identity, &c, err);
+    ts_index_clear(&c);
     s->saved_at = ts_now_ms();
     return ok;
 }

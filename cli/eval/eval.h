@@ -4,29 +4,14 @@
 #define TESSERA_EVAL_H
 
 #include "cli/cli.h"
+#include "cli/pair_list.h"
 #include "masks/masks.h"
 
 int ts_eval_synthetic(int argc, char **argv);
 int ts_eval_pairs(int argc, char **argv);
 int ts_eval_merge(int argc, char **argv);
 
-/* ---- pair_list.c: pictures and what is wanted of them ------------------------------------------------------------- */
-
-typedef struct {
-    char *name;           /* without folder and ending: what a list calls the pair */
-    char *input, *target; /* paths */
-} eval_pair;
-
-typedef struct {
-    eval_pair *pair; /* sorted by name */
-    int count;
-} eval_pairs;
-
-/* NAME.* with NAME_target.* in one folder, or with `targets` pictures of equal names in two. Fails where a picture has no target,
- * a target no picture, or a name is there twice. */
-bool eval_pairs_list(const char *inputs, const char *targets, ts_left_out *left_out, eval_pairs *out, ts_error *err);
-void eval_pairs_clear(eval_pairs *p);
-int eval_pairs_find(const eval_pairs *p, const char *name); /* -1: there is none */
+/* ---- trials.c ----------------------------------------------------------------------------------------------------- */
 
 /* Which pairs are asked, and which are their examples. */
 typedef struct {
@@ -34,6 +19,8 @@ typedef struct {
     int *query, *example; /* (count), (count, each) */
 } eval_trials;
 
+/* `count` queries in order; their examples are the caller's to fill in. */
+bool eval_trials_new(int count, int each, eval_trials *out, ts_error *err);
 /* All pairs in order, each with `each` others at random; the same for the same seed, whatever the parts. */
 bool eval_trials_draw(const eval_pairs *p, int each, uint64_t seed, eval_trials *out, ts_error *err);
 /* Lines of a file: a pair's name and those of its examples, all as many. Empty lines and those that begin with # are none. */

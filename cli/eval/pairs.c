@@ -7,21 +7,25 @@
 
 #include "cli/eval/eval.h"
 #include "cli/run/run.h"
+#include "engine/number.h"
 
 static const char name[] = "eval pairs";
 
 typedef struct {
     run_job job;
     ts_words folders;
-    const char *log, *csv, *list, *part, *sheet;
+    const char *log, *csv, *list, *part, *sheet, *examples_word;
     int examples, limit, shown, part_number, parts;
+    bool looked_up;  /* each pair's examples are those most like it */
+    bool leaves_one; /* of the pairs themselves, but for its own */
+    bool started;    /* the model is there */
     eval_pairs pairs;
+    const eval_pairs *from; /* which the examples are of */
     eval_trials trials;
     ts_palette palette;
     eval_journal journal;
     ts_image contact;
-    int rows;       /* of the sheet that are filled */
-    char answer[8]; /* nobody's file */
+    int rows; /* of the sheet that are filled */
 } eval;
 
 enum { THUMB = 160, COLUMNS = 5 };
@@ -37,7 +41,11 @@ static const char NOTE[] = "Targets of up to 8 colours (others that make up less
 static int parse(eval *v, int argc, char **argv)
 {
     const ts_option own[] = {
-        {0, "examples", "N", TS_OPT_INT, &v->examples, 1, RUN_PAIRS, "example pairs of a trial, drawn at random; 1"},
+        {0, "examples", "N|DIR", TS_OPT_TEXT, &v->examples_word, 0, 0,
+         "example pairs of a trial, drawn at random; 1. Or a folder of other pairs, of which those most like the query are taken "
+         "(--top, --by), where else they are taken of the pairs themselves, never the query's own"},
+        {0, "outputs", "DIR", TS_OPT_TEXT, &v->job.lookup.outputs, 0, 0,
+         "the outputs of that folder's pairs, where they stand apart under like names"},
         {0, "list", "FILE", TS_OPT_TEXT, &v->list, 0, 0,
          "instead: a line a trial, the name of a pair and those of its examples (without ending)"},
         {'n', "limit", "N", TS_OPT_INT, &v->limit, 1, 1e9, "the first N trials only"},
@@ -52,8 +60,9 @@ static int parse(eval *v, int argc, char **argv)
         {0, "strict", NULL, TS_OPT_FLAG, &v->job.left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     enum { OWN = sizeof own / sizeof *own };
-    ts_option options[OWN + RUN_MODEL_OPTIONS];
+    ts_option options[OWN + RUN_LOOK_OPTIONS + RUN_MODEL_OPTIONS];
     int count = run_model_options(&v->job, options);
+    count += run_look_options(&v->job.lookup.look, options + count);
     memcpy(options + count, own, sizeof own);
     return ts_options_parse(
         &(ts_command){.name = name,
@@ -62,7 +71,8 @@ static int parse(eval *v, int argc, char **argv)
                                  "pictures of like names in two",
                       .note = NOTE,
                       .example = "  tessera eval pairs pairs/ --model checkpoint-3400.pth\n"
-                                 "  tessera eval pairs photos/ masks/ --model seggpt_vit_large.pth --examples 4\n",
+                                 "  tessera eval pairs photos/ masks/ --model seggpt_vit_large.pth --examples 4\n"
+                                 "  tessera eval pairs photos/ masks/ --model checkpoint-3400.pth --by clip --clip ViT-L-14.pt\n",
                       .options = options,
                       .count = count + OWN,
                       .rest = &v->folders,
@@ -74,6 +84,39 @@ static int parse(eval *v, int argc, char **argv)
                       .common = &v->job.common,
                       .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
         argc, argv);
+}
+
+/* How the examples are come by. -1, or the exit status. */
+static int check_examples(eval *v)
+{
+    static const char *const look[] = {"top", "by", "clip", "lists"};
+    const char *word = v->examples_word;
+    run_job *r = &v->job;
+    const char *said = NULL;
+    for (int i = 0; i < r->given.count; i++)
+        for (size_t k = 0; k < sizeof look / sizeof *look; k++)
+            if (strcmp(r->given.items[i], look[k]) == 0) said = look[k];
+    if (word && !ts_int_read(word, 1, RUN_PAIRS, &v->examples)) {
+        if (!ts_is_folder(word))
+            return ts_usage_error(name, "--examples %s is neither a number from 1 to %d nor a folder of pairs", word, RUN_PAIRS);
+        r->lookup.folder = word;
+        said = "examples";
+    } else if (word && said) {
+        return ts_usage_error(name, "--examples %s draws examples at random, --%s looks for those most like: not both (--top %s)",
+                              word, said, word);
+    }
+    v->looked_up = said != NULL;
+    if (v->looked_up && v->list) return ts_usage_error(name, "--list says which examples a pair has: not with --%s", said);
+    if (r->lookup.outputs && !r->lookup.folder)
+        return ts_usage_error(name, "--outputs is for a folder of examples: --examples DIR");
+    if (r->lookup.outputs && !ts_is_folder(r->lookup.outputs))
+        return ts_usage_error(name, "--outputs %s is no folder", r->lookup.outputs);
+    v->leaves_one = v->looked_up && !r->lookup.folder;
+    if (v->leaves_one) {
+        r->lookup.folder = v->folders.items[0];
+        r->lookup.outputs = v->folders.count > 1 ? v->folders.items[1] : NULL;
+    }
+    return run_check_look(&r->lookup.look, name);
 }
 
 /* -1, or the exit status. */
@@ -91,7 +134,8 @@ static int check_usage(eval *v)
     for (int i = 0; i < v->job.given.count; i++)
         if (strcmp(v->job.given.items[i], "canvas") == 0 || strcmp(v->job.given.items[i], "follow") == 0)
             return ts_usage_error(name, "--%s is for tessera run", v->job.given.items[i]);
-    return run_check_model_options(&v->job, name);
+    const int status = check_examples(v);
+    return status >= 0 ? status : run_check_model_options(&v->job, name);
 }
 
 /* ---- before the model runs ---- */
@@ -99,15 +143,37 @@ static int check_usage(eval *v)
 static bool list_trials(eval *v, ts_error *err)
 {
     const char *targets = v->folders.count > 1 ? v->folders.items[1] : NULL;
+    const int least = v->looked_up && !v->leaves_one ? 1 : 2;
+    v->from = v->looked_up ? &v->job.lookup.pairs : &v->pairs;
     if (!eval_pairs_list(v->folders.items[0], targets, &v->job.left_out, &v->pairs, err)) return false;
+    if (v->pairs.count < least)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s holds %d pair%s: two at least are wanted, one to show and one to ask",
+                       v->folders.items[0], v->pairs.count, v->pairs.count == 1 ? "" : "s");
+    if (v->looked_up) return true; /* once it is known what they are compared by */
     if (v->list ? !eval_trials_read(&v->pairs, v->list, &v->trials, err)
                 : !eval_trials_draw(&v->pairs, v->examples, v->job.common.seed, &v->trials, err))
         return false;
     if (v->trials.each > RUN_PAIRS)
         return ts_fail(err, TS_ERR_ARGUMENT, "%s names %d examples for a pair, up to %d are possible", v->list, v->trials.each,
                        RUN_PAIRS);
-    if (v->limit > 0 && v->limit < v->trials.count) v->trials.count = v->limit;
     return true;
+}
+
+/* Opens what the pairs are compared by, and leaves room for what will be found. */
+static bool open_lookup(eval *v, ts_error *err)
+{
+    run_job *r = &v->job;
+    const char **query = calloc((size_t)v->pairs.count, sizeof *query);
+    if (!query) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    const int count = v->limit > 0 && v->limit < v->pairs.count ? v->limit : v->pairs.count;
+    for (int i = 0; i < count; i++) query[i] = v->pairs.pair[i].input;
+    if (v->leaves_one) r->lookup.pairs = v->pairs; /* lent */
+    const bool ok =
+        (v->leaves_one || eval_pairs_list(r->lookup.folder, r->lookup.outputs, &r->left_out, &r->lookup.pairs, err)) &&
+        run_pool_of(r, err) && run_lookup_count(r, query, count, err) &&
+        eval_trials_new(v->pairs.count, r->lookup.each, &v->trials, err);
+    free(query);
+    return ok;
 }
 
 /* The colours of all targets, where they are few: they decide how all trials are scored. */
@@ -166,20 +232,35 @@ static bool open_model(eval *v, ts_error *err)
     if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
         return false;
-    r->examples.items = calloc((size_t)v->trials.each * 2, sizeof *r->examples.items);
-    r->sizes = calloc(1, sizeof *r->sizes);
-    r->jobs.query = calloc(1, sizeof *r->jobs.query);
-    r->jobs.answer = calloc(1, sizeof *r->jobs.answer);
-    if (!r->examples.items || !r->sizes || !r->jobs.query || !r->jobs.answer) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    r->examples.count = 2 * v->trials.each;
-    r->jobs.answer[0] = v->answer;
-    r->jobs.count = 1;
-    r->jobs.each = 1;
     r->weights = ts_open_weights(r->model, r->common.quiet, err);
-    return r->weights && run_choose(r, err) && r->engine->open(r, err);
+    if (!r->weights || !run_choose(r, err) || (v->looked_up && !open_lookup(v, err))) return false;
+    if (v->limit > 0 && v->limit < v->trials.count) v->trials.count = v->limit;
+    return run_ask_open(r, v->trials.each, err);
 }
 
 /* ---- a trial ---- */
+
+/* The examples of a pair that are looked for. `found`: its picture can be read; else it is left out. */
+static bool find_examples(eval *v, int trial, bool *found, ts_error *err)
+{
+    const run_job *r = &v->job;
+    const int query = v->trials.query[trial], each = v->trials.each;
+    int *out = v->trials.example + trial * each;
+    *found = true;
+    if (!v->looked_up) return true;
+    if (v->leaves_one) { /* its features are known, unless it was left out */
+        *found = r->lookup.look.lists || run_pool_knows(r->lookup.pool, query);
+        return !*found || run_pool_find_own(r->lookup.pool, query, each, out, NULL, err);
+    }
+    const char *path = v->pairs.pair[query].input;
+    ts_image picture = {0};
+    ts_error why = {0};
+    *found = r->lookup.look.lists || ts_image_load(path, &picture, &why);
+    const bool ok =
+        *found ? run_pool_find(r->lookup.pool, path, &picture, each, out, NULL, err) : ts_leave_out(&v->job.left_out, &why, err);
+    ts_image_clear(&picture);
+    return ok;
+}
 
 typedef struct {
     ts_image in, out, query, target, answer;
@@ -195,13 +276,10 @@ static bool show(eval *v, int trial, pictures *p, ts_error *err)
 {
     run_job *r = &v->job;
     for (int k = 0; k < v->trials.each; k++) {
-        const eval_pair *e = &v->pairs.pair[v->trials.example[trial * v->trials.each + k]];
+        const eval_pair *e = &v->from->pair[v->trials.example[trial * v->trials.each + k]];
         ts_image in = {0}, out = {0};
-        r->examples.items[2 * k] = e->input;
-        r->examples.items[2 * k + 1] = e->target;
-        bool ok = ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err);
-        if (ok) run_see_output(r, k, &out);
-        ok = ok && r->engine->example(r, k, false, &in, err) && r->engine->example(r, k, true, &out, err);
+        bool ok =
+            ts_image_load(e->input, &in, err) && ts_image_load(e->target, &out, err) && run_ask_example(r, k, e, &in, &out, err);
         if (ok && k == 0) {
             p->in = in;
             p->out = out;
@@ -212,14 +290,11 @@ static bool show(eval *v, int trial, pictures *p, ts_error *err)
         if (!ok) return false;
     }
     const eval_pair *asked = &v->pairs.pair[v->trials.query[trial]];
-    r->jobs.query[0] = asked->input;
     if (!ts_image_load(asked->input, &p->query, err) || !ts_image_load(asked->target, &p->target, err)) return false;
     if (p->query.width != p->target.width || p->query.height != p->target.height)
         return ts_fail(err, TS_ERR_SHAPE, "%s has %d x %d pixels and its target %d x %d: they must be alike", asked->input,
                        p->query.width, p->query.height, p->target.width, p->target.height);
-    r->sizes[0].width = p->query.width;
-    r->sizes[0].height = p->query.height;
-    return r->engine->query(r, 0, &p->query, err);
+    return run_ask_query(r, asked->input, &p->query, err);
 }
 
 static bool add_scores(const eval *v, cJSON *line, const char *who, const ts_image *truth, const ts_image *answer, ts_error *err)
@@ -242,7 +317,7 @@ static bool score(eval *v, int trial, const pictures *p, ts_error *err)
     cJSON_AddNumberToObject(line, "trial", trial);
     cJSON_AddStringToObject(line, "query", v->pairs.pair[v->trials.query[trial]].name);
     for (int k = 0; k < v->trials.each; k++)
-        cJSON_AddItemToArray(examples, cJSON_CreateString(v->pairs.pair[v->trials.example[trial * v->trials.each + k]].name));
+        cJSON_AddItemToArray(examples, cJSON_CreateString(v->from->pair[v->trials.example[trial * v->trials.each + k]].name));
     bool ok = cJSON_AddItemToObject(line, "examples", examples) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ok = ok && add_scores(v, line, eval_who_names[0], &p->target, &p->answer, err) &&
          add_scores(v, line, eval_who_names[1], &p->target, &p->query, err) &&
@@ -278,7 +353,7 @@ static bool is_done(const eval *v, int trial, bool *done, ts_error *err)
     bool same = query && strcmp(query, v->pairs.pair[v->trials.query[trial]].name) == 0;
     for (int k = 0; k < v->trials.each; k++) {
         const char *example = cJSON_GetStringValue(cJSON_GetArrayItem(cJSON_GetObjectItem(line, "examples"), k));
-        same = same && example && strcmp(example, v->pairs.pair[v->trials.example[trial * v->trials.each + k]].name) == 0;
+        same = same && example && strcmp(example, v->from->pair[v->trials.example[trial * v->trials.each + k]].name) == 0;
     }
     return same ||
            ts_fail(err, TS_ERR_ARGUMENT, "%s has other pictures for trial %d: the folder has changed since", v->log, trial);
@@ -295,8 +370,9 @@ static bool run_trial(eval *v, int trial, ts_error *err)
         pictures_clear(&p);
         return ts_leave_out(&r->left_out, &why, err);
     }
-    ok = (r->dev || ((r->dev = ts_open_device(&r->common, false, err)) && r->engine->start(r, err))) &&
-         r->engine->answer(r, 0, 1, &p.answer, err) && score(v, trial, &p, err) && add_row(v, &p, err);
+    ok = (r->dev || (r->dev = ts_open_device(&r->common, false, err))) && (v->started || r->engine->start(r, err));
+    v->started = ok;
+    ok = ok && r->engine->answer(r, 0, 1, &p.answer, err) && score(v, trial, &p, err) && add_row(v, &p, err);
     pictures_clear(&p);
     return ok;
 }
@@ -306,11 +382,13 @@ static bool run_trials(eval *v, ts_error *err)
     const int first = v->part_number - 1, all = v->trials.count;
     const int mine = all > first ? (all - first + v->parts - 1) / v->parts : 0;
     ts_progress progress;
+    if (v->looked_up && !run_lookup_start(&v->job, err)) return false;
     bool ok = !v->sheet || ts_image_new(COLUMNS * (THUMB + 4), v->shown * (THUMB + 4), &v->contact, err);
     ts_progress_begin(&progress, "trials", mine, v->job.common.quiet);
     for (int trial = first, done = 0; ok && trial < all; trial += v->parts) {
-        bool before;
-        ok = is_done(v, trial, &before, err) && (before || run_trial(v, trial, err));
+        bool before, found;
+        ok = find_examples(v, trial, &found, err) &&
+             (!found || (is_done(v, trial, &before, err) && (before || run_trial(v, trial, err))));
         ts_progress_step(&progress, ++done);
     }
     ts_progress_end(&progress);
@@ -321,7 +399,8 @@ static bool run_trials(eval *v, ts_error *err)
 
 static void clear(eval *v)
 {
-    v->job.jobs.count = 0; /* the one that the engine was told of has no names */
+    if (v->leaves_one) v->job.lookup.pairs = (eval_pairs){0};
+    run_ask_close(&v->job);
     run_clear(&v->job);
     eval_journal_close(&v->journal);
     eval_trials_clear(&v->trials);

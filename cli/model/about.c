@@ -1,7 +1,9 @@
 /* about.c - what model a weights file holds, in words and in numbers. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/model/model.h"
+#include "retrieval/retrieval.h"
 
 /* "CLIP ViT-L/14@336" where the vision tower is one of those that have a name. */
 static void name_clip(const ts_clip_config *c, char *out, size_t room)
@@ -51,6 +53,15 @@ static void read_painter(const ts_weights *w, ts_about *a)
     if (a->has_painter) ts_painter_words(&a->painter, m->title, sizeof m->title, m->architecture, sizeof m->architecture);
 }
 
+static void read_retriever(const ts_weights *w, ts_about *a)
+{
+    const char *of = ts_weights_meta(w, TS_RETRIEVER_BACKBONE);
+    ts_retriever_config c;
+    if (!ts_retriever_read(w, &c, &a->problem)) return;
+    snprintf(a->model.architecture, sizeof a->model.architecture, "head: %d to %d to %d numbers, over the features of %s", c.width,
+             c.hidden, c.out, of && strcmp(of, "mae") == 0 ? "an MAE-VQGAN" : of && strcmp(of, "clip") == 0 ? "a CLIP" : "a DINO");
+}
+
 static void read_sam(const ts_weights *w, ts_about *a)
 {
     const ts_sam_config *c = &a->sam;
@@ -74,6 +85,7 @@ bool ts_about_read(const ts_weights *w, ts_about *a, ts_error *err)
     if (a->model.kind == TS_KIND_DINOV2) read_dino(w, a);
     if (a->model.kind == TS_KIND_PAINTER || a->model.kind == TS_KIND_SEGGPT) read_painter(w, a);
     if (a->model.kind == TS_KIND_SAM) read_sam(w, a);
+    if (a->model.kind == TS_KIND_RETRIEVER) read_retriever(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);

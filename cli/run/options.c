@@ -11,6 +11,7 @@
 static const char EXAMPLE[] =
     "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n"
     "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -e photo3.jpg mask3.png -q photos/ -o answers/\n"
+    "  tessera run --model checkpoint-1000.pth --examples pairs/ --top 3 --by ViT-L-14.pt -q photos/ -o answers/\n"
     "  tessera run --model seggpt_vit_large.pth -e frame1.png mask1.png -q frames/ --follow 2 -o masks/ --mask\n";
 
 int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
@@ -83,6 +84,10 @@ static int parse(run_job *r, int argc, char **argv)
 {
     const ts_option first[] = {
         {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
+        {0, "examples", "DIR", TS_OPT_TEXT, &r->lookup.folder, 0, 0,
+         "instead: a folder of pairs, NAME.* with NAME_target.*, of which each query gets those most like it (--top, --by)"},
+        {0, "outputs", "DIR", TS_OPT_TEXT, &r->lookup.outputs, 0, 0,
+         "the folder of the examples' outputs, where they stand apart under like names"},
         {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
          "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
         {'o', "output", "PATH", TS_OPT_TEXT, &r->out, 0, 0,
@@ -102,24 +107,26 @@ static int parse(run_job *r, int argc, char **argv)
         {0, "strict", NULL, TS_OPT_FLAG, &r->left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     enum { FIRST = sizeof first / sizeof *first, LAST = sizeof last / sizeof *last };
-    ts_option options[FIRST + RUN_MODEL_OPTIONS + LAST];
+    ts_option options[FIRST + RUN_LOOK_OPTIONS + RUN_MODEL_OPTIONS + LAST];
     memcpy(options, first, sizeof first);
-    int count = FIRST + run_model_options(r, options + FIRST);
+    int count = FIRST + run_look_options(&r->lookup.look, options + FIRST);
+    count += run_model_options(r, options + count);
     memcpy(options + count, last, sizeof last);
     count += LAST;
-    return ts_options_parse(&(ts_command){.name = "run",
-                                          .usage = "-e IN OUT [-e IN OUT ...] -q QUERY [QUERY ...] -o PATH [options]",
-                                          .summary = "does to each query what the example pairs show",
-                                          .example = EXAMPLE,
-                                          .options = options,
-                                          .count = count,
-                                          .rest = &r->more,
-                                          .most = 1 << 20,
-                                          .rest_name = "query",
-                                          .given = &r->given,
-                                          .common = &r->common,
-                                          .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
-                            argc, argv);
+    return ts_options_parse(
+        &(ts_command){.name = "run",
+                      .usage = "-e IN OUT [-e IN OUT ...] | --examples DIR -q QUERY [QUERY ...] -o PATH [options]",
+                      .summary = "does to each query what the example pairs show",
+                      .example = EXAMPLE,
+                      .options = options,
+                      .count = count,
+                      .rest = &r->more,
+                      .most = 1 << 20,
+                      .rest_name = "query",
+                      .given = &r->given,
+                      .common = &r->common,
+                      .takes = TS_TAKES_DEVICE | TS_TAKES_PRECISION | TS_TAKES_SEED | TS_TAKES_JSON},
+        argc, argv);
 }
 
 static bool parse_colour(const char *text, uint8_t out[3])
@@ -149,10 +156,30 @@ int run_check_model_options(run_job *r, const char *command)
     return -1;
 }
 
+/* Whether examples are named, or looked for, but not both. -1, or the exit status. */
+static int check_lookup(const run_job *r)
+{
+    static const char *const of_folder[] = {"outputs", "top", "by", "clip", "lists"};
+    if (r->lookup.folder && r->examples.count > 0)
+        return ts_usage_error("run", "examples are named with -e, or looked for in a folder with --examples: not both");
+    if (r->lookup.folder && !ts_is_folder(r->lookup.folder))
+        return ts_usage_error("run", "--examples %s is no folder", r->lookup.folder);
+    if (r->lookup.outputs && !ts_is_folder(r->lookup.outputs))
+        return ts_usage_error("run", "--outputs %s is no folder", r->lookup.outputs);
+    for (int i = 0; !r->lookup.folder && i < r->given.count; i++)
+        for (size_t k = 0; k < sizeof of_folder / sizeof *of_folder; k++)
+            if (strcmp(r->given.items[i], of_folder[k]) == 0)
+                return ts_usage_error("run", "--%s is for a folder of examples: --examples DIR", of_folder[k]);
+    return run_check_look(&r->lookup.look, "run");
+}
+
 /* What the options say together. -1, or the exit status. */
 static int check(run_job *r)
 {
-    if (r->examples.count == 0) return ts_usage_error("run", "an example pair is missing: -e IN OUT");
+    const int status = check_lookup(r);
+    if (status >= 0) return status;
+    if (r->examples.count == 0 && !r->lookup.folder)
+        return ts_usage_error("run", "an example pair is missing: -e IN OUT, or --examples DIR");
     if (r->examples.count > 2 * RUN_PAIRS)
         return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, RUN_PAIRS);
     if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");

@@ -40,10 +40,11 @@ static void take_for_masks(run_job *r)
         r->colours = (ts_palette){.count = 2, .colour = {{0, 0, 0}, {255, 255, 255}}};
     }
     const uint8_t *a = r->colours.colour[0], *b = r->colours.colour[1];
-    if (!r->common.quiet)
+    if (!r->common.quiet && !r->told_masks)
         ts_say("note: the examples' outputs have two colours and traces of others, as JPEG leaves them: they are taken for "
                "#%02x%02x%02x and #%02x%02x%02x",
                a[0], a[1], a[2], b[0], b[1], b[2]);
+    r->told_masks = true;
 }
 
 bool run_plan_output(run_job *r, ts_error *err)

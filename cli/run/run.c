@@ -8,8 +8,9 @@
 
 static bool list_inputs(run_job *r, ts_error *err)
 {
-    const char *const files[] = {r->model, r->mae.vqgan, r->matching.features};
-    r->inputs.items = malloc((size_t)(r->examples.count + 3) * sizeof *r->inputs.items);
+    const char *const files[] = {r->model, r->mae.vqgan, r->matching.features, r->lookup.look.clip, r->lookup.look.lists};
+    const int most = (int)(sizeof files / sizeof *files);
+    r->inputs.items = malloc((size_t)(r->examples.count + most) * sizeof *r->inputs.items);
     if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < r->examples.count; i++) r->inputs.items[r->inputs.count++] = r->examples.items[i];
     /* A folder may stand for the weights file in it. */
@@ -21,12 +22,13 @@ static bool list_inputs(run_job *r, ts_error *err)
 static bool open_model(run_job *r, ts_error *err)
 {
     r->weights = ts_open_weights(r->model, r->common.quiet, err);
-    return r->weights && run_choose(r, err) && r->engine->open(r, err);
+    return r->weights && run_choose(r, err) && (!r->lookup.folder || run_lookup_open(r, err)) && r->engine->open(r, err) &&
+           (!r->lookup.folder || run_lookup_start(r, err));
 }
 
 /* ---- what goes in ---- */
 
-static bool take_example(void *ctx, int at, const ts_image *picture, ts_error *err)
+bool run_take_example(void *ctx, int at, const ts_image *picture, ts_error *err)
 {
     run_job *r = ctx;
     if (at % 2) run_see_output(r, at / 2, picture);
@@ -36,7 +38,8 @@ static bool take_example(void *ctx, int at, const ts_image *picture, ts_error *e
 static bool take_query(run_job *r, int at, ts_error *err)
 {
     ts_image query = {0};
-    const bool ok = ts_load_picture(r->jobs.query[at], &query, err) && r->engine->query(r, at, &query, err);
+    const bool ok = ts_load_picture(r->jobs.query[at], &query, err) &&
+                    (!r->lookup.folder || run_lookup_find(r, at, &query, err)) && r->engine->query(r, at, &query, err);
     r->sizes[at].width = query.width;
     r->sizes[at].height = query.height;
     if (ok && r->looks.swapped && ts_looks_like_mask(&query)) r->looks.mask_queries = true;
@@ -62,7 +65,8 @@ static bool skip_query(run_job *r, int at, const ts_error *why, ts_error *err)
 static bool take_pictures(run_job *r, ts_error *err)
 {
     const int queries = r->jobs.count;
-    if (!ts_examples_load(&r->examples, take_example, r, &r->looks, err) || !run_plan_output(r, err)) return false;
+    if (!r->lookup.folder && (!ts_examples_load(&r->examples, run_take_example, r, &r->looks, err) || !run_plan_output(r, err)))
+        return false;
     r->sizes = calloc((size_t)queries, sizeof *r->sizes);
     if (!r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ts_progress progress;
@@ -91,7 +95,7 @@ static bool add_report(run_job *r, int at, double write_ms, ts_error *err)
     cJSON_AddStringToObject(item, "answer", r->jobs.answer[at]);
     if (r->jobs.overlay) cJSON_AddStringToObject(item, "overlay", r->jobs.overlay[at]);
     cJSON_AddNumberToObject(ms, "load", round(r->load_ms * 1e3) * 1e-3);
-    const bool whole = r->engine->report(r, at, item, ms);
+    const bool whole = r->engine->report(r, at, item, ms) && (!r->lookup.folder || run_lookup_report(r, at, item));
     cJSON_AddStringToObject(item, "device", ts_device_about(r->dev)->name);
     cJSON_AddStringToObject(item, "precision", ts_precision_name(ts_device_precision(r->dev)));
     cJSON *written = cJSON_AddNumberToObject(ms, "write", round(write_ms * 1e3) * 1e-3);
@@ -102,6 +106,7 @@ static bool add_report(run_job *r, int at, double write_ms, ts_error *err)
 static bool write_answer(run_job *r, int at, ts_image *answer, ts_error *err)
 {
     const double start = ts_now_ms();
+    if (r->lookup.folder) run_lookup_recall(r, at);
     if (!run_write_output(r, at, answer, err) || (r->engine->keep && !r->engine->keep(r, at, err))) return false;
     if (r->report) return add_report(r, at, ts_now_ms() - start, err);
     if (!ts_is_standard(r->jobs.answer[at])) ts_put_line(r->jobs.answer[at]);
@@ -112,7 +117,9 @@ static bool run_batch(run_job *r, int first, int count, ts_error *err)
 {
     ts_image *answers = calloc((size_t)count, sizeof *answers);
     if (!answers) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    bool ok = r->engine->answer(r, first, count, answers, err);
+    /* An engine without batches goes by the examples that were shown last. */
+    bool ok = !r->lookup.folder || r->engine->batch || run_lookup_show(r, first, err);
+    ok = ok && r->engine->answer(r, first, count, answers, err);
     for (int i = 0; ok && i < count; i++) ok = write_answer(r, first + i, &answers[i], err);
     ts_say_stage(&r->common, "%d of %d written", first + count, r->jobs.count);
     for (int i = 0; i < count; i++) ts_image_clear(&answers[i]);
@@ -128,8 +135,8 @@ bool run_on_gpu(const run_job *r)
 
 static bool start(run_job *r, ts_error *err)
 {
-    r->dev = ts_open_device(&r->common, false, err);
-    if (!r->dev || !r->engine->start(r, err)) return false;
+    if (!r->dev) r->dev = ts_open_device(&r->common, false, err);
+    if (!r->dev || (r->lookup.folder && !run_lookup_show(r, 0, err)) || !r->engine->start(r, err)) return false;
     if (r->jobs.answer_folder && !ts_make_folder(r->jobs.answer_folder, err)) return false;
     if (r->jobs.canvas_folder && !ts_make_folder(r->jobs.canvas_folder, err)) return false;
     if (r->jobs.overlay_folder && !ts_make_folder(r->jobs.overlay_folder, err)) return false;
@@ -166,6 +173,7 @@ void run_clear(run_job *r)
     cJSON_Delete(r->report);
     cJSON_Delete(r->skipped);
     if (r->engine && r->own) r->engine->clear(r);
+    run_lookup_clear(r);
     ts_device_free(r->dev);
     ts_weights_free(r->weights);
     free(r->sizes);

@@ -6,11 +6,13 @@
 
 #include "cli/cli.h"
 #include "cli/run/examples.h"
+#include "cli/run/pool.h"
 #include "masks/masks.h"
 
 enum { RUN_PAIRS = 64 };
 
 typedef struct run_job run_job;
+typedef struct run_found run_found;
 
 typedef struct {
     bool snaps;          /* answers are brought to the examples' colours without being asked, where those are few */
@@ -60,16 +62,25 @@ struct run_job {
         const char *features;
     } matching;
 
+    struct { /* examples that are looked for; no folder: they are named */
+        run_look look;
+        const char *folder, *outputs; /* of pairs; or inputs here and outputs there */
+        eval_pairs pairs;
+        run_pool *pool;
+        run_found *found; /* by query */
+        int each, shown;  /* examples of a query; the query whose examples the engine has, -1: none's */
+    } lookup;
+
     const run_engine *engine;
-    void *own; /* the engine's */
-    char default_model[4096];
-    ts_words inputs; /* every file but the queries */
+    void *own;                           /* the engine's */
+    char default_model[4096], nobody[8]; /* the last: the answer's name where it goes into no file */
+    ts_words inputs;                     /* every file but the queries */
     ts_jobs jobs;
     ts_weights *weights;
     ts_example_looks looks;
-    ts_palette colours; /* of the examples' outputs; empty: they are many */
-    bool many_colours, snap;
-    ts_image standard; /* the query that was standard input, for an overlay */
+    ts_palette colours;                  /* of the examples' outputs; empty: they are many */
+    bool many_colours, snap, told_masks; /* the last: that they are taken for masks, which is said once */
+    ts_image standard;                   /* the query that was standard input, for an overlay */
     struct {
         int width, height;
     } * sizes; /* of the queries */
@@ -98,6 +109,31 @@ void run_see_output(run_job *r, int pair, const ts_image *picture);
 bool run_plan_output(run_job *r, ts_error *err);
 bool run_write_output(run_job *r, int at, ts_image *answer, ts_error *err);
 
+/* retrieval.c: opens what examples are looked for by, without reading a picture; the device, and the features of the folder's
+ * pictures; finds a query's examples, and shows them to the engine; shows them again, where it has seen others since; brings back
+ * what follows from their outputs' colours, for writing the answer; tells which they were. */
+bool run_lookup_open(run_job *r, ts_error *err);
+bool run_lookup_start(run_job *r, ts_error *err);
+bool run_lookup_find(run_job *r, int at, const ts_image *picture, ts_error *err);
+bool run_lookup_show(run_job *r, int at, ts_error *err);
+void run_lookup_recall(run_job *r, int at);
+bool run_lookup_report(const run_job *r, int at, cJSON *item);
+void run_lookup_clear(run_job *r);
+/* For those who go through their queries themselves: the pool of r->lookup's folder and pairs; how many examples each of the
+ * queries gets, into r->lookup.each: as many as are wanted, or as there are, the same for all, because a canvas is laid out for
+ * them. */
+bool run_pool_of(run_job *r, ts_error *err);
+bool run_lookup_count(run_job *r, const char *const *query, int count, ts_error *err);
+
+/* ask.c: the engine as a run of one query, which is another each time with other examples. Opens it for so many examples, once it
+ * is chosen; shows it pair `k`, and the query that it is then to answer as the first. */
+bool run_ask_open(run_job *r, int each, ts_error *err);
+bool run_ask_example(run_job *r, int k, const eval_pair *pair, const ts_image *in, const ts_image *out, ts_error *err);
+bool run_ask_query(run_job *r, const char *path, const ts_image *picture, ts_error *err);
+void run_ask_close(run_job *r); /* before run_clear */
+
+/* Shows a picture of an example pair to the engine, and its output to output.c; a ts_example_fn, ctx being the job. run.c */
+bool run_take_example(void *ctx, int at, const ts_image *picture, ts_error *err);
 /* Gives back what a job holds, but not the job. run.c */
 void run_clear(run_job *r);
 /* Whether the device is a GPU, on which several queries at a time are faster. */

@@ -1,0 +1,23 @@
+/* tune.c - `tessera tune`: its subcommands. */
+#include "cli/tune/tune.h"
+#include "cli/cli.h"
+
+static const ts_entry commands[] = {
+    {.name = "retriever",
+     .usage = "FOLDER",
+     .summary = "a small head that says which examples go with a query",
+     .run = ts_tune_retriever,
+     .computes = true},
+};
+const ts_group ts_group_tune = {
+    .name = "tune",
+    .summary = "fits the inpainting model to a task by pairs of pictures, its weights as they are",
+    .wanted = "what to tune",
+    .note = "tessera tune COMMAND --help tells of a command.\n",
+    .example =
+        "  tessera tune retriever pairs/ --model checkpoint-1000.pth --clip ViT-L-14.pt --out retriever\n"
+        "  tessera run --model checkpoint-1000.pth --examples pairs/ --by retriever/retriever.safetensors -q photo2.jpg \\\n"
+        "      -o answer.png\n",
+    .entries = commands,
+    .count = sizeof commands / sizeof *commands,
+};
