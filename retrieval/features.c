@@ -103,7 +103,8 @@ static bool write_order(const ts_embedder *e, const ts_mae_index *index, ts_erro
 {
     const int64_t rows = 1 + e->places, all = e->batch * rows;
     int32_t *token = malloc((size_t)all * sizeof *token), *place = malloc((size_t)all * sizeof *place);
-    bool ok = (token && place) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = token && place;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int64_t i = 0; ok && i < all; i++) {
         place[i] = (int32_t)(i % rows);
         token[i] = place[i] - 1; /* -1: the class token */

@@ -69,12 +69,13 @@ bool ts_lists_parse(const char *text, size_t size, const char *label, ts_lists *
         lists++;
         cJSON_ArrayForEach(one, item) pictures++;
     }
-    bool ok = (cJSON_IsObject(all) && lists > 0 && lists < INT32_MAX) ||
-              ts_fail(err, TS_ERR_FORMAT, "%s holds no lists: {\"picture\": [\"the most like\", \"the next\", ...], ...}", label);
+    bool ok = cJSON_IsObject(all) && lists > 0 && lists < INT32_MAX;
+    if (!ok) ts_fail(err, TS_ERR_FORMAT, "%s holds no lists: {\"picture\": [\"the most like\", \"the next\", ...], ...}", label);
     if (ok) {
         out->list = malloc((size_t)lists * sizeof *out->list);
         out->pictures = malloc((size_t)pictures * sizeof *out->pictures + 1);
-        ok = (out->list && out->pictures) || ts_fail(err, TS_ERR_MEMORY, "out of memory for the lists of %s", label);
+        ok = out->list && out->pictures;
+        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for the lists of %s", label);
     }
     if (ok) cJSON_ArrayForEach(item, all) ok = ok && take_list(out, item, label, &used, err);
     if (ok) sort_lists(out);

@@ -58,8 +58,11 @@ static void read_retriever(const ts_weights *w, ts_about *a)
     const char *of = ts_weights_meta(w, TS_RETRIEVER_BACKBONE);
     ts_retriever_config c;
     if (!ts_retriever_read(w, &c, &a->problem)) return;
-    snprintf(a->model.architecture, sizeof a->model.architecture, "head: %d to %d to %d numbers, over the features of %s", c.width,
-             c.hidden, c.out, of && strcmp(of, "mae") == 0 ? "an MAE-VQGAN" : of && strcmp(of, "clip") == 0 ? "a CLIP" : "a DINO");
+    snprintf(a->model.architecture, sizeof a->model.architecture, "head: %d to %d to %d numbers, over the features of %s",
+             c.width, c.hidden, c.out,
+             of && strcmp(of, "mae") == 0    ? "an MAE-VQGAN"
+             : of && strcmp(of, "clip") == 0 ? "a CLIP"
+                                             : "a DINO");
 }
 
 static void read_sam(const ts_weights *w, ts_about *a)

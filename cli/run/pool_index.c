@@ -122,8 +122,8 @@ static void use_index(pool_rows *r, const run_pool_desc *desc, const ts_embedder
     for (int i = 0; i < r->count; i++) {
         const pool_file *f = &r->file[i];
         const int64_t at = ts_index_find(&known, desc->pairs->pair[i].name, f->size, f->mtime);
-        r->known[i] = at >= 0;
-        if (at < 0) continue;
+        r->known[i] = at >= 0 && known.features;
+        if (!r->known[i]) continue;
         memcpy(r->features + i * r->width, known.features + at * r->width, (size_t)r->width * sizeof *r->features);
         ix->reused++;
     }
@@ -140,8 +140,12 @@ static bool save_index(const pool_rows *r, const run_pool_desc *desc, const ts_e
                     .size = malloc(count * sizeof *all.size),
                     .mtime = malloc(count * sizeof *all.mtime),
                     .features = malloc(count * (size_t)r->width * sizeof *all.features)};
-    bool ok = (all.name && all.size && all.mtime && all.features) || ts_fail(err, TS_ERR_MEMORY, "out of memory for the index");
-    for (int i = 0; ok && i < r->count; i++) {
+    if (!all.name || !all.size || !all.mtime || !all.features) {
+        ts_index_clear(&all);
+        ts_fail(err, TS_ERR_MEMORY, "out of memory for the index");
+        return false;
+    }
+    for (int i = 0; i < r->count; i++) {
         if (!r->known[i]) continue;
         all.name[all.count] = desc->pairs->pair[i].name;
         all.size[all.count] = r->file[i].size;
@@ -150,7 +154,7 @@ static bool save_index(const pool_rows *r, const run_pool_desc *desc, const ts_e
         all.count++;
     }
     bool written = false;
-    for (int i = 0; ok && i < 2 && !written; i++) {
+    for (int i = 0; i < 2 && !written; i++) {
         if (!ix->path[i]) continue;
         if (i > 0 && err) *err = (ts_error){0}; /* what is wrong with the first place is no matter where the second takes it */
         written = ts_index_write(ix->path[i], about->identity, &all, err);
@@ -194,9 +198,9 @@ static void *read_some(void *data)
 static void read_all(reading *r)
 {
     pthread_t thread[MOST_THREADS];
-    reader part[MOST_THREADS];
+    reader part[MOST_THREADS] = {{r, 0}};
     int started = 0;
-    for (int t = 0; t < r->threads; t++) part[t] = (reader){r, t};
+    for (int t = 1; t < r->threads; t++) part[t] = (reader){r, t};
     while (started < r->threads - 1 && pthread_create(&thread[started], NULL, read_some, &part[started + 1]) == 0) started++;
     read_some(&part[0]);
     for (int t = started + 1; t < r->threads; t++) read_some(&part[t]); /* where a thread could not be started */
@@ -244,7 +248,8 @@ static bool encode_missing(pool_rows *rows, const run_pool_desc *desc, ts_embedd
                  .each = (size_t)side * (size_t)side * 3};
     r.pixels = malloc(STEP * r.each * sizeof *r.pixels);
     float *out = malloc(STEP * (size_t)rows->width * sizeof *out);
-    bool ok = (r.pixels && out) || ts_fail(err, TS_ERR_MEMORY, "out of memory for the features of %d pictures", STEP);
+    bool ok = r.pixels && out;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for the features of %d pictures", STEP);
     ts_progress progress;
     ts_progress_begin(&progress, "features", count, desc->common->quiet);
     for (int at = 0; ok && at < count; at += STEP) {

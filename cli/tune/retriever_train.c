@@ -65,8 +65,8 @@ static void shuffle(int *list, int count, uint64_t random)
 static bool choose_teachers(state *s, ts_error *err)
 {
     tune_retriever *t = s->t;
-    s->order = malloc((size_t)t->queries * (size_t)t->each * sizeof *s->order);
-    s->teacher = malloc((size_t)t->queries * sizeof *s->teacher);
+    s->order = calloc((size_t)t->queries * (size_t)t->each, sizeof *s->order);
+    s->teacher = calloc((size_t)t->queries, sizeof *s->teacher);
     s->epoch_order = malloc((size_t)t->queries * sizeof *s->epoch_order);
     if (!s->order || !s->teacher || !s->epoch_order) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < t->queries; i++)
@@ -271,7 +271,7 @@ static bool start(state *s, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "the tuning in %s has done %lld steps, more than the %lld of %d epochs", t->out,
                        (long long)t->step, (long long)t->steps, t->epochs);
     const size_t pairs = 3 * (size_t)s->batch;
-    s->pair = malloc(pairs * sizeof *s->pair);
+    s->pair = calloc(pairs, sizeof *s->pair);
     s->rows = malloc(pairs * (size_t)about->width * sizeof *s->rows);
     s->apart = malloc((size_t)s->batch * 2 * (size_t)s->batch * sizeof *s->apart);
     if (!s->pair || !s->rows || !s->apart) return ts_fail(err, TS_ERR_MEMORY, "out of memory");

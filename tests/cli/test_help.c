@@ -166,7 +166,7 @@ static void did_you_mean(void **state)
     (void)state;
     assert_refused(program_run("rum", NULL), 2, "did you mean run?");
     assert_refused(program_run("figure", NULL), 2, "did you mean figures?");
-    assert_refused(program_run("paint", NULL), 2, "there is no command paint: run, segment, train, model");
+    assert_refused(program_run("paint", NULL), 2, "there is no command paint: run, segment, train, tune");
     assert_refused(program_run("help", "trian", NULL), 2, "did you mean train?");
     assert_refused(program_run("model", "inof", NULL), 2, "did you mean info?");
     assert_refused(program_run("train", "vgqan", NULL), 2, "did you mean vqgan?");
