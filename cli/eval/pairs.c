@@ -44,7 +44,7 @@ static int parse(eval *v, int argc, char **argv)
         {0, "examples", "N|DIR", TS_OPT_TEXT, &v->examples_word, 0, 0,
          "example pairs of a trial, drawn at random; 1. Or a folder of other pairs, of which those most like the query are taken "
          "(--top, --by), where else they are taken of the pairs themselves, never the query's own"},
-        {0, "outputs", "DIR", TS_OPT_TEXT, &v->job.lookup.outputs, 0, 0,
+        {0, "targets", "DIR", TS_OPT_TEXT, &v->job.lookup.targets, 0, 0,
          "the outputs of that folder's pairs, where they stand apart under like names"},
         {0, "list", "FILE", TS_OPT_TEXT, &v->list, 0, 0,
          "instead: a line a trial, the name of a pair and those of its examples (without ending)"},
@@ -107,14 +107,14 @@ static int check_examples(eval *v)
     }
     v->looked_up = said != NULL;
     if (v->looked_up && v->list) return ts_usage_error(name, "--list says which examples a pair has: not with --%s", said);
-    if (r->lookup.outputs && !r->lookup.folder)
-        return ts_usage_error(name, "--outputs is for a folder of examples: --examples DIR");
-    if (r->lookup.outputs && !ts_is_folder(r->lookup.outputs))
-        return ts_usage_error(name, "--outputs %s is no folder", r->lookup.outputs);
+    if (r->lookup.targets && !r->lookup.folder)
+        return ts_usage_error(name, "--targets is for a folder of examples: --examples DIR");
+    if (r->lookup.targets && !ts_is_folder(r->lookup.targets))
+        return ts_usage_error(name, "--targets %s is no folder", r->lookup.targets);
     v->leaves_one = v->looked_up && !r->lookup.folder;
     if (v->leaves_one) {
         r->lookup.folder = v->folders.items[0];
-        r->lookup.outputs = v->folders.count > 1 ? v->folders.items[1] : NULL;
+        r->lookup.targets = v->folders.count > 1 ? v->folders.items[1] : NULL;
     }
     return run_check_look(&r->lookup.look, name);
 }
@@ -169,7 +169,7 @@ static bool open_lookup(eval *v, ts_error *err)
     for (int i = 0; i < count; i++) query[i] = v->pairs.pair[i].input;
     if (v->leaves_one) r->lookup.pairs = v->pairs; /* lent */
     const bool ok =
-        (v->leaves_one || eval_pairs_list(r->lookup.folder, r->lookup.outputs, &r->left_out, &r->lookup.pairs, err)) &&
+        (v->leaves_one || eval_pairs_list(r->lookup.folder, r->lookup.targets, &r->left_out, &r->lookup.pairs, err)) &&
         run_pool_of(r, err) && run_lookup_count(r, query, count, err) &&
         eval_trials_new(v->pairs.count, r->lookup.each, &v->trials, err);
     free(query);

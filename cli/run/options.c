@@ -86,7 +86,7 @@ static int parse(run_job *r, int argc, char **argv)
         {'e', "example", "IN OUT", TS_OPT_WORDS, &r->examples, 0, 0, "an example pair; up to 64 times"},
         {0, "examples", "DIR", TS_OPT_TEXT, &r->lookup.folder, 0, 0,
          "instead: a folder of pairs, NAME.* with NAME_target.*, of which each query gets those most like it (--top, --by)"},
-        {0, "outputs", "DIR", TS_OPT_TEXT, &r->lookup.outputs, 0, 0,
+        {0, "targets", "DIR", TS_OPT_TEXT, &r->lookup.targets, 0, 0,
          "the folder of the examples' outputs, where they stand apart under like names"},
         {'q', "query", "QUERY", TS_OPT_WORDS, &r->queries, 0, 0,
          "a picture to do it to, -, which is standard input, or a folder of pictures; more may follow"},
@@ -159,13 +159,13 @@ int run_check_model_options(run_job *r, const char *command)
 /* Whether examples are named, or looked for, but not both. -1, or the exit status. */
 static int check_lookup(const run_job *r)
 {
-    static const char *const of_folder[] = {"outputs", "top", "by", "clip", "lists"};
+    static const char *const of_folder[] = {"targets", "top", "by", "clip", "lists"};
     if (r->lookup.folder && r->examples.count > 0)
         return ts_usage_error("run", "examples are named with -e, or looked for in a folder with --examples: not both");
     if (r->lookup.folder && !ts_is_folder(r->lookup.folder))
         return ts_usage_error("run", "--examples %s is no folder", r->lookup.folder);
-    if (r->lookup.outputs && !ts_is_folder(r->lookup.outputs))
-        return ts_usage_error("run", "--outputs %s is no folder", r->lookup.outputs);
+    if (r->lookup.targets && !ts_is_folder(r->lookup.targets))
+        return ts_usage_error("run", "--targets %s is no folder", r->lookup.targets);
     for (int i = 0; !r->lookup.folder && i < r->given.count; i++)
         for (size_t k = 0; k < sizeof of_folder / sizeof *of_folder; k++)
             if (strcmp(r->given.items[i], of_folder[k]) == 0)

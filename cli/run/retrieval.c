@@ -77,7 +77,7 @@ bool run_pool_of(run_job *r, ts_error *err)
 bool run_lookup_open(run_job *r, ts_error *err)
 {
     r->lookup.shown = -1;
-    return eval_pairs_list(r->lookup.folder, r->lookup.outputs, &r->left_out, &r->lookup.pairs, err) && check_outputs(r, err) &&
+    return eval_pairs_list(r->lookup.folder, r->lookup.targets, &r->left_out, &r->lookup.pairs, err) && check_outputs(r, err) &&
            run_pool_of(r, err) && run_lookup_count(r, (const char *const *)r->jobs.query, r->jobs.count, err) &&
            make_room(r, err);
 }

@@ -64,7 +64,7 @@ struct run_job {
 
     struct { /* examples that are looked for; no folder: they are named */
         run_look look;
-        const char *folder, *outputs; /* of pairs; or inputs here and outputs there */
+        const char *folder, *targets; /* of pairs; or inputs here and outputs there */
         eval_pairs pairs;
         run_pool *pool;
         run_found *found; /* by query */

@@ -256,10 +256,10 @@ static bool open_model(tune_retriever *t, ts_error *err)
     run_job *r = &t->job;
     r->left_out.quiet = r->common.quiet;
     r->lookup.folder = t->folders.items[0];
-    r->lookup.outputs = t->folders.count > 1 ? t->folders.items[1] : NULL;
+    r->lookup.targets = t->folders.count > 1 ? t->folders.items[1] : NULL;
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
     if (!r->model) r->model = r->default_model;
-    if (!eval_pairs_list(r->lookup.folder, r->lookup.outputs, &r->left_out, &r->lookup.pairs, err) ||
+    if (!eval_pairs_list(r->lookup.folder, r->lookup.targets, &r->left_out, &r->lookup.pairs, err) ||
         !ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
         return false;
