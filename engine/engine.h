@@ -435,6 +435,9 @@ ts_tensor *ts_tanh(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_exp(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sin(ts_graph *g, ts_tensor *x); /* and cosine: for |x| up to 10^4 */
 ts_tensor *ts_cos(ts_graph *g, ts_tensor *x);
+/* Each element is 0 with probability `rate`, 0 to below 1, else x / (1 - rate). Which ones fall follows from the seed, I32 (1),
+ * and the call's `number` in its graph: the same on every device. A seed below 0 keeps all, as after training. */
+ts_tensor *ts_dropout(ts_graph *g, ts_tensor *x, ts_tensor *seed, uint32_t number, double rate);
 /* (N, H, W, C) -> (N, H/2, W/2, C), the largest of each two by two pixels; a last odd row or column is left out. */
 ts_tensor *ts_maxpool2x(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */
@@ -473,10 +476,13 @@ bool ts_reset(ts_graph *g, ts_tensor *state, float value);
 /* The learning rate of step `step`, counted from 0, of `steps`: rises evenly to `peak` over the first `warmup` steps, then falls
  * along half a cosine towards 0. */
 double ts_cosine_rate(int64_t step, int64_t steps, int64_t warmup, double peak);
+/* With warm restarts: half a cosine from `peak` towards 0 over each `period` steps, then from `peak` again. */
+double ts_restart_rate(int64_t step, int64_t period, double peak);
 
 /* A whole AdamW step as nodes: gradients of `loss` for what it depends on in `ps`, clipped, and the updates. Weight decay is for
  * tensors of two or more dimensions. Freed after the exec. */
 typedef struct {
+    bool sgd;                               /* SGD (ts_sgd) instead: beta1 is its momentum, zero: none */
     double beta1, beta2, eps, weight_decay; /* zeros: 0.9, 0.999, 1e-8, 0 */
     double clip_norm;                       /* of all gradients together; 0: not clipped */
     int accumulate;                         /* runs whose gradients, averaged, make one update; zero: 1 */
@@ -503,7 +509,7 @@ bool ts_optimizer_update(ts_optimizer *o, ts_exec *e, ts_error *err);
 /* What the loss is multiplied by, and how many updates were left out; 0 and 0 where the device does not store fp16. */
 double ts_optimizer_scale(const ts_optimizer *o);
 int64_t ts_optimizer_skipped(const ts_optimizer *o);
-/* The moments, as "optimizer.m.NAME" and "optimizer.v.NAME", and the scale; saved ones live until the next call or
+/* The moments, as "optimizer.m.NAME" and (not of SGD) "optimizer.v.NAME", and the scale; saved ones live until the next call or
  * ts_optimizer_free. */
 bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_error *err);
 bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_error *err);

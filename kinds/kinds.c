@@ -117,6 +117,8 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_STABLE_DIFFUSION] = "a diffusion model (Stable Diffusion, Flux)",
     [TS_KIND_SAM] = "a SAM",
     [TS_KIND_EMBEDDING] = "a picture's embedding by a SAM",
+    [TS_KIND_BORDER] = "a border of examples for an MAE-VQGAN",
+    [TS_KIND_FUSION] = "a fusion of examples for an MAE-VQGAN",
     [TS_KIND_MOBILE_SAM] = "a MobileSAM (a SAM with a TinyViT)",
     [TS_KIND_SAM2] = "a SAM 2",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
@@ -176,6 +178,8 @@ ts_kind ts_kind_of(const ts_weights *w)
     if (ts_weights_meta(w, "tessera.clip")) return TS_KIND_FEATURES;
     if (ts_weights_meta(w, "tessera.retriever")) return TS_KIND_RETRIEVER;
     if (ts_weights_meta(w, "tessera.sam")) return TS_KIND_EMBEDDING;
+    if (ts_weights_meta(w, "tessera.border")) return TS_KIND_BORDER;
+    if (ts_weights_meta(w, "tessera.fusion")) return TS_KIND_FUSION;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!shows(w, &signs[i])) continue;
         if (signs[i].kind == TS_KIND_MAE && paints_pixels(w)) return TS_KIND_MAE_PIXELS;

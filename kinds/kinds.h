@@ -27,6 +27,8 @@ typedef enum {
     TS_KIND_SEGGPT,    /* a Painter that is told what to segment */
     TS_KIND_SAM,       /* published or Hugging Face's names */
     TS_KIND_EMBEDDING, /* of a picture, by a SAM */
+    TS_KIND_BORDER,    /* of `tessera tune border` and `fusion` */
+    TS_KIND_FUSION,
     /* Known, and not read. */
     TS_KIND_CLIP_RESNET,
     TS_KIND_CLIP_IMAGE, /* a tower alone */

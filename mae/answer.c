@@ -40,9 +40,15 @@ static int each(const plan *p)
     return canvases(p) / items(p);
 }
 
-static bool needs_logits(const plan *p)
+/* Of an answer: those that the model itself gives logits for, which is one for all where its front fuses canvases. */
+static int seen(const ts_inpainter *ip, const plan *p)
 {
-    return p->options->blend > 0 || p->options->temperature > 0 || each(p) > 1;
+    return each(p) / ts_inpaint_merged(ip, &p->a);
+}
+
+static bool needs_logits(const ts_inpainter *ip, const plan *p)
+{
+    return p->options->blend > 0 || p->options->temperature > 0 || seen(ip, p) > 1;
 }
 
 void ts_inpainted_clear(ts_inpainted *r)
@@ -95,18 +101,19 @@ static bool choose_codes(ts_inpainter *ip, const plan *p, const ts_image *pictur
 {
     const ts_inpaint_options *o = p->options;
     const int64_t k = ip->mae.config.codes, of_one = ip->places * k, width = ip->vqgan.config.embed;
-    const bool whole = needs_logits(p);
+    const bool whole = needs_logits(ip, p);
+    const int sets = seen(ip, p), fused = p->a.fused / ts_inpaint_merged(ip, &p->a);
     const float *book = latents ? read_book(ip, err) : NULL;
-    float *logits = whole ? ts_inpaint_room(count * each(p), of_one, err) : NULL;
+    float *logits = whole ? ts_inpaint_room(count * sets, of_one, err) : NULL;
     bool ok = (logits || !whole) && (book || !latents) &&
               ts_inpainter_predict_arranged(ip, &p->a, pictures, count * each(p), whole ? NULL : codes, logits, ms, err);
     const double start = ts_inpaint_now();
     for (int64_t i = 0; ok && whole && i < count; i++) {
-        float *own = logits + i * each(p) * of_one;
-        for (int arrangement = 0; arrangement < each(p) / p->a.fused; arrangement++) {
-            float *fused = own + (int64_t)arrangement * p->a.fused * of_one;
-            ts_fuse_logits(fused, p->a.fused, ip->places, k);
-            memmove(own + arrangement * of_one, fused, (size_t)of_one * sizeof *own);
+        float *own = logits + i * sets * of_one;
+        for (int arrangement = 0; arrangement < sets / fused; arrangement++) {
+            float *of_arrangement = own + (int64_t)arrangement * fused * of_one;
+            ts_fuse_logits(of_arrangement, fused, ip->places, k);
+            memmove(own + arrangement * of_one, of_arrangement, (size_t)of_one * sizeof *own);
         }
         if (!p->apart && p->a.count > 1) ts_fuse_arrangements(p->a.grids, p->a.count, o->ensemble, own, k);
         /* Each query draws from the seed anew: its answer does not depend on what else is in the batch. */
@@ -240,7 +247,7 @@ bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grids, int count, con
     const int all = all_canvases(&p, count, err);
     if (all == 0) return false;
     const double start = ts_inpaint_now();
-    const bool ok = ts_inpaint_prepare(ip, &p.a, all, count * items(&p), needs_logits(&p), p.options->blend > 0,
+    const bool ok = ts_inpaint_prepare(ip, &p.a, all, count * items(&p), needs_logits(ip, &p), p.options->blend > 0,
                                        p.options->keep_visible_codes, err);
     ts_inpaint_spend(ms ? &ms->load : NULL, start);
     return ok;

@@ -68,6 +68,7 @@ ts_inpainter *ts_inpainter_new(ts_device *dev, const ts_inpainter_desc *desc, ts
     ip->dev = dev;
     ip->batch = desc->batch ? desc->batch : 1;
     ip->file = desc->weights;
+    ip->front = desc->front;
     if (!ts_mae_config_read(desc->weights, desc->heads, desc->decoder_heads, false, &ip->mae.config, err) ||
         !open_vqgan(ip, desc, err) || !(ip->mae.params = ts_params_new(dev, desc->weights, "", err))) {
         ts_inpainter_free(ip);
@@ -115,18 +116,31 @@ static bool plan(ts_inpainter *ip, stage *s, const ts_params *params, ts_error *
     return ok;
 }
 
-static bool plan_predict(ts_inpainter *ip, int batch, int visible, bool logits, ts_error *err)
+int ts_inpaint_merged(const ts_inpainter *ip, const ts_arranged *a)
+{
+    return ip->front.fuse ? a->fused : 1;
+}
+
+/* `each` canvases make one answer. */
+static bool plan_predict(ts_inpainter *ip, int batch, int each, int visible, bool logits, ts_error *err)
 {
     stage *s = &ip->predict;
-    if (s->exec && s->batch == batch && s->visible == visible && (s->logits || !logits)) return true;
+    if (s->exec && s->batch == batch && s->each == each && s->visible == visible && (s->logits || !logits)) return true;
     stage_clear(s);
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
+    s->each = each;
     s->visible = visible;
     int64_t side = ip->canvas;
     s->in = ts_input(s->graph, "canvas", TS_REAL, 4, (int64_t[]){batch, side, side, 3});
-    s->index = ts_mae_index_new(s->graph, &ip->mae, batch, visible, ip->places);
-    ts_tensor *encoded = ts_mae_encode(s->graph, &ip->mae, s->in, &s->index);
+    s->index = ts_mae_index_new(s->graph, &ip->mae, batch / each, visible, ip->places);
+    ts_tensor *encoded;
+    if (ip->front.fuse) {
+        ts_tensor *tokens = ip->front.fuse(ip->front.ctx, s->graph, &ip->mae, s->in, each);
+        encoded = ts_mae_encode_tokens(s->graph, &ip->mae, tokens);
+    } else {
+        encoded = ts_mae_encode(s->graph, &ip->mae, s->in, &s->index);
+    }
     ts_tensor *y = ts_mae_decode(s->graph, &ip->mae, encoded, &s->index); // (B, L, K)
     s->out = ts_argmax(s->graph, y);
     s->mean = ts_mean(s->graph, y);
@@ -244,11 +258,12 @@ static int visible_of_all(const ts_inpainter *ip, const ts_arranged *a, int32_t 
 static bool write_layout(ts_inpainter *ip, const ts_arranged *a, const int32_t *keep, int64_t at, ts_error *err)
 {
     stage *s = &ip->predict;
-    const size_t row = (size_t)s->visible * sizeof *keep, all = (size_t)s->batch * row;
+    const int answers = s->batch / s->each;
+    const size_t row = (size_t)s->visible * sizeof *keep, all = (size_t)answers * row;
     int32_t *wanted = malloc(all);
     if (!wanted) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < s->batch; i++)
-        memcpy(wanted + (size_t)i * (size_t)s->visible, keep + (at + i) / a->fused % a->count * ip->places, row);
+    for (int i = 0; i < answers; i++)
+        memcpy(wanted + (size_t)i * (size_t)s->visible, keep + (at + i * s->each) / a->fused % a->count * ip->places, row);
     if (s->keep && memcmp(s->keep, wanted, all) == 0) {
         free(wanted);
         return true;
@@ -259,6 +274,13 @@ static bool write_layout(ts_inpainter *ip, const ts_arranged *a, const int32_t *
     free(s->keep);
     s->keep = NULL;
     return false;
+}
+
+/* Canvas `at` of the run, as the model takes it. */
+static bool fill_canvas(const ts_inpainter *ip, const ts_arranged *a, const ts_image *canvas, int at, float *out, ts_error *err)
+{
+    ts_mae_normalise(canvas->data, (int64_t)ip->canvas * ip->canvas, out);
+    return !ip->front.dress || ip->front.dress(ip->front.ctx, &a->grids[at / a->fused % a->count], out, err);
 }
 
 /* Batches of canvases through the planned graph. A last, smaller batch leaves the places behind it as they were: their results
@@ -273,13 +295,15 @@ static bool run_predict(ts_inpainter *ip, const ts_arranged *a, const int32_t *k
     bool ok = in && out;
     if (ok && logits) ok = (out_logits = ts_inpaint_room(s->batch, each_logits, err)) != NULL;
     for (int at = 0; ok && at < count; at += s->batch) {
-        int n = smaller(s->batch, count - at);
-        for (int i = 0; i < n; i++) ts_mae_normalise(canvases[at + i].data, pixels, in + i * pixels * 3);
-        ok = write_layout(ip, a, keep, at, err) && run_stage(s, in, err);
+        const int n = smaller(s->batch, count - at);
+        const size_t first = (size_t)(at / s->each), answers = (size_t)(n / s->each);
+        for (int i = 0; ok && i < n; i++) ok = fill_canvas(ip, a, &canvases[at + i], at + i, in + i * pixels * 3, err);
+        ok = ok && write_layout(ip, a, keep, at, err) && run_stage(s, in, err);
         if (ok && codes) ok = ts_read(s->exec, s->out, out, err);
-        if (ok && codes) memcpy(codes + (int64_t)at * ip->places, out, (size_t)n * (size_t)ip->places * sizeof *out);
+        if (ok && codes) memcpy(codes + first * (size_t)ip->places, out, answers * (size_t)ip->places * sizeof *out);
         if (ok && logits) ok = ts_read(s->exec, s->logits, out_logits, err);
-        if (ok && logits) memcpy(logits + at * each_logits, out_logits, (size_t)n * (size_t)each_logits * sizeof *logits);
+        if (ok && logits)
+            memcpy(logits + first * (size_t)each_logits, out_logits, answers * (size_t)each_logits * sizeof *logits);
     }
     free(in);
     free(out);
@@ -290,8 +314,10 @@ static bool run_predict(ts_inpainter *ip, const ts_arranged *a, const int32_t *k
 /* Plans for `count` canvases; `keep` has side^2 places for each arrangement, or is NULL. */
 static bool plan_arranged(ts_inpainter *ip, const ts_arranged *a, int count, bool logits, int32_t *keep, ts_error *err)
 {
-    const int visible = keep ? visible_of_all(ip, a, keep, err) : 0;
-    return visible > 0 && plan_predict(ip, batch_for(ip, count), visible, logits, err);
+    const int visible = keep ? visible_of_all(ip, a, keep, err) : 0, each = ts_inpaint_merged(ip, a);
+    if (count % each != 0) return ts_fail(err, TS_ERR_ARGUMENT, "%d canvases are not %d for each query", count, each);
+    const int batch = batch_for(ip, count);
+    return visible > 0 && plan_predict(ip, batch < each ? each : batch - batch % each, each, visible, logits, err);
 }
 
 bool ts_inpaint_prepare(ts_inpainter *ip, const ts_arranged *a, int canvases, int pictures, bool logits, bool latents,

@@ -16,13 +16,15 @@ typedef struct {
     ts_mae_index index;
     bool latents; /* paint: takes them, not codes */
     int visible;
-    int32_t *keep; /* predict: the layout in the index inputs, batch x visible */
+    int each;      /* predict: canvases of an answer, more than 1 where the front fuses them; `batch` is a multiple of it */
+    int32_t *keep; /* predict: the layout in the index inputs, (batch / each) x visible */
 } stage;
 
 struct ts_inpainter {
     ts_device *dev;
     ts_mae mae;
     ts_vqgan vqgan;
+    ts_mae_front front;
     int batch;   /* at most, in one run of a graph */
     int places;  /* side^2 */
     int canvas;  /* pixels a side of the canvas: side x patch */
@@ -34,6 +36,8 @@ struct ts_inpainter {
 };
 
 double ts_inpaint_now(void); /* ms */
+/* Canvases that the front makes one answer of. */
+int ts_inpaint_merged(const ts_inpainter *ip, const ts_arranged *a);
 /* *sum (may be NULL) grows by what has passed since then. */
 void ts_inpaint_spend(double *sum, double since);
 /* Zeros: `each` elements of four bytes for each of a batch. */

@@ -74,6 +74,10 @@ bool ts_mae_index_write(ts_exec *e, const ts_mae *m, const ts_mae_index *index, 
                         ts_error *err);
 /* pixels (B, H, W, 3), normalised -> (B, 1+V, dim). */
 ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index);
+/* The encoder in two halves, for what comes between: pixels -> all patches' tokens with their positions, (B, L, dim); */
+ts_tensor *ts_mae_embed(ts_graph *g, const ts_mae *m, ts_tensor *pixels);
+/* and visible tokens (B, V, dim), in the order of `keep` -> (B, 1+V, dim). */
+ts_tensor *ts_mae_encode_tokens(ts_graph *g, const ts_mae *m, ts_tensor *tokens);
 /* encoded (B, 1+V, dim) -> logits (B, T, codes). */
 ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const ts_mae_index *index);
 
@@ -126,11 +130,22 @@ bool ts_mae_trainer_resume(ts_mae_trainer *t, const ts_weights *checkpoint, ts_e
 
 /* ---- in-context inference ------------------------------------------------------------------------------------ */
 
+/* What was learned to stand in front of the frozen model (mae/prompt/prompt.h makes one); either function may be NULL. */
+typedef struct {
+    void *ctx;
+    /* Changes a normalised canvas of this grid, (H, W, 3), in place. */
+    bool (*dress)(void *ctx, const ts_grid *grid, float *canvas, ts_error *err);
+    /* Makes of a query's `fused` canvases one sequence: pixels (B fused, H, W, 3) -> the visible tokens (B, V, dim) for
+     * ts_mae_encode_tokens, in the order of ts_grid_keep. There is then one answer for them, and nothing to average. */
+    ts_tensor *(*fuse)(void *ctx, ts_graph *g, const ts_mae *m, ts_tensor *pixels, int fused);
+} ts_mae_front;
+
 typedef struct {
     const ts_weights *weights;       /* the MAE's */
     const ts_weights *vqgan_weights; /* NULL: the MAE's file holds them under "vae." */
     int heads, decoder_heads;        /* zero: see ts_mae_config_read */
     int batch;                       /* canvases in one run of the graph; zero: 1. More are done in turn. */
+    ts_mae_front front;              /* what it holds must outlive the inpainter */
 } ts_inpainter_desc;
 
 typedef struct ts_inpainter ts_inpainter;
@@ -190,7 +205,8 @@ void ts_inpainted_clear(ts_inpainted *r);
 /* Loads the weights and plans the graphs for a number of queries, so that the first run is not slower. */
 bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grids, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
                           ts_error *err);
-/* codes: count x places, or NULL; logits: count x places x codes floats, or NULL (then they stay on the device). */
+/* codes: count x places, or NULL; logits: count x places x codes floats, or NULL (then they stay on the device). With a front
+ * that fuses canvases, a place each for `fused` of them. */
 bool ts_inpainter_predict(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvases, int count, int32_t *codes,
                           float *logits, ts_inpaint_ms *ms, ts_error *err);
 /* The same for canvases of several arrangements, all in the same runs of the graph: `fused` of the first grid, then of the next,

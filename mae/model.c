@@ -14,28 +14,24 @@ static ts_tensor *rows_of(ts_graph *g, ts_params *ps, const char *name, int64_t 
     return rows == 1 ? ts_reshape(g, t, 1, &width) : ts_reshape(g, t, 2, (int64_t[]){rows, width});
 }
 
-ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index)
+/* pixels (B, H, W, 3) -> (B, L, D) */
+static ts_tensor *patches_of(ts_graph *g, const ts_mae *m, ts_tensor *pixels)
 {
     const ts_mae_config *c = &m->config;
-    ts_params *ps = m->params;
     int64_t d = c->dim, p = c->patch, patches = (int64_t)c->side * c->side;
     if (!pixels) return NULL;
-
     ts_scope(g, "patch_embed.proj");
-    ts_tensor *w = ts_param(g, ps, "patch_embed.proj.weight", TS_LAYOUT_CONV, 4, (int64_t[]){d, 3, p, p});
-    ts_tensor *b = ts_param(g, ps, "patch_embed.proj.bias", TS_LAYOUT_PLAIN, 1, &d);
+    ts_tensor *w = ts_param(g, m->params, "patch_embed.proj.weight", TS_LAYOUT_CONV, 4, (int64_t[]){d, 3, p, p});
+    ts_tensor *b = ts_param(g, m->params, "patch_embed.proj.bias", TS_LAYOUT_PLAIN, 1, &d);
     ts_tensor *x = ts_conv2d(g, pixels, w, b, &(ts_conv_desc){.stride = c->patch}); // (B, side, side, D)
-    x = ts_reshape(g, x, 3, (int64_t[]){pixels->shape[0], patches, d});             // (B, L, D)
+    return ts_reshape(g, x, 3, (int64_t[]){pixels->shape[0], patches, d});
+}
 
-    /* Published: positions are added, then the visible patches are kept and the class token, with its own position, goes before
-     * them. Keeping first and adding the kept rows' positions is the same sum. */
-    ts_scope(g, "tokens");
-    x = ts_gather(g, x, index->token, rows_of(g, ps, "cls_token", 1, d)); // (B, 1+V, D)
-    ts_tensor *place = ts_gather(g, rows_of(g, ps, "pos_embed", 1 + patches, d), index->place, NULL);
-    x = ts_add(g, x, place); // (B, 1+V, D)
-
+static ts_tensor *encoder_blocks(ts_graph *g, const ts_mae *m, ts_tensor *x)
+{
+    const ts_mae_config *c = &m->config;
     const ts_vit encoder = {.g = g,
-                            .params = ps,
+                            .params = m->params,
                             .prefix = "blocks",
                             .width = c->dim,
                             .depth = c->depth,
@@ -43,8 +39,42 @@ ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const 
                             .mlp = c->mlp,
                             .eps = EPS,
                             .recompute = m->recompute};
-    x = ts_vit_blocks(&encoder, x);
-    return ts_vit_norm(g, ps, "norm", x, d, EPS);
+    return ts_vit_norm(g, m->params, "norm", ts_vit_blocks(&encoder, x), c->dim, EPS);
+}
+
+ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index)
+{
+    const ts_mae_config *c = &m->config;
+    ts_params *ps = m->params;
+    int64_t d = c->dim, patches = (int64_t)c->side * c->side;
+    ts_tensor *x = patches_of(g, m, pixels); // (B, L, D)
+
+    /* Published: positions are added, then the visible patches are kept and the class token, with its own position, goes before
+     * them. Keeping first and adding the kept rows' positions is the same sum. */
+    ts_scope(g, "tokens");
+    x = ts_gather(g, x, index->token, rows_of(g, ps, "cls_token", 1, d)); // (B, 1+V, D)
+    ts_tensor *place = ts_gather(g, rows_of(g, ps, "pos_embed", 1 + patches, d), index->place, NULL);
+    x = ts_add(g, x, place); // (B, 1+V, D)
+    return encoder_blocks(g, m, x);
+}
+
+ts_tensor *ts_mae_embed(ts_graph *g, const ts_mae *m, ts_tensor *pixels)
+{
+    const int64_t d = m->config.dim, patches = (int64_t)m->config.side * m->config.side;
+    ts_tensor *x = patches_of(g, m, pixels);
+    ts_scope(g, "tokens");
+    ts_tensor *places = ts_slice(g, rows_of(g, m->params, "pos_embed", 1 + patches, d), 1, patches);
+    return ts_add(g, x, places); // (B, L, D)
+}
+
+ts_tensor *ts_mae_encode_tokens(ts_graph *g, const ts_mae *m, ts_tensor *tokens)
+{
+    const int64_t d = m->config.dim, patches = (int64_t)m->config.side * m->config.side;
+    ts_scope(g, "tokens");
+    ts_tensor *place = ts_slice(g, rows_of(g, m->params, "pos_embed", 1 + patches, d), 0, 1);
+    ts_tensor *first = rows_of(g, m->params, "cls_token", 1, d);
+    first = ts_add(g, place, first);                          // (1, D)
+    return encoder_blocks(g, m, ts_concat(g, first, tokens)); // (B, 1+V, D)
 }
 
 ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const ts_mae_index *index)

@@ -2,15 +2,19 @@
  * paints that cell. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/run/run.h"
-#include "mae/mae.h"
+#include "mae/prompt/prompt.h"
 
 enum { BATCH_GPU = 8, BATCH_CPU = 1 };
 
 typedef struct {
     ts_weights *vqgan;
     ts_mae_config config;
+    ts_weights *prompt_file; /* a border or a fusion; NULL: neither */
+    ts_mae_prompt_info about_prompt;
+    ts_mae_prompt *prompt;
     ts_grid grids[TS_GRID_ARRANGEMENTS]; /* one, but for an ensemble */
     int arrangements;
     int fused;                     /* canvases of a query in an arrangement */
@@ -35,6 +39,45 @@ static int smaller(int a, int b)
     return a < b ? a : b;
 }
 
+static bool was_given(const run_job *r, const char *option)
+{
+    for (int i = 0; i < r->given.count; i++)
+        if (strcmp(r->given.items[i], option) == 0) return true;
+    return false;
+}
+
+static bool open_prompt(run_job *r, ts_error *err)
+{
+    mae_run *m = r->own;
+    const bool fusion = r->mae.fusion != NULL;
+    const char *path = fusion ? r->mae.fusion : r->mae.border;
+    if (!path) return true;
+    if (!(m->prompt_file = ts_open_weights(path, r->common.quiet, err)) ||
+        !ts_mae_prompt_about(m->prompt_file, &m->about_prompt, err))
+        return false;
+    if (m->about_prompt.is_fusion != fusion)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%s is a %s: it is given with --%s", path, fusion ? "border" : "fusion",
+                       fusion ? "border" : "fusion");
+    return ts_mae_prompt_fits(&m->about_prompt, path, &m->config, err);
+}
+
+/* What was learned on canvases of one look wants that again, unless another is asked for. */
+static void choose_look(run_job *r, ts_grid_desc *desc)
+{
+    const mae_run *m = r->own;
+    if (!m->prompt_file || !m->about_prompt.has_look) return;
+    if (!r->mae.background) memcpy(desc->background, m->about_prompt.background, 3);
+    if (!was_given(r, "filter")) desc->filter = m->about_prompt.filter;
+}
+
+/* Pairs on a canvas. */
+static int pairs_of(const run_job *r)
+{
+    const mae_run *m = r->own;
+    if (r->mae.per_canvas) return r->mae.per_canvas;
+    return r->mae.fusion ? 1 : ts_mae_pairs_on_canvas(&m->config, r->examples.count / 2);
+}
+
 static bool open(run_job *r, ts_error *err)
 {
     r->own = calloc(1, sizeof(mae_run));
@@ -42,8 +85,8 @@ static bool open(run_job *r, ts_error *err)
     if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
     if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err)) return false;
-    const int most = m->config.most_examples;
-    const int pairs = r->mae.per_canvas ? r->mae.per_canvas : ts_mae_pairs_on_canvas(&m->config, r->examples.count / 2);
+    if (!open_prompt(r, err)) return false;
+    const int most = m->config.most_examples, pairs = pairs_of(r);
     if (most > 0 && pairs > most && !r->common.quiet)
         ts_say("note: the model has learned canvases of at most %d example pair%s, not of %d", most, most == 1 ? "" : "s", pairs);
     const uint8_t *background = r->mae.background_rgb;
@@ -54,10 +97,12 @@ static bool open(run_job *r, ts_error *err)
                          .transposed = r->mae.transposed,
                          .background = {background[0], background[1], background[2]},
                          .filter = (ts_resize_filter)r->mae.filter};
+    choose_look(r, &desc);
     m->arrangements = r->mae.ensemble >= 0 ? TS_GRID_ARRANGEMENTS : 1;
     for (int i = 0; i < m->arrangements; i++) {
         if (r->mae.arrange || m->arrangements > 1) ts_grid_arrange(&desc, r->mae.arrange ? r->mae.arrange : i + 1);
         if (!ts_grid_plan(&desc, &m->grids[i], err)) return false;
+        if (m->prompt_file && !ts_mae_prompt_suits(&m->about_prompt, &m->grids[i], err)) return false;
     }
     const ts_cell *hole = &m->grids[0].hole;
     if (r->model == r->default_model) ts_note_default(&r->common, r->model, hole->width, hole->height);
@@ -113,11 +158,13 @@ static int batch(const run_job *r)
 static bool start(run_job *r, ts_error *err)
 {
     mae_run *m = r->own;
+    if (m->prompt_file && !(m->prompt = ts_mae_prompt_open(r->dev, m->prompt_file, &m->config, err))) return false;
     ts_inpainter_desc desc = {.weights = r->weights,
                               .vqgan_weights = m->vqgan,
                               .heads = r->mae.heads,
                               .decoder_heads = r->mae.decoder_heads,
-                              .batch = batch(r)};
+                              .batch = batch(r),
+                              .front = ts_mae_prompt_front(m->prompt)};
     m->inpainter = ts_inpainter_new(r->dev, &desc, err);
     m->options = (ts_inpaint_options){.temperature = r->mae.temperature,
                                       .seed = r->common.seed,
@@ -227,6 +274,8 @@ static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
     cJSON_AddNumberToObject(box, "y", hole->y);
     cJSON_AddNumberToObject(box, "width", hole->width);
     cJSON_AddNumberToObject(box, "height", hole->height);
+    if (r->mae.border) cJSON_AddStringToObject(item, "border", r->mae.border);
+    if (r->mae.fusion) cJSON_AddStringToObject(item, "fusion", r->mae.fusion);
     cJSON_AddNumberToObject(item, "fused", m->fused);
     cJSON_AddNumberToObject(item, "arrangements", m->arrangements);
     cJSON *codes = cJSON_CreateIntArray(result->codes, result->places);
@@ -243,6 +292,8 @@ static void clear(run_job *r)
     mae_run *m = r->own;
     clear_results(m);
     ts_inpainter_free(m->inpainter);
+    ts_mae_prompt_free(m->prompt);
+    ts_weights_free(m->prompt_file);
     ts_weights_free(m->vqgan);
     for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->cells[i]);
     for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * each(m); i++) ts_image_clear(&m->canvases[i]);
@@ -251,7 +302,8 @@ static void clear(run_job *r)
 }
 
 const run_engine run_engine_mae = {
-    .options = " vqgan heads decoder-heads canvas per-canvas side transposed arrange ensemble background filter temperature "
+    .options = " vqgan heads decoder-heads canvas per-canvas side transposed arrange ensemble border fusion background filter "
+               "temperature "
                "blend views keep-codes "
                "batch cell ",
     .open = open,

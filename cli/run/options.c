@@ -38,6 +38,9 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
         {0, "ensemble", "mean|product|max|pixels|vote", TS_OPT_CHOICE, &r->mae.ensemble, 0, 0,
          "answer from all eight arrangements: the mean, product or largest of the codes' probabilities, the mean of the answers' "
          "pixels, or a vote of black and white masks; eight times the work"},
+        {0, "border", "FILE", TS_OPT_TEXT, &r->mae.border, 0, 0, "a learned border for the examples (tessera tune border)"},
+        {0, "fusion", "FILE", TS_OPT_TEXT, &r->mae.fusion, 0, 0,
+         "a learned fusion of the examples, however many, into one (tessera tune fusion)"},
         {0, "background", "COLOUR", TS_OPT_TEXT, &r->mae.background, 0, 0, "between the cells: black, white or #rrggbb; black"},
         {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->mae.filter, 0, 0, "resizes pictures to cells; bilinear"},
         {0, "temperature", "T", TS_OPT_REAL, &r->mae.temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
@@ -129,7 +132,7 @@ static int parse(run_job *r, int argc, char **argv)
         argc, argv);
 }
 
-static bool parse_colour(const char *text, uint8_t out[3])
+bool run_colour_read(const char *text, uint8_t out[3])
 {
     unsigned rgb;
     int used = 0;
@@ -151,7 +154,9 @@ int run_check_model_options(run_job *r, const char *command)
                               r->mae.arrange ? "arrange" : "ensemble");
     if (r->mae.arrange && r->mae.ensemble >= 0)
         return ts_usage_error(command, "--arrange is one arrangement, --ensemble is all eight: not both");
-    if (r->mae.background && !parse_colour(r->mae.background, r->mae.background_rgb))
+    if (r->mae.border && r->mae.fusion)
+        return ts_usage_error(command, "--border and --fusion were learned each for itself: not both");
+    if (r->mae.background && !run_colour_read(r->mae.background, r->mae.background_rgb))
         return ts_usage_error(command, "--background %s is not black, white or #rrggbb", r->mae.background);
     return -1;
 }

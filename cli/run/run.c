@@ -8,7 +8,8 @@
 
 static bool list_inputs(run_job *r, ts_error *err)
 {
-    const char *const files[] = {r->model, r->mae.vqgan, r->matching.features, r->lookup.look.clip, r->lookup.look.lists};
+    const char *const files[] = {
+        r->model, r->mae.vqgan, r->mae.border, r->mae.fusion, r->matching.features, r->lookup.look.clip, r->lookup.look.lists};
     const int most = (int)(sizeof files / sizeof *files);
     r->inputs.items = malloc((size_t)(r->examples.count + most) * sizeof *r->inputs.items);
     if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");

@@ -47,7 +47,7 @@ struct run_job {
     ts_left_out left_out;
     bool cell, mask, palette, no_palette;
     struct { /* of an MAE-VQGAN */
-        const char *canvas, *vqgan, *background;
+        const char *canvas, *vqgan, *background, *border, *fusion;
         uint8_t background_rgb[3];
         int heads, decoder_heads, side, filter, batch, per_canvas, views, arrange, ensemble; /* the last below zero: none */
         bool transposed, keep_codes;
@@ -96,6 +96,8 @@ int run_options(run_job *r, int argc, char **argv);
 enum { RUN_MODEL_OPTIONS = 48 };
 int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS]);
 int run_check_model_options(run_job *r, const char *command);
+/* "black", "white" or "#rrggbb". */
+bool run_colour_read(const char *text, uint8_t out[3]);
 /* Refuses options that were given and are another engine's. */
 bool run_check_options(const run_job *r, ts_error *err);
 

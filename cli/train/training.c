@@ -199,7 +199,8 @@ bool ts_training_report(ts_training_console *c, const ts_train_log *log, const t
 {
     const bool complete = end->done >= end->steps;
     char *path = NULL;
-    if (asprintf(&path, complete ? "%s/model.safetensors" : "%s", end->folder) < 0) {
+    const char *file = end->file ? end->file : "model.safetensors";
+    if (asprintf(&path, "%s%s%s", end->folder, complete ? "/" : "", complete ? file : "") < 0) {
         cJSON_Delete(more);
         return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }

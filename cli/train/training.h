@@ -67,6 +67,7 @@ bool ts_training_curve(const ts_train_log *log, const char *folder, const ts_cur
 /* What a run came to. */
 typedef struct {
     const char *folder;
+    const char *file;    /* in it, that the run comes to; NULL: model.safetensors */
     int64_t done, first; /* steps: all, and those before this process */
     int steps;
     double pictures; /* of a step */

@@ -3,6 +3,11 @@
 #include "cli/cli.h"
 
 static const ts_entry commands[] = {
+    {.name = "border",
+     .summary = "a border of pixels around the examples, the same for all",
+     .run = ts_tune_border,
+     .computes = true},
+    {.name = "fusion", .summary = "a small network that makes one example of several", .run = ts_tune_fusion, .computes = true},
     {.name = "retriever",
      .usage = "FOLDER",
      .summary = "a small head that says which examples go with a query",
@@ -15,6 +20,9 @@ const ts_group ts_group_tune = {
     .wanted = "what to tune",
     .note = "tessera tune COMMAND --help tells of a command.\n",
     .example =
+        "  tessera tune border pairs/ --model checkpoint-1000.pth --out border\n"
+        "  tessera run --model checkpoint-1000.pth --border border/border.safetensors -e photo1.jpg mask1.png \\\n"
+        "      -q photo2.jpg -o answer.png\n"
         "  tessera tune retriever pairs/ --model checkpoint-1000.pth --clip ViT-L-14.pt --out retriever\n"
         "  tessera run --model checkpoint-1000.pth --examples pairs/ --by retriever/retriever.safetensors -q photo2.jpg \\\n"
         "      -o answer.png\n",

@@ -1,6 +1,6 @@
-/* optimizer.c - a training step's second half, as graph: the gradients of a loss, their clipping, and one AdamW node for each
- * parameter, with its moments. Where the gradients of several runs are averaged before an update, the update is a graph of its
- * own. What trains is all that the loss depends on among a set of parameters, but for what `frozen` names. */
+/* optimizer.c - a training step's second half, as graph: the gradients of a loss, their clipping, and one AdamW (or SGD) node
+ * for each parameter, with its moments. Where the gradients of several runs are averaged before an update, the update is a graph
+ * of its own. What trains is all that the loss depends on among a set of parameters, but for what `frozen` names. */
 #include "engine/internal.h"
 #include "engine/number.h"
 
@@ -14,7 +14,7 @@ static const double MOST_SCALE = 32768; /* the scale itself is a number in fp16 
 
 typedef struct {
     ts_tensor *grad;          /* of one run */
-    ts_tensor *param, *m, *v; /* of the graph that updates */
+    ts_tensor *param, *m, *v; /* of the graph that updates; v NULL: SGD's */
     ts_tensor *sum;           /* the gradient to update by: `grad`, or the sum of those of several runs */
 } trained;
 
@@ -59,9 +59,11 @@ static bool add_updates(ts_optimizer *o, ts_graph *g)
                                      .eps = o->desc.eps,
                                      .weight_decay = p->ndim >= 2 ? o->desc.weight_decay : 0};
         t->m = ts_state(g, p->name, p->layout, p->ndim, p->shape);
-        t->v = ts_state(g, p->name, p->layout, p->ndim, p->shape);
+        if (!o->desc.sgd) t->v = ts_state(g, p->name, p->layout, p->ndim, p->shape);
         ts_tensor *master = ts_master(g, t->param);
-        if (!ts_adamw(g, master, t->sum, t->m, t->v, o->hyper, o->scale, &adamw)) return false;
+        if (o->desc.sgd ? !ts_sgd(g, master, t->sum, t->m, o->hyper, o->scale, (float)adamw.beta1, (float)adamw.weight_decay)
+                        : !ts_adamw(g, master, t->sum, t->m, t->v, o->hyper, o->scale, &adamw))
+            return false;
         if (master != t->param && !ts_narrow(g, t->param, master)) return false;
     }
     return true;
@@ -130,7 +132,7 @@ ts_optimizer *ts_optimizer_new(ts_graph *g, ts_params *ps, ts_tensor *loss, cons
         return NULL;
     }
     o->desc = *desc;
-    if (o->desc.beta1 == 0) o->desc.beta1 = 0.9;
+    if (o->desc.beta1 == 0 && !o->desc.sgd) o->desc.beta1 = 0.9;
     if (o->desc.beta2 == 0) o->desc.beta2 = 0.999;
     if (o->desc.eps == 0) o->desc.eps = 1e-8;
     if (o->desc.accumulate < 1) o->desc.accumulate = 1;
@@ -232,7 +234,7 @@ static void moment_name(char *out, size_t room, int which, const ts_tensor *para
 static int64_t moments_count(const ts_optimizer *o)
 {
     int64_t total = 0;
-    for (int i = 0; i < o->count; i++) total += 2 * ts_count(o->list[i].m);
+    for (int i = 0; i < o->count; i++) total += ts_count(o->list[i].m) + ts_count(o->list[i].v);
     return total;
 }
 
@@ -260,6 +262,7 @@ bool ts_optimizer_save(ts_optimizer *o, ts_exec *e, ts_weights_writer *w, ts_err
     for (int i = 0; i < o->count; i++)
         for (int which = 0; which < 2; which++) {
             ts_tensor *t = which ? o->list[i].v : o->list[i].m;
+            if (!t) continue;
             char name[96];
             moment_name(name, sizeof name, which, o->list[i].param);
             if (!ts_read(updating(o, e), t, at, err) || !ts_weights_writer_add(w, name, TS_DT_F32, t->ndim, t->shape, at, err))
@@ -300,6 +303,7 @@ bool ts_optimizer_load(ts_optimizer *o, ts_exec *e, const ts_weights *w, ts_erro
     for (int i = 0; i < o->count; i++)
         for (int which = 0; which < 2; which++) {
             ts_tensor *t = which ? o->list[i].v : o->list[i].m;
+            if (!t) continue;
             char name[96];
             moment_name(name, sizeof name, which, o->list[i].param);
             const ts_weight *saved = ts_weights_find(w, name);
@@ -333,8 +337,8 @@ ts_optimizer_state *ts_optimizer_keep(ts_optimizer *o, ts_exec *e, ts_error *err
     }
     *s = (ts_optimizer_state){.loss_scale = o->loss_scale, .good = o->good, .skipped = o->skipped, .count = count};
     float *at = s->moments;
-    for (const trained *t = o->list; t->param; at += 2 * ts_count(t->m), t++)
-        if (!ts_read(updating(o, e), t->m, at, err) || !ts_read(updating(o, e), t->v, at + ts_count(t->m), err)) {
+    for (const trained *t = o->list; t->param; at += ts_count(t->m) + ts_count(t->v), t++)
+        if (!ts_read(updating(o, e), t->m, at, err) || (t->v && !ts_read(updating(o, e), t->v, at + ts_count(t->m), err))) {
             free(s);
             return NULL;
         }
@@ -346,8 +350,9 @@ bool ts_optimizer_restore(ts_optimizer *o, ts_exec *e, const ts_optimizer_state 
     if (state->count != moments_count(o))
         return ts_fail(err, TS_ERR_ARGUMENT, "an optimizer cannot go on from the state of another's parameters");
     const float *at = state->moments;
-    for (const trained *t = o->list; t->param; at += 2 * ts_count(t->m), t++)
-        if (!ts_write(updating(o, e), t->m, at, err) || !ts_write(updating(o, e), t->v, at + ts_count(t->m), err)) return false;
+    for (const trained *t = o->list; t->param; at += ts_count(t->m) + ts_count(t->v), t++)
+        if (!ts_write(updating(o, e), t->m, at, err) || (t->v && !ts_write(updating(o, e), t->v, at + ts_count(t->m), err)))
+            return false;
     o->loss_scale = state->loss_scale;
     o->good = state->good;
     o->skipped = state->skipped;

@@ -6,6 +6,7 @@
 
 #include "cli/clip/train.h"
 #include "cli/clip/tune.h"
+#include "cli/tune/learn.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -73,6 +74,19 @@ static void clip_tune(void)
     ts_tune_config_free(&d);
 }
 
+static void learn(bool fusion)
+{
+    ts_learn_config c = {.is_fusion = fusion}, d = c;
+    ts_error err = {0};
+    const bool ok = ts_learn_config_read(&c, path, &err);
+    if (ok == (err.code != TS_OK)) abort();
+    if (ok && (c.examples < 1 || c.examples > 64 || c.batch < 1 || !c.inputs)) abort();
+    if (ok && (!ts_learn_config_write(&c, again, NULL) || !ts_learn_config_read(&d, again, NULL))) abort();
+    if (ok && (d.seed != c.seed || d.epochs != c.epochs || d.background != c.background)) abort();
+    ts_learn_config_free(&c);
+    ts_learn_config_free(&d);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (!path[0]) begin();
@@ -81,5 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     train(TS_TRAIN_VQGAN);
     clip_train();
     clip_tune();
+    learn(false);
+    learn(true);
     return 0;
 }
