@@ -193,7 +193,7 @@ static void by_list_and_look(void **state)
     assert_string_equal(ts_weights_meta(w, "background"), "#ffffff");
     ts_weights_free(w);
     program_result r = program_run("model", "info", text(o, "out"), NULL);
-    assert_non_null(strstr(r.out, "a fusion of examples for an MAE-VQGAN"));
+    assert_non_null(strstr(r.out, "fusion of examples for an MAE-VQGAN"));
     program_free(&r);
     cJSON_Delete(o);
     write_text(list, "p0 p1\np1 nobody\n");
