@@ -45,9 +45,12 @@ static bool check_header(const ts_picture_file *f, ts_error *err)
                    (long long)about->width, (long long)about->height, f->size);
 }
 
-bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
+typedef bool (*decoder)(const ts_picture_file *, ts_image *, ts_error *);
+
+/* The kind and size of what is in `f`, which has bytes and a label, and what decodes it. NULL: it is none that is read here. */
+static decoder look_at(ts_picture_file *f, ts_error *err)
 {
-    static bool (*const decoders[])(const ts_picture_file *, ts_image *, ts_error *) = {
+    static const decoder decoders[] = {
         [TS_PICTURE_UNKNOWN] = NULL,        [TS_PICTURE_PNG] = ts_png_decode,
         [TS_PICTURE_JPEG] = ts_jpeg_decode, [TS_PICTURE_BMP] = ts_stb_decode,
 #ifdef TESSERA_WEBP
@@ -56,14 +59,35 @@ bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image
         [TS_PICTURE_WEBP] = NULL,
 #endif
     };
+    if (f->size == 0) {
+        ts_fail(err, TS_ERR_FORMAT, "%s is empty: " TS_PICTURE_NEEDED, f->label);
+        return NULL;
+    }
+    f->about = ts_picture_scan(f->bytes, f->size);
+    const decoder d = decoders[f->about.kind];
+    if (!d) ts_picture_refuse(f->label, f->bytes, f->size, err);
+    return d && check_header(f, err) ? d : NULL;
+}
+
+bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
+{
     *out = (ts_image){0};
-    if (size == 0) return ts_fail(err, TS_ERR_FORMAT, "%s is empty: " TS_PICTURE_NEEDED, label);
-    const ts_picture_file f = {.bytes = bytes, .size = size, .label = label, .about = ts_picture_scan(bytes, size)};
-    if (!decoders[f.about.kind]) return ts_picture_refuse(label, bytes, size, err);
-    if (!check_header(&f, err) || !decoders[f.about.kind](&f, out, err)) return false;
+    ts_picture_file f = {.bytes = bytes, .size = size, .label = label};
+    const decoder decode = look_at(&f, err);
+    if (!decode || !decode(&f, out, err)) return false;
     if (ts_image_upright(out, f.about.orientation, err)) return true;
     ts_image_clear(out);
     return false;
+}
+
+bool ts_image_measure(const void *bytes, size_t size, const char *label, int *width, int *height, ts_error *err)
+{
+    ts_picture_file f = {.bytes = bytes, .size = size, .label = label};
+    if (!look_at(&f, err)) return false;
+    const bool turned = f.about.orientation >= 5; /* by a quarter */
+    *width = (int)(turned ? f.about.height : f.about.width);
+    *height = (int)(turned ? f.about.width : f.about.height);
+    return true;
 }
 
 /* Reads to the end, so that a pipe serves as well as a file. */
