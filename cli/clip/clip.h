@@ -95,4 +95,40 @@ bool ts_clip_pictures_tell(ts_clip_use *u, const ts_clip_pictures *p, ts_error *
 /* "skipped": [{"file", "problem"}, ...] in a report. */
 bool ts_clip_pictures_report(const ts_clip_pictures *p, cJSON *to);
 
+/* ---- folder.c ---------------------------------------------------------------------------------------------- */
+
+#define TS_CLIP_CACHE_NAME ".tessera-clip.safetensors"
+
+/* A folder whose pictures are looked for. Zero; set no_cache. */
+typedef struct {
+    bool no_cache; /* the hidden file is neither read nor written */
+    const char *path;
+    ts_clip_use *use; /* with its model started before ts_clip_folder_know */
+    ts_clip_pictures pictures;
+    int64_t *size, *mtime; /* (count) */
+    float *features;       /* (count, embed) */
+    bool *known;           /* (count): its features are there */
+    int *todo;             /* pictures to encode */
+    int todo_count, reused;
+    char *cache_path;
+    char identity[17];
+    bool kept; /* the cache is up to date */
+    double saved_at;
+} ts_clip_folder;
+
+typedef struct {
+    int picture;
+    double score; /* cosine */
+} ts_clip_hit;
+
+bool ts_clip_folder_list(ts_clip_use *u, const char *path, ts_clip_folder *f, ts_error *err);
+/* Features of all pictures, and the cache brought up to date. Only a folder without a readable picture is a failure. */
+bool ts_clip_folder_know(ts_clip_folder *f, ts_error *err);
+/* Its pictures by their likeness to the features `query` (embed), the most alike first; but for that of the file `but`, where it
+ * is one of them (NULL: none). free(). NULL on failure. */
+ts_clip_hit *ts_clip_folder_rank(const ts_clip_folder *f, const float *query, const char *but, int *count, ts_error *err);
+/* A picture's name below the folder. */
+const char *ts_clip_folder_name(const ts_clip_folder *f, int i);
+void ts_clip_folder_clear(ts_clip_folder *f);
+
 #endif
