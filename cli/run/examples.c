@@ -66,46 +66,29 @@ static void stretch_to(ts_image *img, int most)
     for (size_t i = 0; i < size; i++) img->data[i] = (uint8_t)(img->data[i] * 255 / most);
 }
 
-/* What the loading of all of them shares. */
-typedef struct {
-    ts_example_fn take;
-    void *ctx;
-    ts_image kept; /* that of standard input, which cannot be read again */
-} loading;
-
 /* `seen`: what it looks like, wanted the first time. `stretch`: the value that becomes 255, or 0. */
-static bool load(loading *l, const char *path, int at, int stretch, look *seen, ts_error *err)
+static bool show(int at, ts_give_fn give, ts_example_fn take, void *ctx, int stretch, look *seen, ts_error *err)
 {
     ts_image whole = {0};
-    const bool standard = ts_is_standard(path), again = standard && l->kept.data;
-    bool ok = true;
-    if (again) {
-        whole = l->kept;
-        l->kept = (ts_image){0};
-    } else {
-        ok = ts_load_picture(path, &whole, err);
-    }
+    bool ok = give(ctx, at, &whole, err);
     if (ok && seen) {
         seen->most = largest_label(&whole);
-        ok = count_colours(&whole, seen);
-        if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
+        ok = count_colours(&whole, seen) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
     }
     if (ok && stretch) stretch_to(&whole, stretch);
-    ok = ok && l->take(l->ctx, at, &whole, err);
-    if (ok && standard && !again) l->kept = whole;
-    else ts_image_clear(&whole);
+    ok = ok && take(ctx, at, &whole, err);
+    ts_image_clear(&whole);
     return ok;
 }
 
-bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err)
+bool ts_examples_see(int count, ts_give_fn give, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err)
 {
-    loading l = {take, ctx, {0}};
     bool labels = true, ok = true;
     *looks = (ts_example_looks){.swapped = true, .masks = true};
-    for (int i = 0; ok && i < paths->count; i++) {
+    for (int i = 0; ok && i < count; i++) {
         const bool output = i % 2;
         look seen = {0};
-        ok = load(&l, paths->items[i], i, 0, &seen, err);
+        ok = show(i, give, take, ctx, 0, &seen, err);
         if (output && seen.most < 0) labels = false;
         if (output && seen.most > looks->stretched) looks->stretched = seen.most;
         if (output && !seen.mask) looks->masks = false;
@@ -113,8 +96,38 @@ bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_e
     }
     if (!labels) looks->stretched = 0;
     /* Again, and before they are resized: between values as close as these there is no room for an edge. */
-    for (int i = 1; ok && looks->stretched && i < paths->count; i += 2)
-        ok = load(&l, paths->items[i], i, looks->stretched, NULL, err);
+    for (int i = 1; ok && looks->stretched && i < count; i += 2) ok = show(i, give, take, ctx, looks->stretched, NULL, err);
+    return ok;
+}
+
+/* ---- files ---- */
+
+typedef struct {
+    const ts_words *paths;
+    ts_example_fn take;
+    void *ctx;
+    ts_image kept; /* that of standard input, which cannot be read again */
+} loading;
+
+static bool give_file(void *ctx, int at, ts_image *out, ts_error *err)
+{
+    loading *l = ctx;
+    const char *path = l->paths->items[at];
+    const bool standard = ts_is_standard(path);
+    if (standard && l->kept.data) return ts_image_copy(&l->kept, out, err);
+    return ts_load_picture(path, out, err) && (!standard || ts_image_copy(out, &l->kept, err));
+}
+
+static bool take_file(void *ctx, int at, const ts_image *picture, ts_error *err)
+{
+    loading *l = ctx;
+    return l->take(l->ctx, at, picture, err);
+}
+
+bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err)
+{
+    loading l = {paths, take, ctx, {0}};
+    const bool ok = ts_examples_see(paths->count, give_file, take_file, &l, looks, err);
     ts_image_clear(&l.kept);
     return ok;
 }

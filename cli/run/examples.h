@@ -18,6 +18,9 @@ typedef bool (*ts_example_fn)(void *ctx, int at, const ts_image *picture, ts_err
  * of data sets do (0 and 1, or numbers of classes), they are shown a second time, stretched to 0..255: a model would see black.
  */
 bool ts_examples_load(const ts_words *paths, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err);
+/* The same with pictures that come from elsewhere: `give` makes picture `at` of `count`, and is asked for some of them twice. */
+typedef bool (*ts_give_fn)(void *ctx, int at, ts_image *out, ts_error *err);
+bool ts_examples_see(int count, ts_give_fn give, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err);
 /* Whether the picture has two colours, and next to nothing else, as masks have. */
 bool ts_looks_like_mask(const ts_image *img);
 /* One line each on standard error for what should be known. */

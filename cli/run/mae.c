@@ -78,17 +78,11 @@ static int pairs_of(const run_job *r)
     return r->mae.fusion ? 1 : ts_mae_pairs_on_canvas(&m->config, r->examples.count / 2);
 }
 
-static bool open(run_job *r, ts_error *err)
+/* Where the cells are, and on how many canvases, for the examples and options that there are. */
+static bool plan(run_job *r, ts_error *err)
 {
-    r->own = calloc(1, sizeof(mae_run));
     mae_run *m = r->own;
-    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
-    if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err)) return false;
-    if (!open_prompt(r, err)) return false;
-    const int most = m->config.most_examples, pairs = pairs_of(r);
-    if (most > 0 && pairs > most && !r->common.quiet)
-        ts_say("note: the model has learned canvases of at most %d example pair%s, not of %d", most, most == 1 ? "" : "s", pairs);
+    const int pairs = pairs_of(r);
     const uint8_t *background = r->mae.background_rgb;
     ts_grid_desc desc = {.canvas = m->config.side * m->config.patch,
                          .patch = m->config.patch,
@@ -104,9 +98,24 @@ static bool open(run_job *r, ts_error *err)
         if (!ts_grid_plan(&desc, &m->grids[i], err)) return false;
         if (m->prompt_file && !ts_mae_prompt_suits(&m->about_prompt, &m->grids[i], err)) return false;
     }
+    m->fused = ts_grid_canvases(&m->grids[0], r->examples.count / 2);
+    return true;
+}
+
+static bool open(run_job *r, ts_error *err)
+{
+    r->own = calloc(1, sizeof(mae_run));
+    mae_run *m = r->own;
+    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
+    if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err) || !open_prompt(r, err) ||
+        !plan(r, err))
+        return false;
+    const int most = m->config.most_examples, pairs = m->grids[0].desc.examples;
+    if (most > 0 && pairs > most && !r->common.quiet)
+        ts_say("note: the model has learned canvases of at most %d example pair%s, not of %d", most, most == 1 ? "" : "s", pairs);
     const ts_cell *hole = &m->grids[0].hole;
     if (r->model == r->default_model) ts_note_default(&r->common, r->model, hole->width, hole->height);
-    m->fused = ts_grid_canvases(&m->grids[0], r->examples.count / 2);
     return ts_jobs_canvases(&r->jobs, each(m), &r->inputs, err);
 }
 
@@ -155,6 +164,21 @@ static int batch(const run_job *r)
     return r->jobs.count > canvases / of_query ? canvases : r->jobs.count * of_query;
 }
 
+static void settle(run_job *r)
+{
+    mae_run *m = r->own;
+    m->options = (ts_inpaint_options){.temperature = r->mae.temperature,
+                                      .seed = r->common.seed,
+                                      .blend = r->mae.blend >= 0        ? r->mae.blend
+                                               : r->mae.temperature > 0 ? 0
+                                                                        : m->config.blend,
+                                      .keep_visible_codes = r->mae.keep_codes,
+                                      .fused = m->fused,
+                                      .arrangements = m->arrangements,
+                                      .ensemble = (ts_ensemble)(r->mae.ensemble < 0 ? 0 : r->mae.ensemble),
+                                      .views = views_of(r)};
+}
+
 static bool start(run_job *r, ts_error *err)
 {
     mae_run *m = r->own;
@@ -166,16 +190,7 @@ static bool start(run_job *r, ts_error *err)
                               .batch = batch(r),
                               .front = ts_mae_prompt_front(m->prompt)};
     m->inpainter = ts_inpainter_new(r->dev, &desc, err);
-    m->options = (ts_inpaint_options){.temperature = r->mae.temperature,
-                                      .seed = r->common.seed,
-                                      .blend = r->mae.blend >= 0        ? r->mae.blend
-                                               : r->mae.temperature > 0 ? 0
-                                                                        : m->config.blend,
-                                      .keep_visible_codes = r->mae.keep_codes,
-                                      .fused = m->fused,
-                                      .arrangements = m->arrangements,
-                                      .ensemble = (ts_ensemble)(r->mae.ensemble < 0 ? 0 : r->mae.ensemble),
-                                      .views = views_of(r)};
+    settle(r);
     ts_inpaint_ms ms = {0};
     if (!m->inpainter || !ts_inpainter_prepare(m->inpainter, m->grids, smaller(batch(r), r->jobs.count), &m->options, &ms, err))
         return false;
@@ -211,6 +226,26 @@ static bool answer(run_job *r, int first, int count, ts_image *answers, ts_error
         ok = ts_grid_answer(&m->grids[0], &m->results[i].pasted, r->cell ? 0 : r->sizes[first + i].width,
                             r->cell ? 0 : r->sizes[first + i].height, &answers[i], err);
     return ok;
+}
+
+/* What comes of one view, at a fraction of the time; not where all views are one run of the model, which another number of
+ * canvases would plan anew. */
+static bool preview(run_job *r, int at, ts_image *out, ts_error *err)
+{
+    mae_run *m = r->own;
+    const int views = m->options.views;
+    if (views == 1 || batch(r) > 1) return true;
+    m->options.views = 1;
+    const bool ok = answer(r, at, 1, out, err);
+    m->options.views = views;
+    return ok;
+}
+
+static const ts_image *canvas(const run_job *r, int at, ts_cell *hole)
+{
+    const mae_run *m = r->own;
+    *hole = m->grids[0].hole;
+    return &m->canvases[(size_t)at * (size_t)each(m)];
 }
 
 /* The first canvas with the right answer in its hole, through the VQGAN. */
@@ -287,17 +322,31 @@ static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
     return cJSON_AddNumberToObject(ms, "decode", round(m->ms.decode * 1e3) * 1e-3) && box && codes;
 }
 
+static void clear_pictures(mae_run *m)
+{
+    clear_results(m);
+    for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->cells[i]);
+    for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * each(m); i++) ts_image_clear(&m->canvases[i]);
+    free(m->canvases);
+    m->canvases = NULL;
+}
+
+static bool again(run_job *r, ts_error *err)
+{
+    clear_pictures(r->own);
+    if (!plan(r, err)) return false;
+    settle(r);
+    return true;
+}
+
 static void clear(run_job *r)
 {
     mae_run *m = r->own;
-    clear_results(m);
+    clear_pictures(m);
     ts_inpainter_free(m->inpainter);
     ts_mae_prompt_free(m->prompt);
     ts_weights_free(m->prompt_file);
     ts_weights_free(m->vqgan);
-    for (int i = 0; i < 2 * RUN_PAIRS; i++) ts_image_clear(&m->cells[i]);
-    for (int64_t i = 0; m->canvases && i < (int64_t)m->queries * each(m); i++) ts_image_clear(&m->canvases[i]);
-    free(m->canvases);
     free(m);
 }
 
@@ -311,6 +360,9 @@ const run_engine run_engine_mae = {
     .query = query,
     .batch = batch,
     .start = start,
+    .again = again,
+    .canvas = canvas,
+    .preview = preview,
     .answer = answer,
     .ideal = ideal,
     .keep = keep,

@@ -145,20 +145,26 @@ bool run_colour_read(const char *text, uint8_t out[3])
     return true;
 }
 
-int run_check_model_options(run_job *r, const char *command)
+bool run_settle_options(run_job *r, ts_error *err)
 {
     if (r->mae.blend > 0 && r->mae.temperature > 0)
-        return ts_usage_error(command, "--blend paints the mean of the codes, --temperature draws one: not both");
+        return ts_fail(err, TS_ERR_ARGUMENT, "--blend paints the mean of the codes, --temperature draws one: not both");
     if ((r->mae.arrange || r->mae.ensemble >= 0) && (r->mae.side || r->mae.transposed))
-        return ts_usage_error(command, "--%s says where everything stands: not with --side or --transposed",
-                              r->mae.arrange ? "arrange" : "ensemble");
+        return ts_fail(err, TS_ERR_ARGUMENT, "--%s says where everything stands: not with --side or --transposed",
+                       r->mae.arrange ? "arrange" : "ensemble");
     if (r->mae.arrange && r->mae.ensemble >= 0)
-        return ts_usage_error(command, "--arrange is one arrangement, --ensemble is all eight: not both");
+        return ts_fail(err, TS_ERR_ARGUMENT, "--arrange is one arrangement, --ensemble is all eight: not both");
     if (r->mae.border && r->mae.fusion)
-        return ts_usage_error(command, "--border and --fusion were learned each for itself: not both");
+        return ts_fail(err, TS_ERR_ARGUMENT, "--border and --fusion were learned each for itself: not both");
     if (r->mae.background && !run_colour_read(r->mae.background, r->mae.background_rgb))
-        return ts_usage_error(command, "--background %s is not black, white or #rrggbb", r->mae.background);
-    return -1;
+        return ts_fail(err, TS_ERR_ARGUMENT, "--background %s is not black, white or #rrggbb", r->mae.background);
+    return true;
+}
+
+int run_check_model_options(run_job *r, const char *command)
+{
+    ts_error why = {0};
+    return run_settle_options(r, &why) ? -1 : ts_usage_error(command, "%s", why.text);
 }
 
 /* Whether examples are named, or looked for, but not both. -1, or the exit status. */

@@ -25,11 +25,9 @@ static bool given(const run_job *r, const char *option)
     return is;
 }
 
-static bool open(run_job *r, ts_error *err)
+static bool settle(run_job *r, ts_error *err)
 {
-    painter_run *m = r->own = calloc(1, sizeof *m);
-    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    if (!ts_painter_config_read(r->weights, &m->config, err)) return false;
+    painter_run *m = r->own;
     m->options = (ts_painter_options){(ts_painter_kind)r->painter.kind, r->painter.size ? r->painter.size : m->config.side};
     if (!m->config.segments && given(r, "kind"))
         return ts_fail(err, TS_ERR_ARGUMENT,
@@ -39,6 +37,14 @@ static bool open(run_job *r, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "%d example pairs and %d frames to follow are too many: up to %d together", pairs,
                        r->painter.follow, TS_PAINTER_MAX_EXAMPLES);
     return ts_painter_check_side(&m->config, m->options.side, err);
+}
+
+static bool open(run_job *r, ts_error *err)
+{
+    painter_run *m = r->own = calloc(1, sizeof *m);
+    if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    if (!ts_painter_config_read(r->weights, &m->config, err)) return false;
+    return settle(r, err);
 }
 
 static bool example(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err)
@@ -129,6 +135,7 @@ const run_engine run_engine_painter = {
     .example = example,
     .query = query,
     .start = start,
+    .again = settle,
     .answer = answer,
     .report = report,
     .clear = clear,

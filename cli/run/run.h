@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "cli/run/examples.h"
 #include "cli/run/pool.h"
+#include "grid/grid.h"
 #include "masks/masks.h"
 
 enum { RUN_PAIRS = 64 };
@@ -27,6 +28,13 @@ typedef struct {
     int (*batch)(const run_job *r); /* queries in one run of the model, asked once the device is open; NULL: 1 */
     /* Makes the model on r->dev. */
     bool (*start)(run_job *r, ts_error *err);
+    /* Gets ready for another number of examples and other options, with the model that was started; examples and queries follow
+     * as after `open`. NULL: other examples need nothing. */
+    bool (*again)(run_job *r, ts_error *err);
+    /* The canvas of query `at`, before the answer is in its hole; the engine's. NULL: it has none. */
+    const ts_image *(*canvas)(const run_job *r, int at, ts_cell *hole);
+    /* A quick answer to be seen before the answer, where there is one: else `out` stays empty. NULL: there never is. */
+    bool (*preview)(run_job *r, int at, ts_image *out, ts_error *err);
     /* Queries `first` on, at most as many as a batch: `answers` are zeroed, the caller's also on failure. An answer has the
      * query's size (r->sizes), unless --cell is given. */
     bool (*answer)(run_job *r, int first, int count, ts_image *answers, ts_error *err);
@@ -96,6 +104,7 @@ int run_options(run_job *r, int argc, char **argv);
 enum { RUN_MODEL_OPTIONS = 48 };
 int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS]);
 int run_check_model_options(run_job *r, const char *command);
+bool run_settle_options(run_job *r, ts_error *err); /* the same, the complaint not said */
 /* "black", "white" or "#rrggbb". */
 bool run_colour_read(const char *text, uint8_t out[3]);
 /* Refuses options that were given and are another engine's. */
