@@ -16,9 +16,12 @@ case "${1-}" in
 esac
 
 packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
-    libjpeg62-turbo-dev libvulkan-dev glslang-tools mesa-vulkan-drivers vulkan-validationlayers libcmocka-dev)
+    libmicrohttpd-dev libjpeg62-turbo-dev libvulkan-dev glslang-tools mesa-vulkan-drivers vulkan-validationlayers libcmocka-dev)
 if $all; then
-    packages+=(clang clang-format clang-tidy cppcheck)
+    packages+=(clang clang-format clang-tidy cppcheck chromium)
+    # For the page's tests. A node that came from elsewhere brings its own npm, and Debian's would not go with it.
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v npm >/dev/null || packages+=(npm)
     # Without the validation layer, or without a driver to test on, half of what is checked here would be skipped in silence.
     export TESSERA_REQUIRE_VALIDATION=1
 fi
