@@ -283,7 +283,7 @@ int ts_cmd_figures(int argc, char **argv);
 int ts_cmd_segment(int argc, char **argv);
 int ts_cmd_serve(int argc, char **argv);
 int ts_cmd_sheet(int argc, char **argv);
-extern const ts_group ts_group_train, ts_group_tune, ts_group_model, ts_group_eval, ts_group_clip;
+extern const ts_group ts_group_train, ts_group_tune, ts_group_model, ts_group_eval, ts_group_clip, ts_group_strokes;
 
 /* ---- published.c -------------------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ static const ts_entry commands[] = {
     {.name = "figures", .summary = "draw pages of example pairs to train on", .run = ts_cmd_figures},
     {.name = "sheet", .summary = "lay pictures out in rows, to look at many at once", .run = ts_cmd_sheet},
     {.name = "clip", .summary = "name what is on pictures and find them by words, with a CLIP", .group = &ts_group_clip},
+    {.name = "strokes", .summary = "learn from a few strokes which pixel is what, and apply it", .group = &ts_group_strokes},
     {.name = "serve", .summary = "a page to work on in a browser, and a JSON interface", .run = ts_cmd_serve, .computes = true},
     {.name = "bench", .summary = "speed of every kernel and of every model", .run = ts_cmd_bench, .computes = true},
 };

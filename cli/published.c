@@ -20,6 +20,8 @@ const char *ts_published(ts_kind wanted)
     case TS_KIND_SAM:
         return "published ones are at github.com/facebookresearch/segment-anything, of which sam_vit_b_01ec64.pth is the "
                "smallest (docs/models.md tells more)";
+    case TS_KIND_STROKES:
+        return "tessera strokes train makes one (docs/strokes.md tells how)";
     case TS_KIND_LPIPS:
     case TS_KIND_VGG:
         return "docs/models.md says where the published vgg.pth and torchvision's vgg16 are";

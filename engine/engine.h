@@ -250,6 +250,9 @@ typedef struct {
  * are none. Larger than 2^28 pixels is refused. `label` names the picture in errors. */
 bool ts_image_load(const char *path, ts_image *out, ts_error *err);
 bool ts_image_read(FILE *f, const char *label, ts_image *out, ts_error *err); /* to the end: a pipe serves as well */
+/* The same, nothing laid behind it: the colours as they are in the file, and how opaque each pixel is, 0 to 255, one byte a pixel
+ * (free()). A pixel of 0 is black. */
+bool ts_image_load_alpha(const char *path, ts_image *out, uint8_t **alpha, ts_error *err);
 bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err);
 /* The size that the picture would have, by its header alone: what is refused so needs no memory. */
 bool ts_image_measure(const void *bytes, size_t size, const char *label, int *width, int *height, ts_error *err);
@@ -440,6 +443,19 @@ ts_tensor *ts_cos(ts_graph *g, ts_tensor *x);
 /* Each element is 0 with probability `rate`, 0 to below 1, else x / (1 - rate). Which ones fall follows from the seed, I32 (1),
  * and the call's `number` in its graph: the same on every device. A seed below 0 keeps all, as after training. */
 ts_tensor *ts_dropout(ts_graph *g, ts_tensor *x, ts_tensor *seed, uint32_t number, double rate);
+ts_tensor *ts_sqrt(ts_graph *g, ts_tensor *x); /* its gradient is taken for 0 at 0 */
+/* x (N, H, W, C) filtered along its columns (`down`) or rows by the constant `kernel` (2 r + 1), whose middle lies on the place:
+ * y[w] = sum of kernel[t] x[w + t - r]. Places beyond an edge are mirrored at it, the edge itself not repeated. */
+ts_tensor *ts_filter(ts_graph *g, ts_tensor *x, ts_tensor *kernel, bool down);
+/* The eigenvalues of the symmetric matrices [a b; b c]: (..., C) three times -> (..., 2 C), the larger ones before the smaller
+ * ones; with `trace` (..., 3 C), a + c before both. */
+ts_tensor *ts_eigen2(ts_graph *g, ts_tensor *a, ts_tensor *b, ts_tensor *c, bool trace);
+/* Up to five tensors (..., C1), (..., C2), ... of as many rows -> (..., C1 + C2 + ...), of the first one's shape. */
+ts_tensor *ts_join(ts_graph *g, int count, ts_tensor *const *part);
+/* x (..., C) -> (..., count): its columns from `first` on. */
+ts_tensor *ts_columns(ts_graph *g, ts_tensor *x, int64_t first, int64_t count);
+/* The same parts into the columns of a state (or a trainable parameter) from `first` on, in place. Not differentiable. */
+bool ts_put_columns(ts_graph *g, ts_tensor *state, int64_t first, int count, ts_tensor *const *part);
 /* (N, H, W, C) -> (N, H/2, W/2, C), the largest of each two by two pixels; a last odd row or column is left out. */
 ts_tensor *ts_maxpool2x(ts_graph *g, ts_tensor *x);
 ts_tensor *ts_sum(ts_graph *g, ts_tensor *x);  /* (1); in a fixed order */

@@ -119,6 +119,7 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_EMBEDDING] = "a picture's embedding by a SAM",
     [TS_KIND_BORDER] = "a border of examples for an MAE-VQGAN",
     [TS_KIND_FUSION] = "a fusion of examples for an MAE-VQGAN",
+    [TS_KIND_STROKES] = "a model from strokes",
     [TS_KIND_MOBILE_SAM] = "a MobileSAM (a SAM with a TinyViT)",
     [TS_KIND_SAM2] = "a SAM 2",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
@@ -174,12 +175,14 @@ static bool is_variational(const ts_weights *w)
 
 ts_kind ts_kind_of(const ts_weights *w)
 {
+    if (!w) return TS_KIND_UNKNOWN;
     if (ts_weights_meta(w, "tessera.prompt")) return TS_KIND_PROMPT;
     if (ts_weights_meta(w, "tessera.clip")) return TS_KIND_FEATURES;
     if (ts_weights_meta(w, "tessera.retriever")) return TS_KIND_RETRIEVER;
     if (ts_weights_meta(w, "tessera.sam")) return TS_KIND_EMBEDDING;
     if (ts_weights_meta(w, "tessera.border")) return TS_KIND_BORDER;
     if (ts_weights_meta(w, "tessera.fusion")) return TS_KIND_FUSION;
+    if (ts_weights_meta(w, "tessera.strokes")) return TS_KIND_STROKES;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!shows(w, &signs[i])) continue;
         if (signs[i].kind == TS_KIND_MAE && paints_pixels(w)) return TS_KIND_MAE_PIXELS;

@@ -29,6 +29,7 @@ typedef enum {
     TS_KIND_EMBEDDING, /* of a picture, by a SAM */
     TS_KIND_BORDER,    /* of `tessera tune border` and `fusion` */
     TS_KIND_FUSION,
+    TS_KIND_STROKES, /* learned by `tessera strokes train` */
     /* Known, and not read. */
     TS_KIND_CLIP_RESNET,
     TS_KIND_CLIP_IMAGE, /* a tower alone */
@@ -54,7 +55,7 @@ typedef enum {
     TS_KINDS
 } ts_kind;
 
-ts_kind ts_kind_of(const ts_weights *w);
+ts_kind ts_kind_of(const ts_weights *w); /* NULL, no file: unknown */
 /* With its article: "an MAE-VQGAN", "a CLIP"; "a file of an unknown kind". */
 const char *ts_kind_name(ts_kind kind);
 /* Whether the file was written by a training to go on from: it holds the optimizer's state too. */

@@ -41,6 +41,11 @@ void main()
     else if (choice == 9) slope = exp(v);
     else if (choice == 10) slope = mix(vec4(a), vec4(1.0), greaterThan(v, vec4(0.0)));
     else if (choice == 11) slope = cosine(v);
-    else slope = -sine(v);
+    else if (choice == 12) slope = -sine(v);
+    else {
+        slope = vec4(0.0);
+        for (int k = 0; k < 4; k++)
+            if (v[k] > 0.0) slope[k] = 0.5 / sqrt(v[k]);
+    }
     store_unit(dx, i, load_unit(dy, i) * slope);
 }

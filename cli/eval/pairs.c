@@ -229,11 +229,10 @@ static bool open_model(eval *v, ts_error *err)
     run_job *r = &v->job;
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
     if (!r->model) r->model = r->default_model;
-    if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
+    if ((!run_is_pixels(r) && !ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err)) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
         return false;
-    r->weights = ts_open_weights(r->model, r->common.quiet, err);
-    if (!r->weights || !run_choose(r, err) || (v->looked_up && !open_lookup(v, err))) return false;
+    if (!run_open_weights(r, err) || (v->looked_up && !open_lookup(v, err))) return false;
     if (v->limit > 0 && v->limit < v->trials.count) v->trials.count = v->limit;
     return run_ask_open(r, v->trials.each, err);
 }

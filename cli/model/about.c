@@ -80,6 +80,12 @@ static void read_sam(const ts_weights *w, ts_about *a)
              c->low);
 }
 
+static void read_strokes(const ts_weights *w, ts_about *a)
+{
+    a->has_strokes = ts_strokes_about(w, &a->strokes, &a->problem);
+    if (a->has_strokes) ts_strokes_words(&a->strokes, a->model.architecture, sizeof a->model.architecture);
+}
+
 bool ts_about_read(const ts_weights *w, ts_about *a, ts_error *err)
 {
     char heads[32], text_heads[32];
@@ -89,6 +95,7 @@ bool ts_about_read(const ts_weights *w, ts_about *a, ts_error *err)
     if (a->model.kind == TS_KIND_PAINTER || a->model.kind == TS_KIND_SEGGPT) read_painter(w, a);
     if (a->model.kind == TS_KIND_SAM) read_sam(w, a);
     if (a->model.kind == TS_KIND_RETRIEVER) read_retriever(w, a);
+    if (a->model.kind == TS_KIND_STROKES) read_strokes(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
     const ts_clip_config *c = &a->clip;
     a->has_clip = ts_clip_config_read(w, &(ts_clip_told){.any = true}, &a->clip, &a->problem);
@@ -182,10 +189,29 @@ static bool add_sam(cJSON *to, const ts_sam_config *c)
                            {"low", c->low}));
 }
 
+static bool add_strokes(cJSON *to, const ts_strokes_info *s)
+{
+    const ts_strokes_colours *colours = &s->colours;
+    cJSON *o = cJSON_AddObjectToObject(to, "strokes"), *list = cJSON_AddArrayToObject(o, "colours");
+    bool ok = list != NULL;
+    for (int i = 0; ok && i < colours->classes; i++) {
+        const uint8_t *c = colours->colour[i];
+        char text[8];
+        snprintf(text, sizeof text, "#%02x%02x%02x", c[0], c[1], c[2]);
+        cJSON *item = cJSON_CreateString(text);
+        ok = item && cJSON_AddItemToArray(list, item);
+    }
+    return ok && cJSON_AddNumberToObject(o, "ground", colours->ground) &&
+           cJSON_AddNumberToObject(o, "features", TS_STROKES_BANK + s->tokens) &&
+           cJSON_AddNumberToObject(o, "hidden", s->hidden) &&
+           (!s->tokens || cJSON_AddStringToObject(o, "transformer", s->features));
+}
+
 bool ts_about_add_sizes(cJSON *to, const ts_about *a)
 {
     const ts_model_info *m = &a->model;
     return (!m->has_mae || add_mae(to, &m->mae)) && (!m->has_vqgan || add_vqgan(to, &m->vqgan)) &&
            (!a->has_clip || add_clip(to, &a->clip)) && (!a->has_dino || add_dino(to, &a->dino)) &&
-           (!a->has_painter || add_painter(to, &a->painter)) && (!a->has_sam || add_sam(to, &a->sam));
+           (!a->has_painter || add_painter(to, &a->painter)) && (!a->has_sam || add_sam(to, &a->sam)) &&
+           (!a->has_strokes || add_strokes(to, &a->strokes));
 }

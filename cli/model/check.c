@@ -10,10 +10,10 @@ static bool check_file(const char *path, bool json, bool quiet, ts_error *err)
     ts_weights *w = ts_check_model(path, "file", TS_KIND_UNKNOWN, err) ? ts_open_weights(path, quiet, err) : NULL;
     bool ok = w && ts_about_read(w, &info, err);
     if (ok && info.problem.code) ok = ts_fail(err, info.problem.code, "%s", info.problem.text);
-    /* Reading a CLIP's or a DINO's sizes looks at every tensor. */
+    /* Reading the sizes of a CLIP, a DINO or a model from strokes looks at every tensor. */
     if (ok && info.has_painter) ok = ts_painter_check(w, err);
     else if (ok && info.has_sam) ok = ts_sam_check(w, err);
-    else if (ok && !info.has_clip && !info.has_dino) ok = ts_model_check(w, err);
+    else if (ok && !info.has_clip && !info.has_dino && !info.has_strokes) ok = ts_model_check(w, err);
     ok = ok && ts_weights_check_finite(w, err);
     ts_weights_free(w);
     if (json) {

@@ -8,15 +8,17 @@
 #include "mae/mae.h"
 #include "painter/painter.h"
 #include "sam/sam.h"
+#include "strokes/strokes.h"
 
 /* What the file says and, of a CLIP or a DINO, its sizes, or why it cannot be run. */
 typedef struct {
     ts_model_info model;
-    bool has_clip, has_dino, has_painter, has_sam;
+    bool has_clip, has_dino, has_painter, has_sam, has_strokes;
     ts_clip_config clip;
     ts_dino_config dino;
     ts_painter_config painter;
     ts_sam_config sam;
+    ts_strokes_info strokes;
     ts_error problem;
 } ts_about;
 

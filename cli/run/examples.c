@@ -84,7 +84,7 @@ static bool show(int at, ts_give_fn give, ts_example_fn take, void *ctx, int str
 bool ts_examples_see(int count, ts_give_fn give, ts_example_fn take, void *ctx, ts_example_looks *looks, ts_error *err)
 {
     bool labels = true, ok = true;
-    *looks = (ts_example_looks){.swapped = true, .masks = true};
+    *looks = (ts_example_looks){.swapped = count > 0, .masks = count > 0};
     for (int i = 0; ok && i < count; i++) {
         const bool output = i % 2;
         look seen = {0};

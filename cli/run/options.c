@@ -7,6 +7,7 @@
 #include "mae/mae.h"
 #include "matching/matching.h"
 #include "painter/painter.h"
+#include "strokes/strokes.h"
 
 static const char EXAMPLE[] =
     "  tessera run --model checkpoint-1000.pth -e photo1.jpg mask1.png -q photo2.jpg -o answer.png\n"
@@ -20,7 +21,8 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
         {'m', "model", "FILE", TS_OPT_TEXT, &r->model, 0, 0,
          "safetensors or a PyTorch checkpoint: an MAE-VQGAN, Painter or SegGPT; where the examples' outputs are masks, a DINOv2 "
          "or "
-         "DINOv3, CLIP or SAM as well"},
+         "DINOv3, CLIP or SAM as well; a model of tessera strokes, which wants no examples; or the word pixels, which learns "
+         "one from them"},
         {0, "vqgan", "FILE", TS_OPT_TEXT, &r->mae.vqgan, 0, 0, "the VQGAN, where the model's file holds none"},
         {0, "heads", "N", TS_OPT_INT, &r->mae.heads, 1, 1024,
          "attention heads of the encoder, or of a CLIP's image tower, where nothing tells them"},
@@ -69,7 +71,13 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
         {0, "tune", NULL, TS_OPT_FLAG, &r->matching.tune, 0, 0,
          "with a SAM: learn from the examples how to mix its masks (PerSAM-F); some seconds, once"},
         {0, "features", "FILE", TS_OPT_TEXT, &r->matching.features, 0, 0,
-         "with a SAM: a DINOv2 that says where the examples' things are (GF-SAM), instead of the SAM itself (PerSAM)"},
+         "with a SAM: a DINOv2 that says where the examples' things are (GF-SAM), instead of the SAM itself (PerSAM); with "
+         "pixels "
+         "or a model from strokes: a MAE, CLIP, SAM or DINO whose features are taken too"},
+        {0, "units", "N", TS_OPT_INT, &r->strokes.hidden, 0, TS_STROKES_HIDDEN,
+         "with pixels: hidden units of the network that is learned; 0: none, a logistic regression; 32"},
+        {0, "smooth", "R", TS_OPT_INT, &r->strokes.smooth, 0, 256,
+         "with pixels or a model from strokes: smooth what it is sure of over R pixels, edges kept; 0"},
         {0, "text-heads", "N", TS_OPT_INT, &r->matching.text_heads, 1, 1024,
          "attention heads of a CLIP's text tower, where nothing tells them"},
         {0, "activation", "auto|quick_gelu|gelu", TS_OPT_CHOICE, &r->matching.activation, 0, 0,
@@ -80,6 +88,7 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
     for (int i = 0; i < count; i++) list[i] = options[i];
     r->mae.blend = -1;
     r->mae.ensemble = -1;
+    r->strokes.hidden = -1;
     return count;
 }
 
@@ -189,7 +198,7 @@ static int check(run_job *r)
 {
     const int status = check_lookup(r);
     if (status >= 0) return status;
-    if (r->examples.count == 0 && !r->lookup.folder)
+    if (r->examples.count == 0 && !r->lookup.folder && !run_has_learned(r))
         return ts_usage_error("run", "an example pair is missing: -e IN OUT, or --examples DIR");
     if (r->examples.count > 2 * RUN_PAIRS)
         return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, RUN_PAIRS);

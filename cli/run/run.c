@@ -8,8 +8,13 @@
 
 static bool list_inputs(run_job *r, ts_error *err)
 {
-    const char *const files[] = {
-        r->model, r->mae.vqgan, r->mae.border, r->mae.fusion, r->matching.features, r->lookup.look.clip, r->lookup.look.lists};
+    const char *const files[] = {run_is_pixels(r) ? NULL : r->model,
+                                 r->mae.vqgan,
+                                 r->mae.border,
+                                 r->mae.fusion,
+                                 r->matching.features,
+                                 r->lookup.look.clip,
+                                 r->lookup.look.lists};
     const int most = (int)(sizeof files / sizeof *files);
     r->inputs.items = malloc((size_t)(r->examples.count + most) * sizeof *r->inputs.items);
     if (!r->inputs.items) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
@@ -22,8 +27,7 @@ static bool list_inputs(run_job *r, ts_error *err)
 
 static bool open_model(run_job *r, ts_error *err)
 {
-    r->weights = ts_open_weights(r->model, r->common.quiet, err);
-    return r->weights && run_choose(r, err) && (!r->lookup.folder || run_lookup_open(r, err)) && r->engine->open(r, err) &&
+    return run_open_weights(r, err) && (!r->lookup.folder || run_lookup_open(r, err)) && r->engine->open(r, err) &&
            (!r->lookup.folder || run_lookup_start(r, err));
 }
 
@@ -196,7 +200,7 @@ static int work(run_job *r, int argc, char **argv)
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, &err)) return ts_report("run", &err);
     if (!r->model) r->model = r->default_model;
     r->left_out.quiet = r->common.quiet;
-    if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, &err) ||
+    if ((!run_is_pixels(r) && !ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, &err)) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, &err)) ||
         (r->matching.features && !ts_check_model(r->matching.features, "features", TS_KIND_DINOV2, &err)) ||
         !list_inputs(r, &err))

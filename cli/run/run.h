@@ -69,6 +69,9 @@ struct run_job {
         bool tune;
         const char *features;
     } matching;
+    struct { /* of a model from strokes, or one that is learned from the examples */
+        int hidden, smooth;
+    } strokes;
 
     struct { /* examples that are looked for; no folder: they are named */
         run_look look;
@@ -112,7 +115,13 @@ bool run_check_options(const run_job *r, ts_error *err);
 
 /* engines.c: sets r->engine by what r->weights are. */
 bool run_choose(run_job *r, ts_error *err);
-extern const run_engine run_engine_mae, run_engine_painter, run_engine_insid3, run_engine_of_sam;
+/* Whether --model is the word "pixels": no file, but a model of pixels learned from the examples. */
+bool run_is_pixels(const run_job *r);
+/* Whether the model's file needs no examples: it is one from strokes. */
+bool run_has_learned(const run_job *r);
+/* Opens the model's file, which was checked before, and chooses its engine. */
+bool run_open_weights(run_job *r, ts_error *err);
+extern const run_engine run_engine_mae, run_engine_painter, run_engine_insid3, run_engine_of_sam, run_engine_strokes;
 
 /* output.c: looks at an example's output, before the queries; decides what is made of answers, or refuses it; writes an answer of
  * a query, and what is to be seen of it beside. */

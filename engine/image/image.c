@@ -69,15 +69,21 @@ static decoder look_at(ts_picture_file *f, ts_error *err)
     return d && check_header(f, err) ? d : NULL;
 }
 
-bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
+/* What is transparent is laid over the grey `behind`. */
+static bool decode_over(const void *bytes, size_t size, const char *label, uint8_t behind, ts_image *out, ts_error *err)
 {
     *out = (ts_image){0};
-    ts_picture_file f = {.bytes = bytes, .size = size, .label = label};
+    ts_picture_file f = {.bytes = bytes, .size = size, .label = label, .behind = behind};
     const decoder decode = look_at(&f, err);
     if (!decode || !decode(&f, out, err)) return false;
     if (ts_image_upright(out, f.about.orientation, err)) return true;
     ts_image_clear(out);
     return false;
+}
+
+bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
+{
+    return decode_over(bytes, size, label, 255, out, err);
 }
 
 bool ts_image_measure(const void *bytes, size_t size, const char *label, int *width, int *height, ts_error *err)
@@ -174,6 +180,39 @@ bool ts_image_load(const char *path, ts_image *out, ts_error *err)
     if (!f) return false;
     const bool ok = ts_image_read(f, path, out, err);
     fclose(f);
+    return ok;
+}
+
+/* Over black v alpha / 255 is seen, over white 255 - alpha more: the two tell both. `black` becomes the colours. */
+static void part_layers(ts_image *black, const ts_image *white, uint8_t *alpha)
+{
+    for (int64_t i = 0; i < (int64_t)black->width * black->height; i++) {
+        uint8_t *b = black->data + 3 * i;
+        const unsigned a = alpha[i] = (uint8_t)(255 - (white->data[3 * i] - b[0]));
+        for (int c = 0; a > 0 && a < 255 && c < 3; c++) {
+            const unsigned v = (b[c] * 255u + a / 2) / a;
+            b[c] = (uint8_t)(v < 255 ? v : 255);
+        }
+    }
+}
+
+bool ts_image_load_alpha(const char *path, ts_image *out, uint8_t **alpha, ts_error *err)
+{
+    ts_image white = {0};
+    *out = (ts_image){0};
+    *alpha = NULL;
+    FILE *f = open_picture(path, err);
+    if (!f) return false;
+    size_t size = 0;
+    uint8_t *bytes = read_all(f, path, &size, err);
+    fclose(f);
+    bool ok = bytes && decode_over(bytes, size, path, 255, &white, err) && decode_over(bytes, size, path, 0, out, err);
+    free(bytes);
+    if (ok && !(*alpha = malloc((size_t)out->width * (size_t)out->height)))
+        ok = ts_fail(err, TS_ERR_MEMORY, "no memory for %s", path);
+    if (ok) part_layers(out, &white, *alpha);
+    else ts_image_clear(out);
+    ts_image_clear(&white);
     return ok;
 }
 

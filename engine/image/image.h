@@ -59,6 +59,7 @@ typedef struct {
     size_t size;
     const char *label;
     ts_picture about; /* its size is checked */
+    uint8_t behind;   /* the grey that what is transparent is laid over: 255 is white */
 } ts_picture_file;
 
 /* The decoders' complaints; always false. */
@@ -69,13 +70,13 @@ bool ts_picture_memory(const ts_picture_file *f, ts_error *err);
 /* False, with a sentence, for a size that is not taken. */
 bool ts_picture_check_size(int64_t width, int64_t height, const char *what, ts_code code, ts_error *err);
 
-/* A sample over white, which is what paper and most viewers show behind a picture. */
-static inline uint8_t ts_over_white(unsigned value, unsigned alpha)
+/* A sample over a grey: white is what paper and most viewers show behind a picture. */
+static inline uint8_t ts_over(unsigned value, unsigned alpha, unsigned behind)
 {
-    return (uint8_t)((value * alpha + 255 * (255 - alpha) + 127) / 255);
+    return (uint8_t)((value * alpha + behind * (255 - alpha) + 127) / 255);
 }
-/* `channels` samples a pixel (1 grey, 2 grey and alpha, 3, 4) to RGB. */
-void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out);
+/* `channels` samples a pixel (1 grey, 2 grey and alpha, 3, 4) to RGB, over the grey `behind`. */
+void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t behind, uint8_t *out);
 
 /* ---- decoders: to RGB as stored, `about.orientation` not yet obeyed ---------------------------------------------- */
 

@@ -41,12 +41,12 @@ bool ts_image_copy(const ts_image *from, ts_image *out, ts_error *err)
     return true;
 }
 
-void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t *out)
+void ts_to_rgb(const uint8_t *in, int channels, int64_t pixels, uint8_t behind, uint8_t *out)
 {
     const bool grey = channels < 3, alpha = channels == 2 || channels == 4;
     for (int64_t i = 0; i < pixels; i++, in += channels, out += 3) {
         const unsigned a = alpha ? in[channels - 1] : 255;
-        for (int c = 0; c < 3; c++) out[c] = ts_over_white(in[grey ? 0 : c], a);
+        for (int c = 0; c < 3; c++) out[c] = ts_over(in[grey ? 0 : c], a, behind);
     }
 }
 

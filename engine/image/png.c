@@ -16,7 +16,7 @@ typedef struct {
     size_t at; /* of the next chunk */
     int width, height, depth, colour, channels;
     bool interlaced;
-    uint8_t palette[256][3], alpha[256]; /* over white already: `alpha` is of the palette, as read */
+    uint8_t palette[256][3], alpha[256]; /* laid over its grey already: `alpha` is of the palette, as read */
     int colours;
     bool has_key;    /* the colour that is transparent, in samples of the file's depth */
     unsigned key[3]; /* grey: the first */
@@ -130,7 +130,7 @@ static bool read_head(png *p, chunk *c)
     }
     if (p->colour == PALETTE && p->colours == 0) return broken(p, "its palette is missing");
     for (int i = 0; i < p->colours; i++)
-        for (int k = 0; k < 3; k++) p->palette[i][k] = ts_over_white(p->palette[i][k], p->alpha[i]);
+        for (int k = 0; k < 3; k++) p->palette[i][k] = ts_over(p->palette[i][k], p->alpha[i], p->file->behind);
     return true;
 }
 
@@ -218,7 +218,7 @@ static bool put_row(const png *p, const uint8_t *x, int count, uint8_t *out, siz
     if (p->colour == PALETTE) return put_indexed(p, x, count, out, step);
     if (p->depth == 8 && step == 3 && !p->has_key) { /* most pictures */
         if (p->colour == RGB) memcpy(out, x, (size_t)count * 3);
-        else ts_to_rgb(x, p->channels, count, out);
+        else ts_to_rgb(x, p->channels, count, p->file->behind, out);
         return true;
     }
     const bool colour = p->colour & 2, has_alpha = p->colour & 4;
@@ -229,7 +229,7 @@ static bool put_row(const png *p, const uint8_t *x, int count, uint8_t *out, siz
         for (int k = 0; k < p->channels; k++) v[k] = sample(x, (size_t)i * (size_t)p->channels + (size_t)k, p->depth);
         unsigned alpha = has_alpha ? v[p->channels - 1] >> shift : 255;
         if (p->has_key && v[0] == p->key[0] && (!colour || (v[1] == p->key[1] && v[2] == p->key[2]))) alpha = 0;
-        for (int k = 0; k < 3; k++) out[k] = ts_over_white((v[colour ? k : 0] >> shift) * spread, alpha);
+        for (int k = 0; k < 3; k++) out[k] = ts_over((v[colour ? k : 0] >> shift) * spread, alpha, p->file->behind);
     }
     return true;
 }

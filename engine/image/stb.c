@@ -74,7 +74,7 @@ bool ts_stb_decode(const ts_picture_file *f, ts_image *out, ts_error *err)
     bool ok = width == f->about.width && height == f->about.height; /* a second header, which the decoder took */
     if (!ok) ts_picture_broken(f, "it tells two sizes", err);
     ok = ok && ts_image_new(width, height, out, err);
-    if (ok) ts_to_rgb(data, channels, (int64_t)width * height, out->data);
+    if (ok) ts_to_rgb(data, channels, (int64_t)width * height, f->behind, out->data);
     free(data);
     return ok;
 }

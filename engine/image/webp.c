@@ -31,7 +31,7 @@ static bool decode_still(const ts_picture_file *f, bool alpha, ts_image *out, ts
     how.output.u.RGBA.stride = out->width * (int)channels;
     how.output.u.RGBA.size = pixels * channels;
     const VP8StatusCode status = WebPDecode(f->bytes, f->size, &how);
-    if (status == VP8_STATUS_OK && alpha) ts_to_rgb(rgba, 4, (int64_t)pixels, out->data);
+    if (status == VP8_STATUS_OK && alpha) ts_to_rgb(rgba, 4, (int64_t)pixels, f->behind, out->data);
     free(rgba);
     WebPFreeDecBuffer(&how.output);
     return status == VP8_STATUS_OK || failed(f, status, err);
@@ -47,7 +47,7 @@ static bool decode_animation(const ts_picture_file *f, ts_image *out, ts_error *
     uint8_t *rgba = NULL; /* the decoder's */
     int when = 0;
     const bool ok = decoder && WebPAnimDecoderGetNext(decoder, &rgba, &when);
-    if (ok) ts_to_rgb(rgba, 4, (int64_t)out->width * out->height, out->data);
+    if (ok) ts_to_rgb(rgba, 4, (int64_t)out->width * out->height, f->behind, out->data);
     WebPAnimDecoderDelete(decoder);
     return ok || ts_picture_broken(f, "its first picture is damaged or cut off", err);
 }

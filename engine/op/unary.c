@@ -1,7 +1,7 @@
-/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, leaky relu, tanh, exp, sine, cosine, and
- * the activations gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x sigmoid(x) (Hendrycks
- * and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb the activations by
- * their op's name, so what runs here is what stood alone. */
+/* unary.c - one element in, one element out: scale, clamp, absolute value, square, relu, leaky relu, tanh, exp, sine, cosine,
+ * square root, and the activations gelu(x) = x/2 (1 + erf(x / sqrt 2)),  quick_gelu(x) = x sigmoid(1.702 x),  swish(x) = x
+ * sigmoid(x) (Hendrycks and Gimpel, arXiv 1606.08415; Ramachandran et al., arXiv 1710.05941). Products and normalisations absorb
+ * the activations by their op's name, so what runs here is what stood alone. */
 #include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -126,6 +126,15 @@ TS_CLONES static void cos_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) y[i] = real_cos(x[i]);
 }
 
+TS_CLONES static void sqrt_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_job *j = ctx;
+    const real *x = j->x;
+    real *y = j->y;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = real_sqrt(x[i]);
+}
+
 static bool unary_run(const ts_node *n, ts_host *h, ts_range_fn range, real a, real b)
 {
     unary_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->out[0]), a, b};
@@ -226,6 +235,13 @@ bool REAL(ts_host_cos)(const ts_node *n, ts_host *h, ts_error *err)
     return unary_run(n, h, cos_range, 0, 0);
 }
 
+TS_HOST_KERNEL(sqrt);
+bool REAL(ts_host_sqrt)(const ts_node *n, ts_host *h, ts_error *err)
+{
+    (void)err;
+    return unary_run(n, h, sqrt_range, 0, 0);
+}
+
 #ifndef TS_YARDSTICK
 /* ---- Vulkan: an invocation a unit of one or four elements ---- */
 
@@ -295,6 +311,8 @@ static const ts_op sin_op = {
     .name = "sin", .grad = unary_backward, .host = ts_host_sin_f32, .host_f64 = ts_host_sin_f64, .vulkan = unary_vulkan};
 static const ts_op cos_op = {
     .name = "cos", .grad = unary_backward, .host = ts_host_cos_f32, .host_f64 = ts_host_cos_f64, .vulkan = unary_vulkan};
+static const ts_op sqrt_op = {
+    .name = "sqrt", .grad = unary_backward, .host = ts_host_sqrt_f32, .host_f64 = ts_host_sqrt_f64, .vulkan = unary_vulkan};
 
 static ts_tensor *unary(ts_graph *g, const ts_op *op, ts_tensor *x, ts_unary function, float a, float b)
 {
@@ -370,5 +388,10 @@ ts_tensor *ts_sin(ts_graph *g, ts_tensor *x)
 ts_tensor *ts_cos(ts_graph *g, ts_tensor *x)
 {
     return unary(g, &cos_op, x, TS_COS, 0, 0);
+}
+
+ts_tensor *ts_sqrt(ts_graph *g, ts_tensor *x)
+{
+    return unary(g, &sqrt_op, x, TS_SQRT, 0, 0);
 }
 #endif

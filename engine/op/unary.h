@@ -17,7 +17,8 @@ typedef enum {
     TS_EXP,
     TS_LEAKY_RELU,
     TS_SIN,
-    TS_COS
+    TS_COS,
+    TS_SQRT
 } ts_unary; /* as the shaders count */
 
 typedef struct {

@@ -4,7 +4,8 @@
  *     (x sigmoid(a x))' = s + a x s (1 - s), s = sigmoid(a x)
  *     abs'(x) = the sign of x, 0 at 0;  square'(x) = 2 x
  *     relu'(x) = 1 where x > 0, else 0;  tanh'(x) = 1 - tanh(x)^2;  exp'(x) = exp(x)
- *     leaky_relu'(x) = 1 where x > 0, else the slope;  sin'(x) = cos(x);  cos'(x) = -sin(x) */
+ *     leaky_relu'(x) = 1 where x > 0, else the slope;  sin'(x) = cos(x);  cos'(x) = -sin(x)
+ *     sqrt'(x) = 1 / (2 sqrt(x)), 0 at 0 */
 #include "engine/op/unary.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -129,6 +130,14 @@ TS_CLONES static void cos_range(void *ctx, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) dx[i] = -real_sin(x[i]) * dy[i];
 }
 
+TS_CLONES static void sqrt_range(void *ctx, int64_t begin, int64_t end)
+{
+    const unary_grad_job *j = ctx;
+    const real *x = j->x, *dy = j->dy;
+    real *dx = j->dx;
+    for (int64_t i = begin; i < end; i++) dx[i] = x[i] > 0 ? (real)0.5 * dy[i] / real_sqrt(x[i]) : 0;
+}
+
 TS_HOST_KERNEL(unary_grad);
 bool REAL(ts_host_unary_grad)(const ts_node *n, ts_host *h, ts_error *err)
 {
@@ -138,7 +147,8 @@ bool REAL(ts_host_unary_grad)(const ts_node *n, ts_host *h, ts_error *err)
                                          [TS_ABS] = abs_range,          [TS_SQUARE] = square_range,
                                          [TS_RELU] = relu_range,        [TS_TANH] = tanh_range,
                                          [TS_EXP] = exp_range,          [TS_LEAKY_RELU] = leaky_relu_range,
-                                         [TS_SIN] = sin_range,          [TS_COS] = cos_range};
+                                         [TS_SIN] = sin_range,          [TS_COS] = cos_range,
+                                         [TS_SQRT] = sqrt_range};
     const ts_unary_attr *attr = n->attr;
     unary_grad_job job = {ts_host_ptr(h, n->in[0]), ts_host_ptr(h, n->in[1]), ts_host_ptr(h, n->out[0]), (real)attr->a,
                           (real)attr->b};

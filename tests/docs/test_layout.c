@@ -11,9 +11,9 @@ static const struct {
     const char *folder;
     int rank;
 } rooms[] = {
-    {"shaders", 0},    {"engine", 1},  {"kinds", 2}, {"masks", 2}, {"grid", 3},      {"text", 3}, {"vit", 3},
-    {"vqgan", 3},      {"mae", 4},     {"clip", 4},  {"dino", 4},  {"matching", 5},  {"cli", 6},  {"clip/prompt", 5},
-    {"mae/prompt", 5}, {"painter", 4}, {"sam", 4},   {"page", 2},  {"retrieval", 5},
+    {"shaders", 0},    {"engine", 1},  {"kinds", 2}, {"masks", 2}, {"grid", 3},      {"text", 3},    {"vit", 3},
+    {"vqgan", 3},      {"mae", 4},     {"clip", 4},  {"dino", 4},  {"matching", 5},  {"cli", 7},     {"clip/prompt", 5},
+    {"mae/prompt", 5}, {"painter", 4}, {"sam", 4},   {"page", 2},  {"retrieval", 5}, {"strokes", 6},
 };
 
 /* Index of the room that `path` stands in, the most exact one; -1: none. */
