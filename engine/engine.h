@@ -256,6 +256,9 @@ bool ts_image_load_alpha(const char *path, ts_image *out, uint8_t **alpha, ts_er
 bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err);
 /* The size that the picture would have, by its header alone: what is refused so needs no memory. */
 bool ts_image_measure(const void *bytes, size_t size, const char *label, int *width, int *height, ts_error *err);
+/* The numbers of classes that data sets keep as a PNG: of each pixel its place in the palette, or its grey as it stands in the
+ * file, in all three channels. Any other picture is refused. */
+bool ts_numbers_load(const char *path, ts_image *out, ts_error *err);
 /* Writes by the name's ending PNG, JPEG (quality 95) or WebP (without loss), to a temporary name first: whole or not at all. */
 bool ts_image_save(const char *path, const ts_image *img, ts_error *err);
 /* What would be in that file: free(). */

@@ -69,16 +69,24 @@ static decoder look_at(ts_picture_file *f, ts_error *err)
     return d && check_header(f, err) ? d : NULL;
 }
 
+/* `f` has bytes and a label, and says what is wanted of them. */
+static bool decode(ts_picture_file *f, ts_image *out, ts_error *err)
+{
+    *out = (ts_image){0};
+    const decoder d = look_at(f, err);
+    if (!d) return false;
+    if (f->numbers && f->about.kind != TS_PICTURE_PNG) return ts_picture_no_numbers(f, err);
+    if (!d(f, out, err)) return false;
+    if (ts_image_upright(out, f->about.orientation, err)) return true;
+    ts_image_clear(out);
+    return false;
+}
+
 /* What is transparent is laid over the grey `behind`. */
 static bool decode_over(const void *bytes, size_t size, const char *label, uint8_t behind, ts_image *out, ts_error *err)
 {
-    *out = (ts_image){0};
     ts_picture_file f = {.bytes = bytes, .size = size, .label = label, .behind = behind};
-    const decoder decode = look_at(&f, err);
-    if (!decode || !decode(&f, out, err)) return false;
-    if (ts_image_upright(out, f.about.orientation, err)) return true;
-    ts_image_clear(out);
-    return false;
+    return decode(&f, out, err);
 }
 
 bool ts_image_decode(const void *bytes, size_t size, const char *label, ts_image *out, ts_error *err)
@@ -213,6 +221,20 @@ bool ts_image_load_alpha(const char *path, ts_image *out, uint8_t **alpha, ts_er
     if (ok) part_layers(out, &white, *alpha);
     else ts_image_clear(out);
     ts_image_clear(&white);
+    return ok;
+}
+
+bool ts_numbers_load(const char *path, ts_image *out, ts_error *err)
+{
+    *out = (ts_image){0};
+    FILE *f = open_picture(path, err);
+    if (!f) return false;
+    size_t size = 0;
+    uint8_t *bytes = read_all(f, path, &size, err);
+    fclose(f);
+    ts_picture_file file = {.bytes = bytes, .size = size, .label = path, .numbers = true};
+    const bool ok = bytes && decode(&file, out, err);
+    free(bytes);
     return ok;
 }
 

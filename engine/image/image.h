@@ -60,12 +60,14 @@ typedef struct {
     const char *label;
     ts_picture about; /* its size is checked */
     uint8_t behind;   /* the grey that what is transparent is laid over: 255 is white */
+    bool numbers;     /* wanted are not colours but the numbers of classes: PNG alone */
 } ts_picture_file;
 
 /* The decoders' complaints; always false. */
 bool ts_picture_cut(const ts_picture_file *f, ts_error *err); /* the file ends before the picture does */
 bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err);
 bool ts_picture_memory(const ts_picture_file *f, ts_error *err);
+bool ts_picture_no_numbers(const ts_picture_file *f, ts_error *err); /* it holds colours where numbers are wanted */
 
 /* False, with a sentence, for a size that is not taken. */
 bool ts_picture_check_size(int64_t width, int64_t height, const char *what, ts_code code, ts_error *err);

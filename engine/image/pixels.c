@@ -61,6 +61,12 @@ bool ts_picture_broken(const ts_picture_file *f, const char *why, ts_error *err)
     return ts_fail(err, TS_ERR_FORMAT, "%s is a broken %s picture: %s", f->label, ts_picture_kind_name(f->about.kind), why);
 }
 
+bool ts_picture_no_numbers(const ts_picture_file *f, ts_error *err)
+{
+    return ts_fail(err, TS_ERR_FORMAT,
+                   "%s is a picture of colours: the numbers of classes stand in a PNG of grey or of a palette", f->label);
+}
+
 bool ts_picture_memory(const ts_picture_file *f, ts_error *err)
 {
     return ts_fail(err, TS_ERR_MEMORY, "no memory to decode %s (%lld x %lld pixels)", f->label, (long long)f->about.width,

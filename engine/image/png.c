@@ -87,6 +87,7 @@ static bool read_header(png *p, const chunk *c)
     if (!known) return broken(p, "there is no such colour type and depth");
     if (c->data[10] || c->data[11] || c->data[12] > 1) return broken(p, "an unknown method");
     p->channels = allowed[p->colour].channels;
+    if (p->file->numbers && (p->channels > 1 || p->depth > 8)) return ts_picture_no_numbers(p->file, p->err);
     memset(p->alpha, 255, sizeof p->alpha);
     return true;
 }
@@ -212,9 +213,17 @@ static bool put_indexed(const png *p, const uint8_t *x, int count, uint8_t *out,
     return true;
 }
 
+/* The samples as they stand in the file, each in all three channels. */
+static bool put_numbers(const png *p, const uint8_t *x, int count, uint8_t *out, size_t step)
+{
+    for (int i = 0; i < count; i++, out += step) memset(out, (int)sample(x, (size_t)i, p->depth), 3);
+    return true;
+}
+
 /* A row of `count` pixels to RGB, `step` bytes from one to the next. 16 bits become 8 by the high byte, fewer are spread. */
 static bool put_row(const png *p, const uint8_t *x, int count, uint8_t *out, size_t step)
 {
+    if (p->file->numbers) return put_numbers(p, x, count, out, step);
     if (p->colour == PALETTE) return put_indexed(p, x, count, out, step);
     if (p->depth == 8 && step == 3 && !p->has_key) { /* most pictures */
         if (p->colour == RGB) memcpy(out, x, (size_t)count * 3);

@@ -77,6 +77,47 @@ static void test_forms(void **state)
     if (built_with("libjpeg")) compare_files("cmyk_plain.jpg", "cmyk_plain.jpg.expected.png", 1);
 }
 
+static void refuse_numbers(const char *name)
+{
+    ts_image out;
+    ts_error err = {0};
+    char path[512];
+    snprintf(path, sizeof path, GOLDEN "%s", name);
+    assert_false(ts_numbers_load(path, &out, &err));
+    assert_null(out.data);
+    assert_non_null(strstr(err.text, "numbers of classes"));
+}
+
+/* Of a palette the places and not the colours; of greys what stands in the file. */
+static void test_numbers(void **state)
+{
+    (void)state;
+    ts_image colours, numbers;
+    ts_error err = {0};
+    int seen[256];
+    load(GOLDEN "palette.png", &colours);
+    if (!ts_numbers_load(GOLDEN "palette.png", &numbers, &err)) fail_msg("%s", err.text);
+    assert_int_equal(numbers.width, colours.width);
+    memset(seen, -1, sizeof seen);
+    for (int i = 0; i < numbers.width * numbers.height; i++) {
+        const uint8_t *n = numbers.data + (size_t)i * 3, *c = colours.data + (size_t)i * 3;
+        assert_int_equal(n[0], n[1]);
+        assert_int_equal(n[0], n[2]);
+        if (seen[n[0]] < 0) seen[n[0]] = i;
+        assert_memory_equal(colours.data + (size_t)seen[n[0]] * 3, c, 3); /* one colour a number */
+    }
+    ts_image_clear(&colours);
+    ts_image_clear(&numbers);
+    load(GOLDEN "grey.png", &colours);
+    assert_true(ts_numbers_load(GOLDEN "grey.png", &numbers, &err));
+    assert_memory_equal(numbers.data, colours.data, (size_t)numbers.width * (size_t)numbers.height * 3);
+    ts_image_clear(&colours);
+    ts_image_clear(&numbers);
+    refuse_numbers("rgba.png");
+    refuse_numbers("grey16.png");
+    refuse_numbers("grey.jpg");
+}
+
 static void test_webp(void **state)
 {
     (void)state;
@@ -510,11 +551,12 @@ static void test_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_forms),         cmocka_unit_test(test_webp),           cmocka_unit_test(test_orientations),
-        cmocka_unit_test(test_save),          cmocka_unit_test(test_save_errors),    cmocka_unit_test(test_not_pictures),
-        cmocka_unit_test(test_kinds),         cmocka_unit_test(test_truncated),      cmocka_unit_test(test_odd_ends),
-        cmocka_unit_test(test_png_checksums), cmocka_unit_test(test_damaged_jpeg),   cmocka_unit_test(test_unusual_jpeg),
-        cmocka_unit_test(test_broken_exif),   cmocka_unit_test(test_broken_huffman), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_numbers),      cmocka_unit_test(test_forms),         cmocka_unit_test(test_webp),
+        cmocka_unit_test(test_orientations), cmocka_unit_test(test_save),          cmocka_unit_test(test_save_errors),
+        cmocka_unit_test(test_not_pictures), cmocka_unit_test(test_kinds),         cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_odd_ends),     cmocka_unit_test(test_png_checksums), cmocka_unit_test(test_damaged_jpeg),
+        cmocka_unit_test(test_unusual_jpeg), cmocka_unit_test(test_broken_exif),   cmocka_unit_test(test_broken_huffman),
+        cmocka_unit_test(test_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
