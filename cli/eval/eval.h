@@ -9,6 +9,9 @@
 
 int ts_eval_synthetic(int argc, char **argv);
 int ts_eval_pairs(int argc, char **argv);
+int ts_eval_segmentation(int argc, char **argv);
+int ts_eval_detection(int argc, char **argv);
+int ts_eval_colorization(int argc, char **argv);
 int ts_eval_merge(int argc, char **argv);
 
 /* ---- trials.c ----------------------------------------------------------------------------------------------------- */
@@ -29,8 +32,8 @@ void eval_trials_clear(eval_trials *t);
 
 /* ---- score.c ------------------------------------------------------------------------------------------------------ */
 
-enum { EVAL_PALETTE = 8, EVAL_METRICS = 6 };
-typedef enum { EVAL_IOU, EVAL_IOU_ALL, EVAL_ACCURACY, EVAL_MSE, EVAL_PSNR, EVAL_SSIM } eval_metric;
+enum { EVAL_PALETTE = 8, EVAL_METRICS = 8 };
+typedef enum { EVAL_IOU, EVAL_IOU_ALL, EVAL_IOU_BLIND, EVAL_ACCURACY, EVAL_MSE, EVAL_PSNR, EVAL_SSIM, EVAL_LPIPS } eval_metric;
 extern const char *const eval_metric_names[EVAL_METRICS];
 
 /* Adds the main colours of a target: those of at least 0.5 % of its pixels. False: it is no picture of few colours (or now there
@@ -44,7 +47,34 @@ bool eval_palette_add(ts_palette *p, const ts_image *target);
 bool eval_score(const ts_image *truth, const ts_image *answer, const ts_palette *palette, double out[EVAL_METRICS],
                 ts_error *err);
 
+/* ---- lpips.c ------------------------------------------------------------------------------------------------------ */
+
+#define EVAL_LPIPS_HELP                                                                                                          \
+    "also how unlike answer and target look: LPIPS by these weights, its own vgg.pth or a VQGAN's checkpoint with its loss"
+#define EVAL_VGG_HELP "torchvision's VGG-16, where the file of --lpips does not hold it"
+
+typedef struct eval_lpips eval_lpips;
+/* Whether the files are there; NULL ones are not wanted. */
+bool eval_lpips_check(const char *file, const char *vgg, ts_error *err);
+/* The device must outlive it. */
+eval_lpips *eval_lpips_open(ts_device *dev, const char *file, const char *vgg, bool quiet, ts_error *err);
+/* Of two pictures of one size, values as they are shown; nothing is written where they have less than 16 pixels a side. */
+bool eval_lpips_measure(eval_lpips *l, const ts_image *truth, const ts_image *answer, double *out, ts_error *err);
+void eval_lpips_free(eval_lpips *l);
+
+/* ---- sheet_rows.c ------------------------------------------------------------------------------------------------- */
+
+/* A contact sheet of trials, one a row: the example, its output, the query, the answer, the target. */
+enum { EVAL_COLUMNS = 5 };
+bool eval_sheet_new(ts_image *sheet, int rows, ts_error *err);
+bool eval_sheet_add(ts_image *sheet, int row, const ts_image *const pictures[EVAL_COLUMNS], ts_error *err);
+
 /* ---- journal.c ---------------------------------------------------------------------------------------------------- */
+
+/* "K/N", K from 1 to N; NULL is 1/1. False: it is no such text. */
+bool eval_part_read(const char *text, int *part, int *parts);
+/* Adds to the head of a journal the options that were given, but for those that change no figure. */
+bool eval_head_options(cJSON *head, const ts_words *given, const ts_words *values);
 
 enum { EVAL_WHO = 4 };
 extern const char *const eval_who_names[EVAL_WHO]; /* model, copy_query, copy_example, right_codes */
@@ -74,6 +104,10 @@ void eval_journal_close(eval_journal *j);
 
 /* Means of all trials, with the bounds that 95 of 100 samples of as many trials would lie in (1000 bootstrap samples), and how
  * many were measured: as a table, or as JSON with `json`. `all`: trials that there should be. */
+/* The numbers of all trials that have one under `who` and `metric`, of one fold or of all (-1), into `out`, which has j->count
+ * places; returns how many. */
+int eval_journal_values(const eval_journal *j, const char *who, const char *metric, int fold, double *out);
+bool eval_journal_csv(const eval_journal *j, const char *path, ts_error *err); /* a line a trial */
 bool eval_journal_summarise(const eval_journal *j, int all, bool json, const char *csv, ts_error *err);
 
 #endif

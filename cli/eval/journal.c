@@ -10,6 +10,28 @@
 
 const char *const eval_who_names[EVAL_WHO] = {"model", "copy_query", "copy_example", "right_codes"};
 
+bool eval_part_read(const char *text, int *part, int *parts)
+{
+    int used = 0;
+    *part = *parts = 1;
+    return !text || (sscanf(text, "%9d/%9d%n", part, parts, &used) == 2 && !text[used] && *part >= 1 && *parts >= *part);
+}
+
+bool eval_head_options(cJSON *head, const ts_words *given, const ts_words *values)
+{
+    static const char apart[] = " log part csv json sheet shown keep quiet verbose threads ";
+    cJSON *options = cJSON_AddArrayToObject(head, "options");
+    bool ok = options != NULL;
+    for (int i = 0; ok && i < given->count; i++) {
+        char word[64];
+        snprintf(word, sizeof word, " %s ", given->items[i]);
+        if (!strstr(apart, word))
+            ok = cJSON_AddItemToArray(options, cJSON_CreateString(given->items[i])) &&
+                 cJSON_AddItemToArray(options, cJSON_CreateString(values->items[i]));
+    }
+    return ok;
+}
+
 static int place_of(const eval_journal *j, int trial)
 {
     int low = 0, high = j->count;
@@ -172,17 +194,25 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+int eval_journal_values(const eval_journal *j, const char *who, const char *metric, int fold, double *out)
+{
+    int count = 0;
+    for (int i = 0; i < j->count; i++) {
+        const cJSON *line = j->lines[i].line, *of = cJSON_GetObjectItem(line, "fold");
+        const cJSON *number = cJSON_GetObjectItem(cJSON_GetObjectItem(line, who), metric);
+        if (cJSON_IsNumber(number) && (fold < 0 || (cJSON_IsNumber(of) && of->valueint == fold)))
+            out[count++] = number->valuedouble;
+    }
+    return count;
+}
+
 static bool figure_of(const eval_journal *j, const char *who, const char *metric, figure *out, ts_error *err)
 {
     double *value = malloc((size_t)(j->count + 1) * sizeof *value), mean[SAMPLES];
     *out = (figure){0};
     if (!value) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    for (int i = 0; i < j->count; i++) {
-        const cJSON *number = cJSON_GetObjectItem(cJSON_GetObjectItem(j->lines[i].line, who), metric);
-        if (!cJSON_IsNumber(number)) continue;
-        value[out->count++] = number->valuedouble;
-        out->mean += number->valuedouble;
-    }
+    out->count = eval_journal_values(j, who, metric, -1, value);
+    for (int i = 0; i < out->count; i++) out->mean += value[i];
     uint64_t state = 1;
     if (out->count > 0) out->mean /= out->count;
     for (int s = 0; out->count > 0 && s < SAMPLES; s++) {
@@ -202,17 +232,29 @@ typedef struct {
     figure all[EVAL_WHO][EVAL_METRICS];
 } figures;
 
-static bool write_csv(const eval_journal *j, const char *path, ts_error *err)
+/* The number under `key`, or nothing, and a comma. */
+static void put_number(FILE *f, const cJSON *line, const char *key)
 {
+    const cJSON *number = cJSON_GetObjectItem(line, key);
+    if (cJSON_IsNumber(number)) fprintf(f, "%d", number->valueint);
+    fputc(',', f);
+}
+
+bool eval_journal_csv(const eval_journal *j, const char *path, ts_error *err)
+{
+    const bool folds = cJSON_GetObjectItem(j->head, "folds") != NULL;
     FILE *f = fopen(path, "w");
     if (!f) return ts_fail(err, TS_ERR_IO, "%s cannot be written", path);
-    fprintf(f, "trial,query");
+    fprintf(f, folds ? "trial,fold,class,query" : "trial,query");
     for (int who = 0; who < EVAL_WHO; who++)
         for (int m = 0; m < EVAL_METRICS; m++) fprintf(f, ",%s_%s", eval_who_names[who], eval_metric_names[m]);
     fprintf(f, "\n");
     for (int i = 0; i < j->count; i++) {
         const char *query = cJSON_GetStringValue(cJSON_GetObjectItem(j->lines[i].line, "query"));
-        fprintf(f, "%d,\"", j->lines[i].trial);
+        fprintf(f, "%d,", j->lines[i].trial);
+        if (folds) put_number(f, j->lines[i].line, "fold");
+        if (folds) put_number(f, j->lines[i].line, "class");
+        fputc('"', f);
         for (const char *c = query ? query : ""; *c; c++) fprintf(f, *c == '"' ? "\"\"" : "%c", *c);
         fprintf(f, "\"");
         for (int who = 0; who < EVAL_WHO; who++)
@@ -273,6 +315,6 @@ bool eval_journal_summarise(const eval_journal *j, int all, bool json, const cha
     for (int who = 0; who < EVAL_WHO; who++)
         for (int m = 0; m < EVAL_METRICS; m++)
             if (!figure_of(j, eval_who_names[who], eval_metric_names[m], &f.all[who][m], err)) return false;
-    if (csv && !write_csv(j, csv, err)) return false;
+    if (csv && !eval_journal_csv(j, csv, err)) return false;
     return json ? print_json(j, all, &f, err) : print_table(j, all, &f, err);
 }

@@ -1,5 +1,5 @@
 /* merge.c - `tessera eval merge`: the parts of an evaluation, which ran side by side, as one result. */
-#include "cli/eval/eval.h"
+#include "cli/eval/protocol.h"
 
 static const char name[] = "eval merge";
 
@@ -31,7 +31,8 @@ int ts_eval_merge(int argc, char **argv)
         const cJSON *all = cJSON_GetObjectItem(j.head, "trials");
         if (ok && !cJSON_IsNumber(all))
             ok = ts_fail(&err, TS_ERR_FORMAT, "%s does not say how many trials there are", files.items[0]);
-        ok = ok && eval_journal_summarise(&j, all->valueint, common.json, csv, &err);
+        if (ok && cJSON_GetObjectItem(j.head, "folds")) ok = eval_folds_summarise(&j, common.json, csv, NULL, &err);
+        else if (ok) ok = eval_journal_summarise(&j, all->valueint, common.json, csv, &err);
         status = ok ? TS_EXIT_DONE : ts_report(name, &err);
         eval_journal_close(&j);
     }

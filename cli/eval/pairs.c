@@ -14,7 +14,7 @@ static const char name[] = "eval pairs";
 typedef struct {
     run_job job;
     ts_words folders;
-    const char *log, *csv, *list, *part, *sheet, *examples_word;
+    const char *log, *csv, *list, *part, *sheet, *examples_word, *lpips_file, *vgg_file;
     int examples, limit, shown, part_number, parts;
     bool looked_up;  /* each pair's examples are those most like it */
     bool leaves_one; /* of the pairs themselves, but for its own */
@@ -24,17 +24,17 @@ typedef struct {
     eval_trials trials;
     ts_palette palette;
     eval_journal journal;
+    eval_lpips *lpips;
     ts_image contact;
     int rows; /* of the sheet that are filled */
 } eval;
-
-enum { THUMB = 160, COLUMNS = 5 };
 
 static const char NOTE[] = "Targets of up to 8 colours (others that make up less than 0.5 % do not count) are scored by "
                            "intersection over union: answers "
                            "are brought\nto the nearest colour; iou is the mean over the colours but the background, iou_all of "
                            "all that is not background. "
-                           "Others are scored by mse\n(values in 0 to 1), psnr (dB) and ssim. At the targets' own size, where "
+                           "Others are scored by mse\n(values in 0 to 1), psnr (dB) and ssim, and all by lpips where its weights "
+                           "are given. At the targets' own size, where "
                            "papers' figures are often of "
                            "111 x 111 pixels: not to be compared.\n";
 
@@ -57,6 +57,8 @@ static int parse(eval *v, int argc, char **argv)
         {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
          "a contact sheet (.png): a trial a row, the example, its output, the query, the answer, the target"},
         {0, "shown", "N", TS_OPT_INT, &v->shown, 1, 64, "trials on the sheet; 8"},
+        {0, "lpips", "FILE", TS_OPT_TEXT, &v->lpips_file, 0, 0, EVAL_LPIPS_HELP},
+        {0, "vgg", "FILE", TS_OPT_TEXT, &v->vgg_file, 0, 0, EVAL_VGG_HELP},
         {0, "strict", NULL, TS_OPT_FLAG, &v->job.left_out.strict, 0, 0, TS_STRICT_HELP},
     };
     enum { OWN = sizeof own / sizeof *own };
@@ -122,10 +124,7 @@ static int check_examples(eval *v)
 /* -1, or the exit status. */
 static int check_usage(eval *v)
 {
-    int used = 0;
-    v->part_number = v->parts = 1;
-    if (v->part && (sscanf(v->part, "%9d/%9d%n", &v->part_number, &v->parts, &used) != 2 || v->part[used] || v->part_number < 1 ||
-                    v->parts < v->part_number))
+    if (!eval_part_read(v->part, &v->part_number, &v->parts))
         return ts_usage_error(name, "--part %s is not K/N with K from 1 to N", v->part);
     if (v->sheet && !ts_image_writable(v->sheet))
         return ts_usage_error(name, "--sheet %s: the name must end in %s", v->sheet, ts_image_endings());
@@ -134,6 +133,7 @@ static int check_usage(eval *v)
     for (int i = 0; i < v->job.given.count; i++)
         if (strcmp(v->job.given.items[i], "canvas") == 0 || strcmp(v->job.given.items[i], "follow") == 0)
             return ts_usage_error(name, "--%s is for tessera run", v->job.given.items[i]);
+    if (v->vgg_file && !v->lpips_file) return ts_usage_error(name, "--vgg goes with --lpips");
     const int status = check_examples(v);
     return status >= 0 ? status : run_check_model_options(&v->job, name);
 }
@@ -200,7 +200,6 @@ static cJSON *head(const eval *v)
 {
     const ts_common *c = &v->job.common;
     cJSON *h = cJSON_CreateObject(), *folders = cJSON_CreateStringArray(v->folders.items, v->folders.count);
-    cJSON *given = cJSON_CreateArray();
     cJSON_AddStringToObject(h, "measured", "pairs");
     cJSON_AddItemToObject(h, "folders", folders);
     cJSON_AddStringToObject(h, "model", v->job.model);
@@ -210,15 +209,7 @@ static cJSON *head(const eval *v)
     cJSON_AddNumberToObject(h, "seed", (double)c->seed);
     cJSON_AddBoolToObject(h, "by_colours", v->palette.count > 1);
     if (v->part) cJSON_AddStringToObject(h, "part", v->part);
-    for (int i = 0; i < v->job.given.count; i++) {
-        static const char *const apart[] = {"log", "part", "csv", "json", "sheet", "shown", "quiet", "verbose", "threads"};
-        bool counts = true;
-        for (size_t k = 0; k < sizeof apart / sizeof *apart; k++) counts = counts && strcmp(v->job.given.items[i], apart[k]) != 0;
-        if (!counts) continue;
-        cJSON_AddItemToArray(given, cJSON_CreateString(v->job.given.items[i]));
-        cJSON_AddItemToArray(given, cJSON_CreateString(v->job.values.items[i]));
-    }
-    if (cJSON_AddItemToObject(h, "options", given) && folders) return h;
+    if (eval_head_options(h, &v->job.given, &v->job.values) && folders) return h;
     cJSON_Delete(h);
     return NULL;
 }
@@ -230,7 +221,8 @@ static bool open_model(eval *v, ts_error *err)
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
     if (!r->model) r->model = r->default_model;
     if ((!run_is_pixels(r) && !ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err)) ||
-        (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
+        (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)) ||
+        !eval_lpips_check(v->lpips_file, v->vgg_file, err))
         return false;
     if (!run_open_weights(r, err) || (v->looked_up && !open_lookup(v, err))) return false;
     if (v->limit > 0 && v->limit < v->trials.count) v->trials.count = v->limit;
@@ -300,6 +292,7 @@ static bool add_scores(const eval *v, cJSON *line, const char *who, const ts_ima
 {
     double score[EVAL_METRICS];
     if (!eval_score(truth, answer, &v->palette, score, err)) return false;
+    if (v->lpips && !eval_lpips_measure(v->lpips, truth, answer, &score[EVAL_LPIPS], err)) return false;
     cJSON *item = cJSON_AddObjectToObject(line, who);
     bool ok = item != NULL;
     for (int m = 0; ok && m < EVAL_METRICS; m++)
@@ -333,13 +326,8 @@ static bool score(eval *v, int trial, const pictures *p, ts_error *err)
 
 static bool add_row(eval *v, const pictures *p, ts_error *err)
 {
-    const ts_image *const columns[COLUMNS] = {&p->in, &p->out, &p->query, &p->answer, &p->target};
-    if (!v->sheet || v->rows == v->shown) return true;
-    bool ok = true;
-    for (int i = 0; ok && i < COLUMNS; i++)
-        ok = ts_sheet_fit(&v->contact, columns[i], i * (THUMB + 4) + 2, v->rows * (THUMB + 4) + 2, THUMB, err);
-    v->rows++;
-    return ok;
+    const ts_image *const columns[EVAL_COLUMNS] = {&p->in, &p->out, &p->query, &p->answer, &p->target};
+    return !v->sheet || v->rows == v->shown || eval_sheet_add(&v->contact, v->rows++, columns, err);
 }
 
 /* Whether the trial was done before, with the same pictures. */
@@ -358,6 +346,16 @@ static bool is_done(const eval *v, int trial, bool *done, ts_error *err)
            ts_fail(err, TS_ERR_ARGUMENT, "%s has other pictures for trial %d: the folder has changed since", v->log, trial);
 }
 
+/* Once there is a trial to be done. */
+static bool start(eval *v, ts_error *err)
+{
+    run_job *r = &v->job;
+    if (v->started) return true;
+    v->started = true;
+    return (r->dev || (r->dev = ts_open_device(&r->common, false, err))) && r->engine->start(r, err) &&
+           (!v->lpips_file || (v->lpips = eval_lpips_open(r->dev, v->lpips_file, v->vgg_file, r->common.quiet, err)));
+}
+
 /* What has to do with the pictures alone, and leaves a trial out; with the model it ends the work. */
 static bool run_trial(eval *v, int trial, ts_error *err)
 {
@@ -369,9 +367,7 @@ static bool run_trial(eval *v, int trial, ts_error *err)
         pictures_clear(&p);
         return ts_leave_out(&r->left_out, &why, err);
     }
-    ok = (r->dev || (r->dev = ts_open_device(&r->common, false, err))) && (v->started || r->engine->start(r, err));
-    v->started = ok;
-    ok = ok && r->engine->answer(r, 0, 1, &p.answer, err) && score(v, trial, &p, err) && add_row(v, &p, err);
+    ok = start(v, err) && r->engine->answer(r, 0, 1, &p.answer, err) && score(v, trial, &p, err) && add_row(v, &p, err);
     pictures_clear(&p);
     return ok;
 }
@@ -382,7 +378,7 @@ static bool run_trials(eval *v, ts_error *err)
     const int mine = all > first ? (all - first + v->parts - 1) / v->parts : 0;
     ts_progress progress;
     if (v->looked_up && !run_lookup_start(&v->job, err)) return false;
-    bool ok = !v->sheet || ts_image_new(COLUMNS * (THUMB + 4), v->shown * (THUMB + 4), &v->contact, err);
+    bool ok = !v->sheet || eval_sheet_new(&v->contact, v->shown, err);
     ts_progress_begin(&progress, "trials", mine, v->job.common.quiet);
     for (int trial = first, done = 0; ok && trial < all; trial += v->parts) {
         bool before, found;
@@ -399,6 +395,7 @@ static bool run_trials(eval *v, ts_error *err)
 static void clear(eval *v)
 {
     if (v->leaves_one) v->job.lookup.pairs = (eval_pairs){0};
+    eval_lpips_free(v->lpips);
     run_ask_close(&v->job);
     run_clear(&v->job);
     eval_journal_close(&v->journal);

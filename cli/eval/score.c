@@ -5,7 +5,7 @@
 
 #include "cli/eval/eval.h"
 
-const char *const eval_metric_names[EVAL_METRICS] = {"iou", "iou_all", "accuracy", "mse", "psnr", "ssim"};
+const char *const eval_metric_names[EVAL_METRICS] = {"iou", "iou_all", "iou_blind", "accuracy", "mse", "psnr", "ssim", "lpips"};
 
 /* ---- colours ---- */
 

@@ -119,6 +119,12 @@ static bool open(run_job *r, ts_error *err)
     return ts_jobs_canvases(&r->jobs, each(m), &r->inputs, err);
 }
 
+static int cell_side(const run_job *r)
+{
+    const mae_run *m = r->own;
+    return m->grids[0].hole.width;
+}
+
 /* Brought to the size of a cell once, and not again for every query: composing then takes it as it is. */
 static bool example(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err)
 {
@@ -358,6 +364,7 @@ const run_engine run_engine_mae = {
     .open = open,
     .example = example,
     .query = query,
+    .cell = cell_side,
     .batch = batch,
     .start = start,
     .again = again,

@@ -25,6 +25,9 @@ typedef struct {
     bool (*example)(run_job *r, int pair, bool output, const ts_image *picture, ts_error *err);
     /* The same of query `at`, after the examples. Where it fails, `at` is the next query. */
     bool (*query)(run_job *r, int at, const ts_image *picture, ts_error *err);
+    /* Pixels a side of the cell that every picture is brought to; a picture of that size is taken as it is. NULL: there are no
+     * cells. */
+    int (*cell)(const run_job *r);
     int (*batch)(const run_job *r); /* queries in one run of the model, asked once the device is open; NULL: 1 */
     /* Makes the model on r->dev. */
     bool (*start)(run_job *r, ts_error *err);
@@ -150,6 +153,10 @@ bool run_lookup_count(run_job *r, const char *const *query, int count, ts_error 
 bool run_ask_open(run_job *r, int each, ts_error *err);
 bool run_ask_example(run_job *r, int k, const eval_pair *pair, const ts_image *in, const ts_image *out, ts_error *err);
 bool run_ask_query(run_job *r, const char *path, const ts_image *picture, ts_error *err);
+/* The same for up to so many queries that are answered together, where the engine does that: r->jobs.count tells how many it
+ * takes. Each has the examples that were shown last before it. */
+bool run_ask_open_batch(run_job *r, int each, int queries, ts_error *err);
+bool run_ask_query_at(run_job *r, int at, const char *path, const ts_image *picture, ts_error *err);
 void run_ask_close(run_job *r); /* before run_clear */
 
 /* Shows a picture of an example pair to the engine, and its output to output.c; a ts_example_fn, ctx being the job. run.c */

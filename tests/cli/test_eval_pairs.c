@@ -127,6 +127,21 @@ static void scores_photos(void **state)
     cJSON_Delete(all);
 }
 
+/* The query is its own target: it looks like it. */
+static void looks(void **state)
+{
+    (void)state;
+    const char *weights = TS_TESTS_DIR "/golden/vqgan_lpips.safetensors", *list = temp_path("looks.txt");
+    write_text(list, "m0 m3\nm1 m2\n");
+    cJSON *all = report(measure(masks, "--lpips", weights, "--list", list));
+    assert_close(mean_of(all, "copy_query", "lpips"), 0, 1e-7);
+    assert_true(mean_of(all, "copy_example", "lpips") > 1e-3 && mean_of(all, "model", "lpips") > 1e-3);
+    assert_true(isnan(mean_of(all, "model", "mse")));
+    cJSON_Delete(all);
+    assert_refused(measure(masks, "--lpips", random_model(), NULL, NULL), 1, "LPIPS");
+    assert_refused(measure(masks, "--vgg", weights, NULL, NULL), 2, "--lpips");
+}
+
 /* Parts put together, and an evaluation that was stopped in the middle of a line, give what one run does. */
 static void parts_and_resume(void **state)
 {
@@ -275,8 +290,9 @@ static void refuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_masks),    cmocka_unit_test(scores_photos), cmocka_unit_test(parts_and_resume),
-        cmocka_unit_test(asks_each_alone), cmocka_unit_test(leaves_out),    cmocka_unit_test(refuses),
+        cmocka_unit_test(scores_masks), cmocka_unit_test(scores_photos),   cmocka_unit_test(parts_and_resume),
+        cmocka_unit_test(looks),        cmocka_unit_test(asks_each_alone), cmocka_unit_test(leaves_out),
+        cmocka_unit_test(refuses),
     };
     return cmocka_run_group_tests_name("eval_pairs", tests, make_pairs, NULL);
 }
