@@ -32,6 +32,7 @@ export async function make(about) {
     closePicture(picture);
     picture = opened;
     bitmap = await createImageBitmap(picture.file);
+    stage.style.setProperty("--ratio", bitmap.width / bitmap.height);
     id = 0;
     cross = null;
     forget();
