@@ -32,7 +32,7 @@ static bool add_example(const serve *s, cJSON *to)
     cJSON *room = cJSON_AddObjectToObject(to, "example");
     add_text(room, "model", r->model);
     cJSON_AddBoolToObject(room, "default", r->model == r->default_model);
-    cJSON_AddStringToObject(room, "kind", ts_kind_name(ts_kind_of(r->weights)));
+    cJSON_AddStringToObject(room, "kind", serve_kind(r));
     cJSON_AddBoolToObject(room, "canvas", r->engine->canvas != NULL);
     cJSON_AddNumberToObject(room, "most_examples", RUN_PAIRS);
     return add_given(s, room);
@@ -67,6 +67,7 @@ bool serve_about(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err)
     cJSON_AddNumberToObject(limits, "waiting", s->desc.most_waiting);
     cJSON_AddNumberToObject(limits, "seconds", s->desc.most_seconds);
     cJSON *rooms = cJSON_AddObjectToObject(answer, "rooms");
-    const bool ok = add_example(s, rooms) && (!s->sam || add_segment(s, rooms)) && (!s->find || add_find(s, rooms));
+    const bool ok = add_example(s, rooms) && cJSON_AddObjectToObject(rooms, "strokes") && (!s->sam || add_segment(s, rooms)) &&
+                    (!s->find || add_find(s, rooms));
     return ok || ts_fail(err, TS_ERR_MEMORY, "out of memory");
 }

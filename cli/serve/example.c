@@ -33,22 +33,25 @@ static bool name_examples(run_job *r, int pairs, ts_error *err)
     return ok || ts_fail(err, TS_ERR_MEMORY, "out of memory");
 }
 
+const char *serve_kind(const run_job *r)
+{
+    return ts_kind_name(run_is_pixels(r) ? TS_KIND_STROKES : ts_kind_of(r->weights));
+}
+
 /* A run of one query whose pictures are in memory: what an engine would read again by name it keeps where it is standard input.
  */
 bool serve_example_open(serve *s, ts_error *err)
 {
     run_job *r = &s->job;
-    r->weights = ts_open_weights(r->model, r->common.quiet, err);
     r->sizes = calloc(1, sizeof *r->sizes);
     r->jobs.query = calloc(1, sizeof *r->jobs.query);
     r->jobs.answer = calloc(1, sizeof *r->jobs.answer);
-    if (!r->weights) return false;
     if (!r->sizes || !r->jobs.query || !r->jobs.answer) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
-    snprintf(s->nobody, sizeof s->nobody, "-");
-    r->jobs.query[0] = r->jobs.answer[0] = s->nobody;
+    snprintf(r->nobody, sizeof r->nobody, "-");
+    r->jobs.query[0] = r->jobs.answer[0] = r->nobody;
     r->jobs.count = r->jobs.each = 1;
     r->dev = s->dev;
-    if (!run_choose(r, err) || !name_examples(r, 1, err) || !r->engine->open(r, err)) return false;
+    if (!run_open_weights(r, err) || !name_examples(r, 1, err) || !r->engine->open(r, err)) return false;
     s->started = *r;
     return !r->engine->again || start(s, err);
 }
@@ -113,7 +116,7 @@ static bool lay(request *q, ts_error *err)
 
 /* ---- what goes back ---- */
 
-static bool add_picture(cJSON *to, const char *name, const ts_image *img, ts_error *err)
+bool serve_add_picture(cJSON *to, const char *name, const ts_image *img, ts_error *err)
 {
     uint8_t *bytes = NULL;
     size_t size = 0;
@@ -130,7 +133,7 @@ static bool add_answer(run_job *r, cJSON *to, ts_image *img, ts_error *err)
     uint8_t *grey = NULL, *bytes = NULL;
     size_t size = 0;
     if (r->snap) ts_palette_snap(&r->colours, img);
-    if (!r->mask) return add_picture(to, "answer", img, err);
+    if (!r->mask) return serve_add_picture(to, "answer", img, err);
     bool ok = ts_palette_mask(&r->colours, img, &mask, err) && (grey = ts_mask_grey(&mask, err)) &&
               ts_png_encode("the answer", grey, mask.width, mask.height, 1, &bytes, &size, err) &&
               (ts_page_add_bytes(to, "answer", bytes, size) || ts_fail(err, TS_ERR_MEMORY, "out of memory for the answer"));
@@ -150,7 +153,7 @@ static bool add_canvas(run_job *r, cJSON *to, ts_error *err)
     cJSON_AddNumberToObject(box, "y", hole.y);
     cJSON_AddNumberToObject(box, "width", hole.width);
     return (cJSON_AddNumberToObject(box, "height", hole.height) || ts_fail(err, TS_ERR_MEMORY, "out of memory")) &&
-           add_picture(to, "canvas", canvas, err);
+           serve_add_picture(to, "canvas", canvas, err);
 }
 
 static bool add_notes(const run_job *r, cJSON *to, ts_error *err)

@@ -3,13 +3,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "cli/serve/serve.h"
 
 enum { MOST_POINTS = 64, MOST_BOXES = 64, MOST_FOUND = 2000 };
-
-static const int64_t most_id = (INT64_C(1) << 53) - 1; /* what a number of JSON holds exactly */
 
 bool serve_segment_open(serve *s, ts_error *err)
 {
@@ -18,67 +15,17 @@ bool serve_segment_open(serve *s, ts_error *err)
     s->sam_weights = ts_open_weights(s->sam_path, s->job.common.quiet, err);
     if (!s->sam_weights || !ts_sam_config_read(s->sam_weights, &config, err)) return false;
     s->sam = ts_sam_new(s->dev, &(ts_sam_desc){.weights = s->sam_weights, .batch = 16}, err);
-    /* Begins anywhere, so that a page which is still open after the server began anew does not get another's picture. */
-    uint64_t random = 0;
-    if (getrandom(&random, sizeof random, 0) == (ssize_t)sizeof random) s->last_id = (int64_t)(random % (uint64_t)(most_id / 2));
     return s->sam != NULL;
-}
-
-static void forget(serve_kept *k)
-{
-    ts_image_clear(&k->picture);
-    free(k->embedding);
-    *k = (serve_kept){0};
 }
 
 void serve_segment_close(serve *s)
 {
-    for (int i = 0; i < SERVE_KEPT; i++) forget(&s->kept[i]);
+    for (int i = 0; i < SERVE_KEPT; i++) serve_forget(&s->kept[i]);
     ts_sam_free(s->sam);
     ts_weights_free(s->sam_weights);
 }
 
-/* ---- kept pictures ------------------------------------------------------------------------------------------------ */
-
-static int64_t pixels_of(const ts_image *img)
-{
-    return (int64_t)img->width * img->height;
-}
-
-/* A free place: those used least are given up until there is one, and all together have four times as many pixels as one picture
- * may have. */
-static serve_kept *make_room(serve *s, int64_t pixels)
-{
-    const int64_t most = 4 * INT64_C(1000000) * (s->desc.most_megapixels ? s->desc.most_megapixels : 50);
-    for (;;) {
-        serve_kept *oldest = NULL, *free_one = NULL;
-        int64_t sum = pixels;
-        for (int i = 0; i < SERVE_KEPT; i++) {
-            serve_kept *k = &s->kept[i];
-            if (k->id == 0) free_one = k;
-            else if (!oldest || k->used < oldest->used) oldest = k;
-            sum += k->id ? pixels_of(&k->picture) : 0;
-        }
-        if (free_one && (sum <= most || !oldest)) return free_one;
-        forget(oldest);
-    }
-}
-
-static serve_kept *find_kept(serve *s, ts_page_job *job, ts_error *err)
-{
-    double id = 0;
-    if (!ts_page_real(ts_page_body(job), "picture", 1, (double)most_id, &id, err)) return NULL;
-    for (int i = 0; i < SERVE_KEPT; i++) {
-        if (s->kept[i].id == 0 || (double)s->kept[i].id != id) continue;
-        s->kept[i].used = ++s->clock;
-        return &s->kept[i];
-    }
-    ts_page_status(job, 404);
-    ts_fail(err, TS_ERR_ARGUMENT,
-            id == 0 ? "picture is missing: the number that /v1/segment/pictures gave"
-                    : "the picture is no longer kept: send it again to /v1/segment/pictures");
-    return NULL;
-}
+/* ---- the picture --------------------------------------------------------------------------------------------------- */
 
 static bool encode(serve *s, serve_kept *k, ts_error *err)
 {
@@ -105,13 +52,13 @@ bool serve_take_picture(void *ctx, ts_page_job *job, cJSON *answer, ts_error *er
         ts_image_clear(&picture);
         return false;
     }
-    serve_kept *k = make_room(s, pixels_of(&picture));
+    serve_kept *k = serve_make_room(s, s->kept, &picture);
     k->picture = picture;
     if (!encode(s, k, err)) {
-        forget(k);
+        serve_forget(k);
         return false;
     }
-    k->id = s->current = ++s->last_id;
+    k->id = s->current = serve_next_id(s);
     k->used = ++s->clock;
     cJSON_AddNumberToObject(answer, "picture", (double)k->id);
     cJSON_AddNumberToObject(answer, "width", picture.width);
@@ -262,7 +209,7 @@ bool serve_masks(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "everything is asked for without points and boxes");
     if (p.points > 0 && p.boxes > 1)
         return ts_fail(err, TS_ERR_ARGUMENT, "points go with one box at most, several boxes are asked for alone");
-    const serve_kept *k = find_kept(s, job, err);
+    const serve_kept *k = serve_find_kept(s, s->kept, job, "/v1/segment/pictures", err);
     if (!k || !recall(s, k, err)) return false;
     cJSON *list = cJSON_AddArrayToObject(answer, "masks");
     const bool ok = everything ? find_everything(s, job, list, err) : answer_prompts(s, &p, multimask, list, err);
@@ -301,7 +248,7 @@ bool serve_cutout(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err)
     const cJSON *body = ts_page_body(job);
     ts_mask mask = {0};
     if (!ts_page_fields(body, "picture mask", err)) return false;
-    const serve_kept *k = find_kept(s, job, err);
+    const serve_kept *k = serve_find_kept(s, s->kept, job, "/v1/segment/pictures", err);
     if (!k || !read_mask(body, &k->picture, &mask, err)) return false;
     uint8_t *cut = ts_cutout(&k->picture, &mask, err), *grey = ts_mask_grey(&mask, err);
     const bool ok = add_png(answer, "cutout", cut, &mask, 4, err) && add_png(answer, "mask", grey, &mask, 1, err);

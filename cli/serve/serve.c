@@ -79,7 +79,7 @@ static bool open_models(serve *s, ts_error *err)
     run_job *r = &s->job;
     if (!r->model && !ts_default_model(r->default_model, sizeof r->default_model, err)) return false;
     if (!r->model) r->model = r->default_model;
-    if (!ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err) ||
+    if ((!run_is_pixels(r) && !ts_check_model(r->model, "model", TS_KIND_MAE_VQGAN, err)) ||
         (r->mae.vqgan && !ts_check_model(r->mae.vqgan, "VQGAN", TS_KIND_VQGAN, err)))
         return false;
     s->dev = ts_open_device(&r->common, false, err);
@@ -104,6 +104,10 @@ static int run(serve *s)
         {"GET", "/v1/settings", serve_settings, TS_PAGE_AT_ONCE},
         {"POST", "/v1/answers", serve_answer, TS_PAGE_MODELS},
         {"POST", "/v1/canvases", serve_canvas, TS_PAGE_MODELS},
+        {"POST", "/v1/strokes/pictures", serve_strokes_picture, TS_PAGE_MODELS},
+        {"POST", "/v1/strokes/masks", serve_strokes_masks, TS_PAGE_MODELS},
+        {"POST", "/v1/strokes/apply", serve_strokes_apply, TS_PAGE_MODELS},
+        {"POST", "/v1/strokes/files", serve_strokes_file, TS_PAGE_MODELS},
         {"POST", "/v1/segment/pictures", serve_take_picture, TS_PAGE_MODELS},
         {"POST", "/v1/segment/masks", serve_masks, TS_PAGE_MODELS},
         {"POST", "/v1/segment/cutouts", serve_cutout, TS_PAGE_MODELS},
@@ -139,6 +143,7 @@ static void clear(serve *s)
     r->dev = NULL;
     run_clear(r);
     serve_segment_close(s);
+    serve_strokes_close(s);
     ts_clip_folder_clear(&s->folder);
     s->clip.dev = NULL;
     ts_clip_use_close(&s->clip);

@@ -7,15 +7,16 @@
 #include "cli/run/run.h"
 #include "page/page.h"
 #include "sam/sam.h"
+#include "strokes/strokes.h"
 
-enum { SERVE_KEPT = 8 }; /* pictures whose embedding is kept */
+enum { SERVE_KEPT = 8 }; /* pictures that are kept for each room */
 
 /* A picture that prompts are asked of, until others take its place. */
 typedef struct {
     int64_t id;   /* 0: the place is free */
     int64_t used; /* when: the least is given up first */
     ts_image picture;
-    float *embedding; /* (side, side, E) */
+    float *embedding; /* of a SAM (side, side, E) */
 } serve_kept;
 
 typedef struct {
@@ -30,15 +31,20 @@ typedef struct {
     run_job job, started;
     ts_option options[RUN_MODEL_OPTIONS];
     int option_count;
-    bool ready;     /* the engine has its model */
-    char nobody[8]; /* the name of the query and of the answer */
+    bool ready; /* the engine has its model */
 
     /* Segment */
     ts_weights *sam_weights;
     ts_sam *sam;
     serve_kept kept[SERVE_KEPT];
-    int64_t current; /* the picture that `sam` has */
-    int64_t last_id, clock;
+    int64_t current;        /* the picture that `sam` has */
+    int64_t last_id, clock; /* of what is kept, in all rooms */
+
+    /* Strokes */
+    ts_strokes *strokes; /* the last model */
+    int64_t strokes_id;  /* its number */
+    int64_t at_hand;     /* the picture whose features it has; 0: none of those below */
+    serve_kept painted[SERVE_KEPT];
 
     /* Find */
     ts_clip_use clip;
@@ -52,9 +58,28 @@ bool serve_set(serve *s, const cJSON *settings, ts_error *err);
 bool serve_is_setting(const ts_option *o);
 
 /* example.c */
+const char *serve_kind(const run_job *r); /* of the model, in words */
 bool serve_example_open(serve *s, ts_error *err);
 bool serve_answer(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
+/* Adds a picture to an object as PNG in base64. */
+bool serve_add_picture(cJSON *to, const char *name, const ts_image *img, ts_error *err);
 bool serve_canvas(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
+
+/* kept.c: a number that nothing had before; gives up a picture; a free place for one of that size, for which those used least are
+ * given up until there is one, and all together have four times as many pixels as one may have; a number in a request (0: it has
+ * none); the picture that a request names, which was sent to the address `from`. */
+int64_t serve_next_id(serve *s);
+void serve_forget(serve_kept *k);
+serve_kept *serve_make_room(serve *s, serve_kept list[SERVE_KEPT], const ts_image *picture);
+bool serve_id(const ts_page_job *job, const char *name, double *id, ts_error *err);
+serve_kept *serve_find_kept(serve *s, serve_kept list[SERVE_KEPT], ts_page_job *job, const char *from, ts_error *err);
+
+/* strokes.c */
+void serve_strokes_close(serve *s);
+bool serve_strokes_picture(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
+bool serve_strokes_masks(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
+bool serve_strokes_apply(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
+bool serve_strokes_file(void *ctx, ts_page_job *job, cJSON *answer, ts_error *err);
 
 /* segment.c */
 bool serve_segment_open(serve *s, ts_error *err);

@@ -7,9 +7,9 @@
 /* Those that a model is made with, and those that mean files or many queries, are for the command line alone. */
 bool serve_is_setting(const ts_option *o)
 {
-    static const char *const names[] = {"per-canvas", "side",   "transposed",  "arrange", "ensemble",
-                                        "background", "filter", "temperature", "blend",   "views",
-                                        "keep-codes", "kind",   "size",        "fit",     "steps"};
+    static const char *const names[] = {"per-canvas", "side",        "transposed", "arrange", "ensemble",   "background",
+                                        "filter",     "temperature", "blend",      "views",   "keep-codes", "kind",
+                                        "size",       "fit",         "steps",      "units",   "smooth"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(o->name, names[i]) == 0) return true;
     return false;
@@ -130,6 +130,7 @@ bool serve_set(serve *s, const cJSON *settings, ts_error *err)
     r->mae = s->started.mae;
     r->painter = s->started.painter;
     r->matching = s->started.matching;
+    r->strokes = s->started.strokes;
     for (const cJSON *item = settings ? settings->child : NULL; item; item = item->next) {
         static const char of_all[] = " palette no-palette mask seed ";
         char word[64];
@@ -140,8 +141,7 @@ bool serve_set(serve *s, const cJSON *settings, ts_error *err)
             return ts_fail(err, TS_ERR_ARGUMENT, "there is no setting \"%s\": GET /v1/settings tells those there are",
                            item->string);
         if (!is_its_own(s, o->name))
-            return ts_fail(err, TS_ERR_ARGUMENT, "%s is not for %s, which is served here", o->name,
-                           ts_kind_name(ts_kind_of(s->job.weights)));
+            return ts_fail(err, TS_ERR_ARGUMENT, "%s is not for %s, which is served here", o->name, serve_kind(&s->job));
         if (!set(settings, o, err)) return false;
     }
     return set_of_all(r, settings, err) && run_settle_options(r, err);

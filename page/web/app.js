@@ -1,9 +1,9 @@
-// app.js - asks the server what it serves, and shows the room that the address names: #/example, #/segment, #/find.
+// app.js - asks the server what it serves, and shows the room that the address names: #/example, #/strokes, #/segment, #/find.
 import {get, setMostBytes, takeToken} from "./lib/api.js";
 import {h} from "./lib/dom.js";
 import {setMegapixels} from "./lib/pictures.js";
 
-const rooms = {example: "Example", segment: "Segment", find: "Find"};
+const rooms = {example: "Example", strokes: "Strokes", segment: "Segment", find: "Find"};
 const place = document.getElementById("room"), nav = document.getElementById("rooms");
 const made = new Map();
 let about;

@@ -214,6 +214,40 @@ test("Example: dark, and the theme chosen by hand", async (server) => {
   await close(page);
 });
 
+test("Strokes: a few strokes, undone and done again, applied, and the model as a file", async (server) => {
+  const page = await open(server, {hash: "#/strokes"});
+  await drop(page, "[aria-label='Strokes']", given("in.png"));
+  await page.waitForSelector("text=Paint a few strokes of background and of object");
+  const box = await page.locator("#strokes-canvas").boundingBox();
+  const stroke = async (...points) => {
+    const [[x, y], ...rest] = points.map(([u, v]) => [box.x + u * box.width, box.y + v * box.height]);
+    await page.mouse.move(x, y);
+    await page.mouse.down();
+    for (const [u, v] of rest) await page.mouse.move(u, v, {steps: 4});
+    await page.mouse.up();
+  };
+  await page.click("[data-class='0']");
+  await stroke([0.1, 0.1], [0.8, 0.2]);
+  await page.click("[data-class='1']");
+  await stroke([0.2, 0.6], [0.3, 0.6]);
+  await page.waitForSelector("text=of the strokes are met");
+  await page.click("#undo");
+  await page.waitForSelector("text=Paint a few strokes of object");
+  await stroke([0.2, 0.6], [0.3, 0.62]);
+  await page.waitForSelector("text=of the strokes are met");
+  const model = await download(page, "#model"), mask = await download(page, "#strokes-mask");
+  writeFileSync(given("model.strokes"), model.bytes);
+  tessera("strokes", "apply", "model.strokes", "in.png", "query.png", "--device", "cpu", "-o", "classes");
+  await samePixels(page, mask.bytes, readFileSync(given("classes/in.png")));
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.click("#apply")]);
+  await chooser.setFiles([given("query.png")]);
+  await page.waitForSelector("text=Applied to 1 picture");
+  await samePixels(page, (await download(page, "#applied button")).bytes, readFileSync(given("classes/query.png")));
+  await shoot(page, "strokes");
+  await fitsEverywhere(page);
+  await close(page);
+});
+
 test("Segment: clicks, a cut-out, everything", async (server) => {
   if (!server.sam) return "there is no ../shared/golden/sam_tiny.pth";
   const page = await open(server, {hash: "#/segment"});

@@ -382,6 +382,72 @@ static void segments(void **state)
     end(&s);
 }
 
+/* A picture whose left half has one class and whose right half the other: learned from two strokes, applied, and the same by the
+ * command with the downloaded model. */
+static void paints(void **state)
+{
+    (void)state;
+    enum { W = 48, H = 32 };
+    ts_image picture = {0}, strokes = {0};
+    assert_true(ts_image_new(W, H, &picture, NULL) && ts_image_new(W, H, &strokes, NULL));
+    for (int i = 0; i < W * H; i++) {
+        const int x = i % W, y = i / W;
+        memset(picture.data + 3 * i, x < W / 2 ? 60 + y : 160 + y, 3);
+        if (y > 12 && y < 16 && x > 4 && x < 20) memcpy(strokes.data + 3 * i, (uint8_t[]){255, 0, 0}, 3);
+        if (y > 12 && y < 16 && x > 28 && x < 44) memcpy(strokes.data + 3 * i, (uint8_t[]){0, 255, 0}, 3);
+    }
+    assert_true(ts_image_save(temp_path("halves.png"), &picture, NULL) &&
+                ts_image_save(temp_path("strokes.png"), &strokes, NULL));
+    const served s = serve((const char *const[]){"--model", random_model(), NULL});
+    char *sent = base64_of(temp_path("halves.png")), *drawn = base64_of(temp_path("strokes.png")), *body = NULL;
+    assert_true(asprintf(&body, "{\"picture\":\"%s\"}", sent) > 0);
+    cJSON *kept = ask(&s, "POST", "/v1/strokes/pictures", body, 200);
+    const double id = cJSON_GetObjectItem(kept, "picture")->valuedouble;
+    cJSON_Delete(kept);
+    free(body);
+    assert_true(asprintf(&body, "{\"picture\":%.0f,\"strokes\":\"%s\",\"classes\":[\"#ff0000\",\"#00ff00\"]}", id, drawn) > 0);
+    cJSON *classes = ask(&s, "POST", "/v1/strokes/masks", body, 200);
+    const double model = cJSON_GetObjectItem(classes, "model")->valuedouble;
+    size_t size;
+    ts_image labels = {0};
+    uint8_t *png = page_base64_read(cJSON_GetStringValue(cJSON_GetObjectItem(classes, "labels")), "the labels", &size, NULL);
+    assert_true(png && ts_image_decode(png, size, "the labels", &labels, NULL));
+    int right = 0;
+    for (int i = 0; i < W * H; i++) right += labels.data[3 * i] == (i % W >= W / 2);
+    assert_true(right > W * H * 9 / 10);
+    free(png);
+    free(body);
+    cJSON_Delete(classes);
+    assert_true(asprintf(&body, "{\"picture\":%.0f,\"model\":%.0f,\"strokes\":\"%s\"}", id, model, drawn) > 0);
+    cJSON_Delete(ask(&s, "POST", "/v1/strokes/masks", body, 200)); /* another stroke */
+    free(body);
+    assert_true(asprintf(&body, "{\"model\":%.0f,\"picture\":\"%s\"}", model, sent) > 0);
+    cJSON *applied = ask(&s, "POST", "/v1/strokes/apply", body, 200);
+    free(body);
+    assert_true(asprintf(&body, "{\"model\":%.0f}", model) > 0);
+    cJSON *file = ask(&s, "POST", "/v1/strokes/files", body, 200);
+    uint8_t *bytes = page_base64_read(cJSON_GetStringValue(cJSON_GetObjectItem(file, "file")), "the model", &size, NULL);
+    assert_non_null(bytes);
+    write_bytes(temp_path("halves.strokes"), bytes, size);
+    succeed(program_run("strokes", "apply", kept_path("halves.strokes"), kept_path("halves.png"), "--device", "cpu", "-Q", "-o",
+                        kept_path("classes.png"), NULL));
+    char *want = base64_of(temp_path("classes.png"));
+    assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(applied, "answer")), want);
+    refused(&s, "/v1/strokes/files", "{\"model\":1}", 404, "no longer kept");
+    refused(&s, "/v1/strokes/masks", "{}", 404, "picture is missing");
+    free(want);
+    free(bytes);
+    free(body);
+    free(drawn);
+    free(sent);
+    cJSON_Delete(file);
+    cJSON_Delete(applied);
+    ts_image_clear(&labels);
+    ts_image_clear(&picture);
+    ts_image_clear(&strokes);
+    end(&s);
+}
+
 static void finds(void **state)
 {
     (void)state;
@@ -448,7 +514,7 @@ static void described_routes(void **state)
             count++;
         }
     }
-    assert_int_equal(count, 9); /* as many as cli/serve/serve.c has */
+    assert_int_equal(count, 13); /* as many as cli/serve/serve.c has */
     end(&s);
 }
 
@@ -471,8 +537,8 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(answers), cmocka_unit_test(looks),    cmocka_unit_test(wrong_requests),   cmocka_unit_test(segments),
-        cmocka_unit_test(finds),   cmocka_unit_test(refusals), cmocka_unit_test(described_routes),
+        cmocka_unit_test(answers), cmocka_unit_test(looks),  cmocka_unit_test(wrong_requests), cmocka_unit_test(segments),
+        cmocka_unit_test(finds),   cmocka_unit_test(paints), cmocka_unit_test(refusals),       cmocka_unit_test(described_routes),
     };
     return cmocka_run_group_tests(tests, open_api, close_api);
 }
