@@ -358,6 +358,9 @@ typedef struct {
     int top, left, bottom, right; /* padding */
 } ts_conv_desc;
 ts_tensor *ts_conv2d(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b, const ts_conv_desc *desc);
+/* Each channel by itself: x (N, H, W, C), w (kh, kw, C), b (C) or NULL -> (N, H', W', C). A published weight is (C, 1, kh, kw),
+ * which is to be turned. */
+ts_tensor *ts_depthwise(ts_graph *g, ts_tensor *x, ts_tensor *w, ts_tensor *b, const ts_conv_desc *desc);
 /* softmax(q k^T scale) v for each head, scale = 1/sqrt(C/heads); the scores are never stored. q (B,Tq,C); k, v (B,Tk,C). */
 ts_tensor *ts_attention(ts_graph *g, ts_tensor *q, ts_tensor *k, ts_tensor *v, int heads, bool causal);
 /* The same on a packed qkv (B, T, 3C): rows are q, then k, then v. */
@@ -367,6 +370,12 @@ ts_tensor *ts_attention_qkv(ts_graph *g, ts_tensor *qkv, int heads, bool causal)
  * 1]. rel_h (2 height - 1, C/heads), rel_w (2 width - 1, C/heads), for all heads. */
 ts_tensor *ts_attention_relative(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, ts_tensor *rel_w, int heads, int height,
                                  int width);
+/* The same on a packed qkv with `bias` (heads, T, T) added to the scores, after scaling: row i, column j is query i, key j. All
+ * of the batch share it. */
+ts_tensor *ts_attention_biased(ts_graph *g, ts_tensor *qkv, ts_tensor *bias, int heads);
+/* Such a bias by how far two places of a map are apart, T = height width (Graham et al. 2021, arXiv 2104.01136, section 4.4):
+ * table (heads, T), whose number |dy| width + |dx| places dy rows and dx columns apart get -> (heads, T, T). */
+ts_tensor *ts_distance_bias(ts_graph *g, ts_tensor *table, int height, int width);
 /* Over the last dimension: (x - mean) / sqrt(var + eps) * gamma + beta. */
 ts_tensor *ts_layernorm(ts_graph *g, ts_tensor *x, ts_tensor *gamma, ts_tensor *beta, float eps);
 /* x (N, ..., C), statistics over all places and the C/groups channels of a group; gamma, beta (C). */

@@ -73,7 +73,7 @@ void scores(Place at, uint row, uint tile, uint keys, uint tx, uint ty)
             const uint r = ty * 4 + i, t = tx + 16 * j;
             const bool counts = tile + t < keys && (causal == 0 || tile + t <= row + r);
             s[i][j] *= scale;
-            if (RELATIVE) s[i][j] += relative_score(at, row + r, tile + t);
+            if (RELATIVE || BIASED) s[i][j] += added_score(at, row + r, tile + t);
             score[t * S + r] = counts ? s[i][j] : LOWEST;
         }
 }

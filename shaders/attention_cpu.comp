@@ -3,7 +3,7 @@
 // each at a time; for the output lanes are dimensions, four (a vec4) DEPTH times. What the lanes share goes by shuffle from a constant lane. Why
 // loads are 64 bits wide, and push constants copied before the loops, stands in matmul_cpu.comp.
 // Push and numbering of the work: attention.glsl. Specialisation: 0 LANES, the width of the workgroup, which is one subgroup; 1 ROWS, a multiple of
-// LANES; 2 DEPTH; 3 whether dim is a multiple of 4; 4 attention.glsl's. Dispatch: `total` workgroups in x and y.
+// LANES; 2 DEPTH; 3 whether dim is a multiple of 4; 4 and 5 attention.glsl's. Dispatch: `total` workgroups in x and y.
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
@@ -54,7 +54,7 @@ void main()
     const uint index = work_index(), lane = gl_LocalInvocationID.x;
     if (index >= total) return;
     const uint width = dim, rows = tq, all_keys = tk, step = k_stride, across = map_width, down = map_height;
-    InReal queries = q, key_rows = k, values = v, bias = relative;
+    InReal queries = q, key_rows = k, values = v, bias = added;
     const Place at = place(index);
     const uint row = at.block * ROWS, keys = causal != 0 ? min(row + ROWS, all_keys) : all_keys;
     const uint first = at.part * DEPTH * LANES * 4 + lane * 4; // of this lane's output dimensions
@@ -90,8 +90,12 @@ void main()
             const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
             s[r] *= scale;
             if (RELATIVE) {
-                const uint base = at.relative + min(row + r, rows - 1) * heads * (down + across);
+                const uint base = at.added + min(row + r, rows - 1) * heads * (down + across);
                 [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += float(bias.v[base + y[i]]) + float(bias.v[base + x[i]]);
+            }
+            if (BIASED) {
+                const uint base = at.added + min(row + r, rows - 1) * all_keys;
+                [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += float(bias.v[base + inside[i]]);
             }
             s[r] = mix(vec4(LOWEST), s[r], lessThan(key, uvec4(end)));
             const float higher = max(top[r], subgroupMax(max(max(s[r].x, s[r].y), max(s[r].z, s[r].w))));

@@ -29,7 +29,7 @@ void main()
             {
                 const bool counts = query < tq && (causal == 0 || query >= row + ty * 4 + i);
                 p[i][j] *= scale;
-                if (RELATIVE) p[i][j] += relative_score(at, query, row + ty * 4 + i);
+                if (RELATIVE || BIASED) p[i][j] += added_score(at, query, row + ty * 4 + i);
                 p[i][j] = counts ? exp(p[i][j] - row_log) : 0.0;
                 ds[i][j] = p[i][j] * (ds[i][j] - delta) * scale;
             }

@@ -30,8 +30,8 @@ void main()
         {
             const uint begin = causal != 0 ? row + r : 0;
             vec4 s = p[r] * scale - row_log;
-            if (RELATIVE) {
-                [[unroll]] for (uint i = 0; i < 4; i++) s[i] += relative_score(at, query[i], row + r);
+            if (RELATIVE || BIASED) {
+                [[unroll]] for (uint i = 0; i < 4; i++) s[i] += added_score(at, query[i], row + r);
             }
             s = mix(vec4(LOWEST), s, lessThan(query, uvec4(tq)));
             s = mix(vec4(LOWEST), s, greaterThanEqual(query, uvec4(begin)));

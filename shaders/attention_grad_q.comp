@@ -21,7 +21,7 @@ void mask(Place at, uint row, uint tile, inout float s[4][4])
             const uint key = tile + tx + 16 * j;
             const bool counts = key < tk && (causal == 0 || key <= row + ty * 4 + i);
             s[i][j] *= scale;
-            if (RELATIVE) s[i][j] += relative_score(at, row + ty * 4 + i, key);
+            if (RELATIVE || BIASED) s[i][j] += added_score(at, row + ty * 4 + i, key);
             if (!counts) s[i][j] = LOWEST;
         }
 }
@@ -32,7 +32,7 @@ void add_positions(Place at, uint row, uint tile)
 {
     const uint my_row = row + gl_LocalInvocationID.x % ROWS, my_part = gl_LocalInvocationID.x / ROWS;
     if (my_row >= tq) return;
-    const uint to = at.relative + my_row * heads * relative_each(), end = min(tk - tile, COLS);
+    const uint to = at.added + my_row * heads * relative_each(), end = min(tk - tile, COLS);
     uint y = tile / map_width, x = tile - y * map_width;
     for (uint t = 0; t < end; t++) {
         const float value = score[t * S + my_row - row] / scale;

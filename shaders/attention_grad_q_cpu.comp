@@ -13,8 +13,8 @@ void mask(Place at, uint row, uvec4 key, uint keys, inout vec4 s[ROWS])
     {
         const uint end = causal != 0 ? min(row + r + 1, keys) : keys;
         s[r] *= scale;
-        if (RELATIVE) {
-            [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += relative_score(at, row + r, key[i]);
+        if (RELATIVE || BIASED) {
+            [[unroll]] for (uint i = 0; i < 4; i++) s[r][i] += added_score(at, row + r, key[i]);
         }
         s[r] = mix(vec4(LOWEST), s[r], lessThan(key, uvec4(end)));
     }
@@ -24,7 +24,7 @@ void mask(Place at, uint row, uvec4 key, uint keys, inout vec4 s[ROWS])
 void add_positions(Place at, uint row, uint tile, vec4 ds[ROWS])
 {
     const uint lane = gl_LocalInvocationID.x, lanes = gl_WorkGroupSize.x;
-    const uint to = at.relative + (row + lane) * heads * relative_each();
+    const uint to = at.added + (row + lane) * heads * relative_each();
     for (uint group = tile; group < min(tile + 4 * lanes, tk); group += lanes) {
         [[unroll]] for (uint i = 0; i < lanes; i++)
         {

@@ -13,7 +13,7 @@ layout(push_constant, scalar) uniform Push {
     InReal q;
     Float dy;
     OutReal drel_h, drel_w;
-    uint count, batch, heads, dim, stride, height, width;
+    uint count, heads, dim, stride, height, width, batch;
 };
 
 void main()

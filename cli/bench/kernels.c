@@ -68,6 +68,14 @@ static ts_tensor *conv(bench_graph *b, const int *s)
     return ts_conv2d(b->g, x, w, real(b, DIMS(s[2])), &d);
 }
 
+/* s: side, channels, stride */
+static ts_tensor *depthwise(bench_graph *b, const int *s)
+{
+    ts_tensor *x = real(b, DIMS(1, s[0], s[0], s[1])), *w = real(b, DIMS(3, 3, s[1]));
+    const ts_conv_desc d = {.stride = s[2], .top = 1, .left = 1, .bottom = 1, .right = 1};
+    return ts_depthwise(b->g, x, w, real(b, DIMS(s[1])), &d);
+}
+
 /* s: tokens, width, heads */
 static ts_tensor *attention(bench_graph *b, const int *s)
 {
@@ -80,6 +88,13 @@ static ts_tensor *attention_map(bench_graph *b, const int *s)
     ts_tensor *qkv = real(b, DIMS(s[0], s[1] * s[1], 3 * s[2]));
     ts_tensor *rel_h = real(b, DIMS(2 * s[1] - 1, s[2] / s[3])), *rel_w = real(b, DIMS(2 * s[1] - 1, s[2] / s[3]));
     return ts_attention_relative(b->g, qkv, rel_h, rel_w, s[3], s[1], s[1]);
+}
+
+/* s: windows, side, width, heads */
+static ts_tensor *attention_biased(bench_graph *b, const int *s)
+{
+    ts_tensor *qkv = real(b, DIMS(s[0], s[1] * s[1], 3 * s[2])), *table = real(b, DIMS(s[3], s[1] * s[1]));
+    return ts_attention_biased(b->g, qkv, ts_distance_bias(b->g, table, s[1], s[1]), s[3]);
 }
 
 /* s: rows, width */
@@ -184,11 +199,15 @@ static const struct {
     {"conv2d 3x3 stride 2", "224 x 224 x 128 -> 128", conv, {224, 128, 128, 3, 2}},
     {"conv2d 1x1", "56 x 56 x 128 -> 256", conv, {56, 128, 256, 1, 1}},
     {"conv2d 16x16 patches", "224 x 224 x 3 -> 1024", conv, {224, 3, 1024, 16, 16}},
+    {"depthwise 3x3", "256 x 256 x 256", depthwise, {256, 256, 1}},
+    {"depthwise 3x3 stride 2", "256 x 256 x 128", depthwise, {256, 128, 2}},
     {"attention", "148 x 1024, 16 heads", attention, {148, 1024, 16}},
     {"attention", "197 x 512, 16 heads", attention, {197, 512, 16}},
     {"attention", "196 x 512, 1 head", attention, {196, 512, 1}},
     {"attention, relative", "25 of 14 x 14 x 768, 12 heads", attention_map, {25, 14, 768, 12}},
     {"attention, relative", "32 x 32 x 768, 12 heads", attention_map, {1, 32, 768, 12}},
+    {"attention, bias", "361 of 7 x 7 x 128, 4 heads", attention_biased, {361, 7, 128, 4}},
+    {"attention, bias", "25 of 14 x 14 x 160, 5 heads", attention_biased, {25, 14, 160, 5}},
     {"layernorm", "197 x 1024", layernorm, {197, 1024}},
     {"groupnorm, swish", "224 x 224 x 128", groupnorm_swish, {224, 128}},
     {"groupnorm, swish", "14 x 14 x 512", groupnorm_swish, {14, 512}},

@@ -1,6 +1,7 @@
 /* attention.c - softmax(q k^T / sqrt(d)) v for each head of d = C / heads channels (Vaswani et al. 2017, arXiv 1706.03762, eq.
  * 1). The matrix of scores is never stored: the host keeps those of a few query rows, a GPU a running maximum and sum (Milakov
- * and Gimelshein 2018, arXiv 1805.02867). q, k, v are read where they lie, also packed in one tensor. */
+ * and Gimelshein 2018, arXiv 1805.02867). q, k, v are read where they lie, also packed in one tensor. To the scores may be added
+ * what relative positions make of q (relative_scores.c), or a bias that all of the batch share. */
 #include "engine/op/attention.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -13,7 +14,7 @@ enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 4 * ROWS }; /* query ro
 
 typedef struct {
     attention_shape s;
-    const real *q, *k, *v, *relative; /* the last NULL: none */
+    const real *q, *k, *v, *added; /* the last NULL: none */
     real *out, *scratch;
     int64_t slots, slot_count;
 } attention_job;
@@ -27,7 +28,7 @@ static void attend(const attention_job *j, int64_t b, int64_t head, int64_t t, r
     const attention_shape *s = &j->s;
     const real *q = j->q + (b * s->tq + t) * s->q_stride + head * s->dim;
     const real *k = j->k + b * s->tk * s->k_stride + head * s->dim, *v = j->v + b * s->tk * s->k_stride + head * s->dim;
-    const real *relative = j->relative ? j->relative + attention_relative_at(s, b, head, t) : NULL;
+    const real *added = j->added ? j->added + attention_added_at(s, b, head, t) : NULL;
     real *out = j->out + (b * s->tq + t) * s->channels + head * s->dim;
     const int64_t keys = s->causal ? t + 1 : s->tk;
     real top = -INFINITY, sum = 0;
@@ -35,7 +36,7 @@ static void attend(const attention_job *j, int64_t b, int64_t head, int64_t t, r
         score[i] = 0;
         for (int64_t c = 0; c < s->dim; c++) score[i] += q[c] * k[i * s->k_stride + c];
         score[i] /= real_sqrt((real)s->dim);
-        if (relative) score[i] += relative[i / s->width] + relative[s->height + i % s->width];
+        if (added) score[i] += attention_added(s, added, i);
         if (score[i] > top) top = score[i];
     }
     for (int64_t i = 0; i < keys; i++) sum += score[i] = real_exp(score[i] - top);
@@ -65,9 +66,9 @@ static int64_t scratch_floats(const attention_shape *s)
            attention_begin_room(s);
 }
 
-/* Up to 6 query rows from t on, of one head. `relative`: the numbers of relative positions of query 0, or NULL. */
+/* Up to 6 query rows from t on, of one head. `added`: to the scores of query 0, or NULL. */
 static inline __attribute__((always_inline)) void attend_tile(const attention_shape *s, const float *q, int64_t t, int64_t rows,
-                                                              const float *k_panels, const float *v_panels, const float *relative,
+                                                              const float *k_panels, const float *v_panels, const float *added,
                                                               float *score, float *out)
 {
     const int64_t keys = s->causal ? t + rows : s->tk, room = attention_padded(s->tk);
@@ -75,12 +76,12 @@ static inline __attribute__((always_inline)) void attend_tile(const attention_sh
     const float *row[ROWS];
     float inverse[ROWS] = {0};
     for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
-    for (int64_t r = 0; relative && r < ROWS; r++)
-        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room,
+    for (int64_t r = 0; added && r < ROWS; r++)
+        attention_begin_scores(s, added + attention_added_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room,
                                score + ROWS * room + COLS, score + r * room);
     for (int64_t i = 0; i < keys; i += COLS) {
         ts_lanes acc[ROWS] = {0};
-        for (int64_t r = 0; relative && r < ROWS; r++) memcpy(&acc[r], score + r * room + i, sizeof acc[r]);
+        for (int64_t r = 0; added && r < ROWS; r++) memcpy(&acc[r], score + r * room + i, sizeof acc[r]);
         ts_tile_add(acc, row, s->dim, k_panels + i * s->dim);
         for (int64_t r = 0; r < ROWS; r++) memcpy(score + r * room + i, &acc[r], sizeof acc[r]);
     }
@@ -117,11 +118,11 @@ TS_CLONES static void attention_slots(void *ctx, int64_t begin, int64_t end)
                 packed = item;
             }
             const float *q = j->q + b * s->tq * s->q_stride + channel;
-            const float *relative = j->relative ? j->relative + attention_relative_at(s, b, item % s->heads, 0) : NULL;
+            const float *added = j->added ? j->added + attention_added_at(s, b, item % s->heads, 0) : NULL;
             float *out = j->out + b * s->tq * s->channels + channel;
             const int64_t first = unit % blocks * BLOCK, last = first + BLOCK < s->tq ? first + BLOCK : s->tq;
             for (int64_t t = first; t < last; t += ROWS)
-                attend_tile(s, q, t, last - t < ROWS ? last - t : ROWS, k_panels, v_panels, relative, score, out);
+                attend_tile(s, q, t, last - t < ROWS ? last - t : ROWS, k_panels, v_panels, added, score, out);
         }
     }
 }
@@ -135,7 +136,7 @@ bool REAL(ts_host_attention)(const ts_node *n, ts_host *h, ts_error *err)
     job.q = ts_host_ptr(h, n->in[0]);
     job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.v = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 2]) + job.s.v_offset;
-    if (attr->height > 0) job.relative = ts_host_ptr(h, n->in[n->nin - 1]);
+    if (attention_adds(attr)) job.added = ts_host_ptr(h, n->in[n->nin - 1]);
     job.slots = ts_host_threads(h);
 #ifndef TS_YARDSTICK
     job.slot_count = scratch_floats(&job.s);
@@ -178,17 +179,18 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     }
     const int64_t blocks = (s.tq + rows - 1) / rows, parts = (s.dim + dims - 1) / dims;
     const int64_t total = s.batch * s.heads * blocks * parts;
-    const ts_tensor *relative = s.height > 0 ? n->in[n->nin - 1] : NULL;
-    if (total > UINT32_MAX || s.batch * s.tq * s.q_stride > UINT32_MAX || s.batch * s.tk * s.k_stride > UINT32_MAX)
+    const ts_tensor *added = attention_adds(attr) ? n->in[n->nin - 1] : NULL;
+    if (total > UINT32_MAX || (added && ts_count(added) > UINT32_MAX) || s.batch * s.tq * s.q_stride > UINT32_MAX ||
+        s.batch * s.tk * s.k_stride > UINT32_MAX)
         return ts_fail(err, TS_ERR_UNSUPPORTED, "attention: %s is too large for one dispatch", ts_shape_text(n->in[0]).s);
     const struct {
-        uint64_t q, k, v, relative, y;
+        uint64_t q, k, v, added, y;
         uint32_t tq, tk, heads, dim, q_stride, k_stride, map_height, map_width, blocks, parts, total, causal;
         float scale;
     } push = {ts_vk_address(cmd, n->in[0]),
               ts_vk_address(cmd, n->in[attr->packed ? 0 : 1]) + (uint64_t)s.k_offset * real_bytes,
               ts_vk_address(cmd, n->in[attr->packed ? 0 : 2]) + (uint64_t)s.v_offset * real_bytes,
-              ts_vk_address(cmd, relative),
+              ts_vk_address(cmd, added),
               ts_vk_address(cmd, n->out[0]),
               (uint32_t)s.tq,
               (uint32_t)s.tk,
@@ -207,12 +209,13 @@ static bool attention_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     desc.push_bytes = sizeof push;
     ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
     desc.shader = limits->cpu ? "attention_cpu" : "attention";
-    desc.spec_count = 5; /* a GPU's shader has the last alone */
+    desc.spec_count = 6; /* a GPU's shader has the last two alone */
     desc.spec[0] = limits->subgroup;
     desc.spec[1] = (uint32_t)rows;
     desc.spec[2] = depth;
     desc.spec[3] = s.dim % 4 == 0;
-    desc.spec[4] = relative != NULL;
+    desc.spec[4] = s.height > 0;
+    desc.spec[5] = s.biased;
     return ts_vk_dispatch(cmd, &desc, err);
 }
 
@@ -279,5 +282,20 @@ ts_tensor *ts_attention_relative(ts_graph *g, ts_tensor *qkv, ts_tensor *rel_h, 
     ts_tensor *relative = ts_relative_scores(g, qkv, rel_h, rel_w, heads, height, width);
     if (!relative) return NULL;
     return add_node(g, 2, (ts_tensor *[]){qkv, relative}, qkv->shape[2] / 3, &attr);
+}
+
+ts_tensor *ts_attention_biased(ts_graph *g, ts_tensor *qkv, ts_tensor *bias, int heads)
+{
+    if (!qkv || !bias) return NULL;
+    if (qkv->type != TS_REAL || qkv->ndim != 3 || heads < 1 || qkv->shape[2] % (3 * (int64_t)heads) != 0)
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention",
+                             "wants q, k, v packed as (B, T, 3C) with C a multiple of %d heads, got %s", heads,
+                             ts_shape_text(qkv).s);
+    if (bias->type != TS_REAL || bias->ndim != 3 || bias->shape[0] != heads || bias->shape[1] != qkv->shape[1] ||
+        bias->shape[2] != qkv->shape[1])
+        return ts_graph_fail(g, TS_ERR_SHAPE, "attention", "%d heads of %lld tokens want a bias (heads, T, T), it is %s", heads,
+                             (long long)qkv->shape[1], ts_shape_text(bias).s);
+    const attention_attr attr = {.heads = heads, .packed = true, .biased = true};
+    return add_node(g, 2, (ts_tensor *[]){qkv, bias}, qkv->shape[2] / 3, &attr);
 }
 #endif

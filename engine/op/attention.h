@@ -5,7 +5,7 @@
 
 #include "engine/host/tile.h"
 #include "engine/internal.h"
-#include "engine/vecmath.h"
+#include "engine/real.h"
 
 #include <string.h>
 
@@ -13,6 +13,8 @@ typedef struct {
     int heads;
     bool causal, packed;
     int64_t height, width; /* of the map whose relative positions are the last input; 0: there is none */
+    bool biased;           /* the last input is a bias (heads, T, T) */
+    bool frozen;           /* of a gradient: the bias wants none */
 } attention_attr;
 
 /* Sizes, and where a row of each lies: element (b, t, c) of q is q[(b tq + t) q_stride + c]; packed rows hold q, then k, then v.
@@ -21,7 +23,7 @@ typedef struct {
     int64_t batch, tq, tk, heads, dim, channels;
     int64_t q_stride, k_stride, k_offset, v_offset;
     int64_t height, width;
-    bool causal;
+    bool causal, biased;
 } attention_shape;
 
 /* Of a node whose inputs begin with q, k, v, or with the three packed. */
@@ -41,13 +43,27 @@ static inline attention_shape attention_shape_of(const ts_node *n)
                              .v_offset = attr->packed ? 2 * channels : 0,
                              .height = attr->height,
                              .width = attr->width,
-                             .causal = attr->causal};
+                             .causal = attr->causal,
+                             .biased = attr->biased};
 }
 
-/* The numbers of relative positions of query t and a head: its scores for the rows of the map, then for its columns. */
-static inline int64_t attention_relative_at(const attention_shape *s, int64_t b, int64_t head, int64_t t)
+/* Whether the last of a node's inputs, before those that a gradient has more, is added to the scores. */
+static inline bool attention_adds(const attention_attr *attr)
 {
-    return ((b * s->tq + t) * s->heads + head) * (s->height + s->width);
+    return attr->height > 0 || attr->biased;
+}
+
+/* Where what is added to the scores of query t and a head lies: of relative positions the numbers for the rows of the map, then
+ * for its columns; of a bias, which all of the batch share, one for each key. */
+static inline int64_t attention_added_at(const attention_shape *s, int64_t b, int64_t head, int64_t t)
+{
+    return s->biased ? (head * s->tq + t) * s->tk : ((b * s->tq + t) * s->heads + head) * (s->height + s->width);
+}
+
+/* What is added to the score of key i, by the numbers of its query. */
+static inline real attention_added(const attention_shape *s, const real *added, int64_t i)
+{
+    return s->biased ? added[i] : added[i / s->width] + added[s->height + i % s->width];
 }
 
 /* What relative positions add to the scores: qkv (B, height width, >= C), whose first C channels are q, and the tables
@@ -113,15 +129,19 @@ static inline int64_t attention_begin_room(const attention_shape *s)
     return attention_padded(s->width);
 }
 
-/* The scores of a row before q k is added: those of its relative positions, as they are before scaling. Whole vectors are
- * written, the end of a row of the map overwritten by the next; `score` has room for 15 more than `room`. */
-static inline __attribute__((always_inline)) void attention_begin_scores(const attention_shape *s, const float *relative,
+/* The scores of a row before q k is added: those of its relative positions or its bias, as they are before scaling. Of relative
+ * positions whole vectors are written, the end of a row of the map overwritten by the next; `score` has room for 15 more than
+ * `room`. */
+static inline __attribute__((always_inline)) void attention_begin_scores(const attention_shape *s, const float *added,
                                                                          float scale, int64_t room, float *columns, float *score)
 {
     const float inverse = 1 / scale;
-    for (int64_t x = 0; x < s->width; x++) columns[x] = relative[s->height + x] * inverse;
+    if (s->biased)
+#pragma omp simd
+        for (int64_t i = 0; i < s->tk; i++) score[i] = added[i] * inverse;
+    for (int64_t x = 0; x < s->width; x++) columns[x] = added[s->height + x] * inverse;
     for (int64_t y = 0; y < s->height; y++) {
-        const float of_row = relative[y] * inverse;
+        const float of_row = added[y] * inverse;
         float *to = score + y * s->width;
         for (int64_t x = 0; x < s->width; x += TS_TILE_COLS)
 #pragma omp simd

@@ -1,13 +1,13 @@
 /* attention_grad.c - the gradient of attention. For a head with scores s = scale q k^T, p = softmax(s), y = p v:
  *     dv = p^T dy,   ds = p (dy v^T - rowsum(dy y)),   dq = scale ds k,   dk = scale ds^T q
  * (Dao et al. 2022, arXiv 2205.14135, appendix B.2). Where relative positions add to the scores, the gradient of what they add is
- * ds, summed over the keys of a row of the map and over those of a column. p is computed again from q and k, so that no matrix of
- * scores outlives its head. Every element of the result is summed by one thread or workgroup, in order: no atomics, the same bits
- * each time.
+ * ds, summed over the keys of a row of the map and over those of a column; that of a bias is ds, summed over the batch. p is
+ * computed again from q and k, so that no matrix of scores outlives its head. Every element of the result is summed by one thread
+ * or workgroup, in order: no atomics, the same bits each time.
  *
  * The host takes a head at a time: for a block of query rows it makes p and ds, which give their rows of dq at once and are added
  * to dk and dv. A GPU cannot add like that without atomics, and makes the scores three times: for a block of query rows to get
- * their maximum and sum, for dq, and in a second dispatch, the other way round, for a block of keys. */
+ * their maximum and sum, for dq, and in a second dispatch, the other way round, for a block of keys; for a bias once more. */
 #include "engine/op/attention.h"
 #include "engine/real.h"
 #include "engine/vulkan/vulkan.h"
@@ -20,12 +20,18 @@ enum { ROWS = TS_TILE_ROWS, COLS = TS_TILE_COLS, BLOCK = 16 * ROWS }; /* at most
 
 typedef struct {
     attention_shape s;
-    const real *q, *k, *v, *relative, *y, *dy; /* relative, drelative: NULL where there is none */
-    real *dq, *dk, *dv, *drelative, *scratch;
+    const real *q, *k, *v, *added, *y, *dy; /* added, dadded: NULL where there is none */
+    real *dq, *dk, *dv, *dadded, *scratch;
     int64_t slots, slot_count;
 } grad_job;
 
 TS_HOST_KERNEL(attention_grad);
+
+/* A unit of work is a head of an image; with a bias, which all images add to, a head of all of them, one after the other. */
+static int64_t images_of_unit(const attention_shape *s)
+{
+    return s->biased ? s->batch : 1;
+}
 
 #ifdef TS_YARDSTICK
 
@@ -34,13 +40,13 @@ static void grad_row(const grad_job *j, int64_t b, int64_t head, int64_t t, real
     const attention_shape *s = &j->s;
     const int64_t q_at = (b * s->tq + t) * s->q_stride + head * s->dim, y_at = (b * s->tq + t) * s->channels + head * s->dim;
     const int64_t k_at = b * s->tk * s->k_stride + head * s->dim, keys = s->causal ? t + 1 : s->tk;
-    const int64_t relative_at = attention_relative_at(s, b, head, t);
-    const real scale = 1 / real_sqrt((real)s->dim), *relative = j->relative ? j->relative + relative_at : NULL;
-    real *drelative = j->relative ? j->drelative + relative_at : NULL;
+    const int64_t added_at = attention_added_at(s, b, head, t), numbers = s->biased ? s->tk : s->height + s->width;
+    const real scale = 1 / real_sqrt((real)s->dim), *added = j->added ? j->added + added_at : NULL;
+    real *dadded = j->added ? j->dadded + added_at : NULL;
     real top = -INFINITY, sum = 0, delta = 0;
-    for (int64_t i = 0; relative && i < s->height + s->width; i++) drelative[i] = 0;
+    for (int64_t i = 0; added && !(s->biased && b > 0) && i < numbers; i++) dadded[i] = 0;
     for (int64_t i = 0; i < keys; i++) {
-        p[i] = relative ? relative[i / s->width] + relative[s->height + i % s->width] : 0;
+        p[i] = added ? attention_added(s, added, i) : 0;
         ds[i] = 0;
         for (int64_t c = 0; c < s->dim; c++) {
             p[i] += j->q[q_at + c] * j->k[k_at + i * s->k_stride + c] * scale;
@@ -54,7 +60,8 @@ static void grad_row(const grad_job *j, int64_t b, int64_t head, int64_t t, real
     for (int64_t i = 0; i < keys; i++) {
         p[i] /= sum;
         ds[i] = p[i] * (ds[i] - delta);
-        if (relative) drelative[i / s->width] += ds[i], drelative[s->height + i % s->width] += ds[i];
+        if (s->biased) dadded[i] += ds[i];
+        else if (added) dadded[i / s->width] += ds[i], dadded[s->height + i % s->width] += ds[i];
         ds[i] *= scale;
         for (int64_t c = 0; c < s->dim; c++) {
             j->dq[q_at + c] += ds[i] * j->k[k_at + i * s->k_stride + c];
@@ -68,13 +75,13 @@ static void grad_slots(void *ctx, int64_t begin, int64_t end)
 {
     const grad_job *j = ctx;
     const attention_shape *s = &j->s;
-    const int64_t units = s->batch * s->heads;
+    const int64_t images = images_of_unit(s), units = s->batch * s->heads / images;
     for (int64_t slot = begin; slot < end; slot++)
-        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
-            const int64_t b = unit / s->heads, head = unit % s->heads;
-            for (int64_t i = 0; i < s->tk; i++)
+        for (int64_t i = units * slot / j->slots * images; i < units * (slot + 1) / j->slots * images; i++) {
+            const int64_t unit = i / images, b = unit / s->heads + i % images, head = unit % s->heads;
+            for (int64_t key = 0; key < s->tk; key++)
                 for (int64_t c = 0; c < s->dim; c++) {
-                    const int64_t at = (b * s->tk + i) * s->k_stride + head * s->dim + c;
+                    const int64_t at = (b * s->tk + key) * s->k_stride + head * s->dim + c;
                     j->dk[at] = j->dv[at] = 0;
                 }
             real *row = j->scratch + slot * 2 * s->tk;
@@ -194,36 +201,53 @@ static inline __attribute__((always_inline)) void sum_positions(const attention_
     }
 }
 
-/* Up to 6 query rows of one head, from `t` of all and `at` of the block on: their p, ds and dq. The pointers are to the head. */
-static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, const workspace *w, int64_t t, int64_t at,
-                                                            int64_t rows, const float *q, const float *relative, const float *y,
-                                                            const float *dy, float *dq, float *drelative)
+/* The same for a bias: written by the first image, added to by the others. */
+static inline __attribute__((always_inline)) void sum_bias(const attention_shape *s, const float *ds, float scale, bool first,
+                                                           float *out)
+{
+    const float inverse = 1 / scale;
+#pragma omp simd
+    for (int64_t i = 0; i < s->tk; i++) out[i] = (first ? 0 : out[i]) + ds[i] * inverse;
+}
+
+/* Where the head of an image begins. `first`: it is the image whose gradient of the bias is written. */
+typedef struct {
+    const float *q, *added, *y, *dy;
+    float *dq, *dadded;
+    bool first;
+} grad_head;
+
+/* Up to 6 query rows of one head, from `t` of all and `at` of the block on: their p, ds and dq. */
+static inline __attribute__((always_inline)) void grad_tile(const grad_job *j, const workspace *w, const grad_head *h, int64_t t,
+                                                            int64_t at, int64_t rows)
 {
     const attention_shape *s = &j->s;
     const int64_t keys = s->causal ? t + rows : s->tk, room = row_room(s);
     const float scale = 1 / sqrtf((float)s->dim);
     float *p = w->p + at * room, *ds = w->ds + at * room;
     const float *row[ROWS];
-    for (int64_t r = 0; r < ROWS; r++) row[r] = q + (t + (r < rows ? r : 0)) * s->q_stride;
-    for (int64_t r = 0; relative && r < ROWS; r++)
-        attention_begin_scores(s, relative + attention_relative_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, w->columns,
+    for (int64_t r = 0; r < ROWS; r++) row[r] = h->q + (t + (r < rows ? r : 0)) * s->q_stride;
+    for (int64_t r = 0; h->added && r < ROWS; r++)
+        attention_begin_scores(s, h->added + attention_added_at(s, 0, 0, t + (r < rows ? r : 0)), scale, room, w->columns,
                                p + r * room);
-    product_tile(row, s->dim, w->k_rows, keys, relative != NULL, p, room);
-    for (int64_t r = 0; r < ROWS; r++) row[r] = dy + (t + (r < rows ? r : 0)) * s->channels;
+    product_tile(row, s->dim, w->k_rows, keys, h->added != NULL, p, room);
+    for (int64_t r = 0; r < ROWS; r++) row[r] = h->dy + (t + (r < rows ? r : 0)) * s->channels;
     product_tile(row, s->dim, w->v_rows, keys, false, ds, room);
     for (int64_t r = 0; r < rows; r++) {
-        const float *y_row = y + (t + r) * s->channels, *dy_row = row[r];
+        const float *y_row = h->y + (t + r) * s->channels, *dy_row = row[r];
         float delta = 0;
 #pragma omp simd reduction(+ : delta)
         for (int64_t c = 0; c < s->dim; c++) delta += dy_row[c] * y_row[c];
         score_grad(p + r * room, ds + r * room, s->causal ? t + r + 1 : keys, room, scale, delta);
-        if (relative) sum_positions(s, ds + r * room, scale, drelative + attention_relative_at(s, 0, 0, t + r));
+        float *dadded = h->added ? h->dadded + attention_added_at(s, 0, 0, t + r) : NULL;
+        if (s->biased) sum_bias(s, ds + r * room, scale, h->first, dadded);
+        else if (dadded) sum_positions(s, ds + r * room, scale, dadded);
     }
     for (int64_t r = 0; r < ROWS; r++) row[r] = ds + (r < rows ? r : 0) * room;
     for (int64_t c = 0; c < s->dim; c += COLS) {
         ts_lanes acc[ROWS] = {0};
         ts_tile_add(acc, row, keys, w->k_cols + c * s->tk);
-        for (int64_t r = 0; r < rows; r++) store_lanes(dq + (t + r) * s->q_stride + c, &acc[r], s->dim - c);
+        for (int64_t r = 0; r < rows; r++) store_lanes(h->dq + (t + r) * s->q_stride + c, &acc[r], s->dim - c);
     }
 }
 
@@ -253,18 +277,23 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
 {
     const grad_job *j = ctx;
     const attention_shape *s = &j->s;
-    const int64_t units = s->batch * s->heads;
+    const int64_t images = images_of_unit(s), units = s->batch * s->heads / images;
     const int64_t blocks = (s->tq + BLOCK - 1) / BLOCK, even = (s->tq + blocks - 1) / blocks;
     const int64_t block = (even + ROWS - 1) / ROWS * ROWS; /* all about as long: a short last one would cost as much */
     for (int64_t slot = begin; slot < end; slot++) {
         workspace w;
         lay_out(s, j->scratch + slot * j->slot_count, &w);
-        for (int64_t unit = units * slot / j->slots; unit < units * (slot + 1) / j->slots; unit++) {
-            const int64_t b = unit / s->heads, channel = unit % s->heads * s->dim;
+        for (int64_t i = units * slot / j->slots * images; i < units * (slot + 1) / j->slots * images; i++) {
+            const int64_t unit = i / images, b = unit / s->heads + i % images, channel = unit % s->heads * s->dim;
             const int64_t q_at = b * s->tq * s->q_stride + channel, k_at = b * s->tk * s->k_stride + channel;
-            const int64_t y_at = b * s->tq * s->channels + channel, at = attention_relative_at(s, b, unit % s->heads, 0);
-            const float *relative = j->relative ? j->relative + at : NULL;
-            float *drelative = j->relative ? j->drelative + at : NULL;
+            const int64_t y_at = b * s->tq * s->channels + channel, at = attention_added_at(s, b, unit % s->heads, 0);
+            const grad_head h = {.q = j->q + q_at,
+                                 .added = j->added ? j->added + at : NULL,
+                                 .y = j->y + y_at,
+                                 .dy = j->dy + y_at,
+                                 .dq = j->dq + q_at,
+                                 .dadded = j->added ? j->dadded + at : NULL,
+                                 .first = b == 0};
             attention_pack_rows(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_rows);
             attention_pack_rows(j->v + k_at, s->k_stride, s->tk, s->dim, w.v_rows);
             attention_pack_columns(j->k + k_at, s->k_stride, s->tk, s->dim, w.k_cols);
@@ -273,9 +302,7 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
             for (int64_t first = 0; first < s->tq; first += block) {
                 const int64_t rows = s->tq - first < block ? s->tq - first : block;
                 const int64_t keys = s->causal ? first + rows : s->tk;
-                for (int64_t t = 0; t < rows; t += ROWS)
-                    grad_tile(j, &w, first + t, t, rows - t < ROWS ? rows - t : ROWS, j->q + q_at, relative, j->y + y_at,
-                              j->dy + y_at, j->dq + q_at, drelative);
+                for (int64_t t = 0; t < rows; t += ROWS) grad_tile(j, &w, &h, first + t, t, rows - t < ROWS ? rows - t : ROWS);
                 attention_pack_columns(j->q + q_at + first * s->q_stride, s->q_stride, rows, s->dim, w.q_cols);
                 attention_pack_columns(j->dy + y_at + first * s->channels, s->channels, rows, s->dim, w.dy_cols);
                 add_block(s, w.p, rows, keys, w.dy_cols, w.dv);
@@ -288,7 +315,8 @@ TS_CLONES static void grad_slots(void *ctx, int64_t begin, int64_t end)
 }
 #endif
 
-/* in: q, k, v (or the three packed), relative where there is one, y, dy; out: dq, dk, dv (or the three packed), drelative. */
+/* in: q, k, v (or the three packed), what is added to the scores where there is such, y, dy; out: dq, dk, dv (or the three
+ * packed), the gradient of what is added. */
 bool REAL(ts_host_attention_grad)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
@@ -298,9 +326,9 @@ bool REAL(ts_host_attention_grad)(const ts_node *n, ts_host *h, ts_error *err)
     job.q = ts_host_ptr(h, n->in[0]);
     job.k = (const real *)ts_host_ptr(h, n->in[attr->packed ? 0 : 1]) + job.s.k_offset;
     job.v = (const real *)ts_host_ptr(h, n->in[last]) + job.s.v_offset;
-    if (attr->height > 0) {
-        job.relative = ts_host_ptr(h, n->in[last + 1]);
-        job.drelative = ts_host_ptr(h, n->out[last + 1]);
+    if (attention_adds(attr)) {
+        job.added = ts_host_ptr(h, n->in[last + 1]);
+        job.dadded = ts_host_ptr(h, n->out[last + 1]);
     }
     job.y = ts_host_ptr(h, n->in[n->nin - 2]);
     job.dy = ts_host_ptr(h, n->in[n->nin - 1]);
@@ -338,6 +366,41 @@ static uint64_t grad_vulkan_scratch(const ts_node *n, const ts_vk_limits *limits
     return (uint64_t)(s.batch * s.heads * s.tq) * 2 * sizeof(float);
 }
 
+/* The gradient of the bias, an invocation an element, once attention_grad_q has left the scratch. */
+static bool bias_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
+{
+    const attention_shape s = attention_shape_of(n);
+    const ts_vk_limits *limits = ts_vk_limits_of(cmd);
+    const uint64_t real_bytes = limits->fp16 ? 2 : 4, qkv = ts_vk_address(cmd, n->in[0]);
+    const bool wide = s.dim % 4 == 0; /* and so is the stride */
+    const int64_t unit = wide ? 4 : 1;
+    if (limits->cpu && s.batch * (1 + s.dim / unit) >= 65535) /* a loop ends there: shaders/common.glsl */
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "attention_grad: sums over %s are too long for this driver",
+                       ts_shape_text(n->in[0]).s);
+    const struct {
+        uint64_t q, k, v, bias, dy, stats, dbias;
+        uint32_t count, batch, tokens, heads, dim, stride;
+    } push = {qkv,
+              qkv + (uint64_t)s.k_offset * real_bytes,
+              qkv + (uint64_t)s.v_offset * real_bytes,
+              ts_vk_address(cmd, n->in[1]),
+              ts_vk_address(cmd, n->in[3]),
+              ts_vk_address(cmd, n->scratch),
+              ts_vk_address(cmd, n->out[1]),
+              (uint32_t)ts_count(n->out[1]),
+              (uint32_t)s.batch,
+              (uint32_t)s.tq,
+              (uint32_t)s.heads,
+              (uint32_t)(s.dim / unit),
+              (uint32_t)(s.q_stride / unit)};
+    ts_vk_dispatch_desc desc = {
+        .shader = "attention_grad_bias", .push = &push, .push_bytes = sizeof push, .flops = 0.4 * grad_flops(n)};
+    ts_vk_items(cmd, push.count, &desc);
+    desc.spec[2] = wide;
+    desc.spec_count = 3;
+    return ts_vk_dispatch(cmd, &desc, err);
+}
+
 static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const attention_attr *attr = n->attr;
@@ -354,20 +417,23 @@ static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         depth = s.dim > 4 * (int64_t)limits->subgroup ? 2 : 1;
         dims = 4 * (int64_t)limits->subgroup * depth;
     }
-    const bool relative = s.height > 0;
+    const bool adds = attention_adds(attr);
+    if (adds && ts_count(n->in[last + 1]) > UINT32_MAX)
+        return ts_fail(err, TS_ERR_UNSUPPORTED, "attention_grad: %s is too large for one dispatch",
+                       ts_shape_text(n->in[last + 1]).s);
     struct {
-        uint64_t q, k, v, relative, y, dy, dq, dk, dv, drelative, stats;
+        uint64_t q, k, v, added, y, dy, dq, dk, dv, drelative, stats;
         uint32_t tq, tk, heads, dim, stride, blocks, parts, total, causal, map_width;
     } push = {ts_vk_address(cmd, n->in[0]),
               ts_vk_address(cmd, n->in[second]) + k_bytes,
               ts_vk_address(cmd, n->in[last]) + v_bytes,
-              ts_vk_address(cmd, relative ? n->in[last + 1] : NULL),
+              ts_vk_address(cmd, adds ? n->in[last + 1] : NULL),
               ts_vk_address(cmd, n->in[n->nin - 2]),
               ts_vk_address(cmd, n->in[n->nin - 1]),
               ts_vk_address(cmd, n->out[0]),
               ts_vk_address(cmd, n->out[second]) + k_bytes,
               ts_vk_address(cmd, n->out[last]) + v_bytes,
-              ts_vk_address(cmd, relative ? n->out[last + 1] : NULL),
+              ts_vk_address(cmd, s.height > 0 ? n->out[last + 1] : NULL),
               ts_vk_address(cmd, n->scratch),
               (uint32_t)s.tq,
               (uint32_t)s.tk,
@@ -390,16 +456,17 @@ static bool grad_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
         ts_vk_rows(cmd, total, &desc); /* for the groups; the constants are our own */
         if (limits->cpu) desc.shader = pass == 0 ? "attention_grad_q_cpu" : "attention_grad_kv_cpu";
         else desc.shader = pass == 0 ? "attention_grad_q" : "attention_grad_kv";
-        desc.spec_count = 5; /* a GPU's shaders have the last alone */
+        desc.spec_count = 6; /* a GPU's shaders have the last two alone */
         desc.spec[0] = limits->subgroup;
         desc.spec[1] = (uint32_t)rows;
         desc.spec[2] = depth;
         desc.spec[3] = s.dim % 4 == 0;
-        desc.spec[4] = relative;
+        desc.spec[4] = s.height > 0;
+        desc.spec[5] = s.biased;
         if (!ts_vk_dispatch(cmd, &desc, err)) return false;
         if (pass == 0) ts_vk_barrier(cmd);
     }
-    return true;
+    return !s.biased || attr->frozen || bias_vulkan(n, cmd, err);
 }
 
 /* ---- the op ---- */
@@ -414,14 +481,14 @@ static const ts_op attention_grad_op = {.name = "attention_grad",
 
 void ts_attention_grad(ts_node *n, ts_tensor *const *dy, const bool *wanted, ts_tensor **dx)
 {
-    (void)wanted; /* the three share their work: those not wanted cost little */
-    const attention_attr *attr = n->attr;
+    attention_attr attr = *(const attention_attr *)n->attr;
+    attr.frozen = attr.biased && !wanted[n->nin - 1]; /* the others share their work: those not wanted cost little */
     ts_tensor *in[5];
     for (int i = 0; i < n->nin; i++) in[i] = n->in[i];
     in[n->nin] = n->out[0];
     in[n->nin + 1] = dy[0];
-    ts_node *d = ts_node_new(n->graph, &attention_grad_op, n->nin + 2, in, n->attr, sizeof(attention_attr));
+    ts_node *d = ts_node_new(n->graph, &attention_grad_op, n->nin + 2, in, &attr, sizeof attr);
     for (int i = 0; i < n->nin; i++) dx[i] = ts_node_output(d, TS_REAL, 3, n->in[i]->shape);
-    if (attr->height > 0 && dx[n->nin - 1]) dx[n->nin - 1]->state->wide = true; /* sums, added to where they lie */
+    if (attr.height > 0 && dx[n->nin - 1]) dx[n->nin - 1]->state->wide = true; /* sums, added to where they lie */
 }
 #endif

@@ -265,28 +265,37 @@ static double relative_grad_flops(const ts_node *n)
 
 /* ---- Vulkan: an invocation an element ---- */
 
+/* At the end of each shader's push constants; dim and stride in units. */
+typedef struct {
+    uint32_t count, heads, dim, stride, height, width;
+} push_sizes;
+
+/* Whether q's rows, `stride` long, and the tables' are read in fours. */
+static bool is_wide(const relative_attr *a, int64_t stride)
+{
+    return a->dim % 4 == 0 && stride % 4 == 0;
+}
+
+static push_sizes sizes_of(const relative_attr *a, int64_t count, int64_t stride)
+{
+    const int64_t unit = is_wide(a, stride) ? 4 : 1;
+    return (push_sizes){(uint32_t)count,           (uint32_t)a->heads,  (uint32_t)(a->dim / unit),
+                        (uint32_t)(stride / unit), (uint32_t)a->height, (uint32_t)a->width};
+}
+
 static bool relative_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const relative_attr *a = n->attr;
     const int64_t count = ts_count(n->out[0]), stride = n->in[0]->shape[2];
-    const bool wide = a->dim % 4 == 0 && stride % 4 == 0;
     const struct {
         uint64_t q, rel_h, rel_w, y;
-        uint32_t count, heads, dim, stride, height, width;
-    } push = {ts_vk_address(cmd, n->in[0]),
-              ts_vk_address(cmd, n->in[1]),
-              ts_vk_address(cmd, n->in[2]),
-              ts_vk_address(cmd, n->out[0]),
-              (uint32_t)count,
-              (uint32_t)a->heads,
-              (uint32_t)(a->dim / (wide ? 4 : 1)),
-              (uint32_t)(stride / (wide ? 4 : 1)),
-              (uint32_t)a->height,
-              (uint32_t)a->width};
+        push_sizes sizes;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->in[2]),
+              ts_vk_address(cmd, n->out[0]), sizes_of(a, count, stride)};
     ts_vk_dispatch_desc desc = {
         .shader = "relative_scores", .push = &push, .push_bytes = sizeof push, .flops = relative_flops(n)};
     ts_vk_items(cmd, count, &desc);
-    desc.spec[2] = wide;
+    desc.spec[2] = is_wide(a, stride);
     desc.spec_count = 3;
     return ts_vk_dispatch(cmd, &desc, err);
 }
@@ -301,26 +310,16 @@ static bool check_wide(const ts_node *n, const ts_tensor *dy, const ts_vk_cmd *c
 static bool grad_q_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const relative_attr *a = n->attr;
-    const int64_t stride = n->out[0]->shape[2];
-    const bool wide = a->dim % 4 == 0 && stride % 4 == 0;
-    const int64_t count = ts_count(n->out[0]) / (wide ? 4 : 1);
+    const int64_t stride = n->out[0]->shape[2], count = ts_count(n->out[0]) / (is_wide(a, stride) ? 4 : 1);
     const struct {
         uint64_t rel_h, rel_w, dy, dq;
-        uint32_t count, heads, dim, stride, height, width;
-    } push = {ts_vk_address(cmd, n->in[0]),
-              ts_vk_address(cmd, n->in[1]),
-              ts_vk_address(cmd, n->in[2]),
-              ts_vk_address(cmd, n->out[0]),
-              (uint32_t)count,
-              (uint32_t)a->heads,
-              (uint32_t)(a->dim / (wide ? 4 : 1)),
-              (uint32_t)(stride / (wide ? 4 : 1)),
-              (uint32_t)a->height,
-              (uint32_t)a->width};
+        push_sizes sizes;
+    } push = {ts_vk_address(cmd, n->in[0]), ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->in[2]),
+              ts_vk_address(cmd, n->out[0]), sizes_of(a, count, stride)};
     ts_vk_dispatch_desc desc = {
         .shader = "relative_scores_grad_q", .push = &push, .push_bytes = sizeof push, .flops = relative_grad_flops(n)};
     ts_vk_items(cmd, count, &desc);
-    desc.spec[2] = wide;
+    desc.spec[2] = is_wide(a, stride);
     desc.spec_count = 3;
     return check_wide(n, n->in[2], cmd, err) && ts_vk_dispatch(cmd, &desc, err);
 }
@@ -329,22 +328,14 @@ static bool grad_tables_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
 {
     const relative_attr *a = n->attr;
     const ts_tensor *qkv = n->in[0];
-    const bool wide = a->dim % 4 == 0 && qkv->shape[2] % 4 == 0;
-    const int64_t count = 2 * (a->height + a->width - 1) * a->dim / (wide ? 4 : 1);
+    const int64_t stride = qkv->shape[2], units = a->dim / (is_wide(a, stride) ? 4 : 1);
+    const int64_t count = 2 * (a->height + a->width - 1) * units;
     const struct {
         uint64_t q, dy, drel_h, drel_w;
-        uint32_t count, batch, heads, dim, stride, height, width;
-    } push = {ts_vk_address(cmd, qkv),
-              ts_vk_address(cmd, n->in[1]),
-              ts_vk_address(cmd, n->out[0]),
-              ts_vk_address(cmd, n->out[1]),
-              (uint32_t)count,
-              (uint32_t)qkv->shape[0],
-              (uint32_t)a->heads,
-              (uint32_t)(a->dim / (wide ? 4 : 1)),
-              (uint32_t)(qkv->shape[2] / (wide ? 4 : 1)),
-              (uint32_t)a->height,
-              (uint32_t)a->width};
+        push_sizes sizes;
+        uint32_t batch;
+    } push = {ts_vk_address(cmd, qkv),       ts_vk_address(cmd, n->in[1]), ts_vk_address(cmd, n->out[0]),
+              ts_vk_address(cmd, n->out[1]), sizes_of(a, count, stride),   (uint32_t)qkv->shape[0]};
     const ts_vk_limits *limits = ts_vk_limits_of(cmd);
     if (limits->cpu && ts_rows(qkv) * a->heads / limits->subgroup >= 65535) /* a loop ends there: shaders/common.glsl */
         return ts_fail(err, TS_ERR_UNSUPPORTED, "relative_scores_grad: sums over %s are too long for this driver",
@@ -352,7 +343,7 @@ static bool grad_tables_vulkan(const ts_node *n, ts_vk_cmd *cmd, ts_error *err)
     ts_vk_dispatch_desc desc = {
         .shader = "relative_scores_grad_tables", .push = &push, .push_bytes = sizeof push, .flops = relative_grad_flops(n)};
     ts_vk_rows(cmd, count, &desc);
-    desc.spec[2] = wide;
+    desc.spec[2] = is_wide(a, stride);
     desc.spec_count = 3;
     return check_wide(n, n->in[1], cmd, err) && ts_vk_dispatch(cmd, &desc, err);
 }

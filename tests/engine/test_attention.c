@@ -1,6 +1,7 @@
 /* test_attention.c - attention against the yardstick: head dimensions and lengths that divide nothing, packed and separate,
  * causal, fewer keys than queries, one wide head, scores so large that a softmax without its maximum would overflow, and among
- * the places of a map with relative positions; these also against the formula itself, with every pair's score written out. */
+ * the places of a map with relative positions, which are also compared with the formula itself, with every pair's score written
+ * out; and with a bias, by how far two places are apart. */
 #include "../support/support.h"
 
 #include <math.h>
@@ -199,10 +200,95 @@ static void wrong_maps(void **state)
     ts_graph_free(g);
 }
 
+/* ---- a bias ---- */
+
+static ts_tensor *build_biased(op_case *c, ts_graph *g)
+{
+    const map_case *a = case_args(c);
+    const int64_t tokens = a->height * a->width;
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){a->batch, tokens, 3 * a->heads * a->dim});
+    return ts_attention_biased(g, qkv, case_real(c, g, 3, (int64_t[]){a->heads, tokens, tokens}), (int)a->heads);
+}
+
+static ts_tensor *build_distance(op_case *c, ts_graph *g)
+{
+    const map_case *a = case_args(c);
+    ts_tensor *table = case_real(c, g, 2, (int64_t[]){a->heads, a->height * a->width});
+    return ts_distance_bias(g, table, (int)a->height, (int)a->width);
+}
+
+static const map_case biased_cases[] = {{1, 1, 1, 1, 1, 0},   {2, 3, 5, 2, 16, 0}, {3, 7, 7, 4, 32, 0}, {2, 14, 14, 2, 32, 0},
+                                        {1, 7, 11, 3, 20, 0}, {2, 5, 1, 2, 7, 0},  {1, 1, 9, 1, 33, 0}, {1, 4, 6, 1, 200, 0}};
+
+static void biases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof biased_cases / sizeof *biased_cases; i++) {
+        const map_case *a = &biased_cases[i];
+        char label[96];
+        snprintf(label, sizeof label, "attention with a bias, %d x %d, %d heads of %d", (int)a->height, (int)a->width,
+                 (int)a->heads, (int)a->dim);
+        check_op(label, build_biased, a, i, 1e-5);
+        snprintf(label, sizeof label, "bias by distance, %d x %d, %d heads", (int)a->height, (int)a->width, (int)a->heads);
+        check_op(label, build_distance, a, i, 1e-7);
+    }
+}
+
+/* Two heads of one dimension on a map of 1 x 2, written out: q = k = 0, so that the bias alone says what is looked at. */
+static void bias_by_hand(void **state)
+{
+    (void)state;
+    const float qkv[] = {0, 0, 0, 0, 1, 10, 0, 0, 0, 0, 2, 20}, table[] = {0, 1, 3, -1}; /* rows of q, k, v, two heads each */
+    const double near[2] = {1 / (1 + exp(1.0)), 1 / (1 + exp(-4.0))};                    /* of a place to itself, head by head */
+    double got[4];
+    ts_error err = {0};
+    ts_device *dev = ts_device_open(&(ts_device_desc){.name = "cpu", .precision = TS_F64}, &err);
+    ts_graph *g = ts_graph_new();
+    ts_tensor *x = ts_input(g, "qkv", TS_REAL, 3, (int64_t[]){1, 2, 6}), *t = ts_input(g, "t", TS_REAL, 2, (int64_t[]){2, 2});
+    ts_tensor *y = ts_output(g, ts_attention_biased(g, x, ts_distance_bias(g, t, 1, 2), 2));
+    ts_exec *e = ts_exec_new(g, dev, &err);
+    if (!e) fail_msg("%s", err.text);
+    assert_true(ts_write(e, x, qkv, &err) && ts_write(e, t, table, &err) && ts_run(e, &err) && ts_read_f64(e, y, got, &err));
+    for (int place = 0; place < 2; place++)
+        for (int head = 0; head < 2; head++) {
+            const double mine = qkv[place * 6 + 4 + head], other = qkv[(1 - place) * 6 + 4 + head];
+            assert_true(fabs(got[place * 2 + head] - (near[head] * mine + (1 - near[head]) * other)) < 1e-12);
+        }
+    ts_exec_free(e);
+    ts_graph_free(g);
+    ts_device_free(dev);
+}
+
+static void wrong_biases(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t channels, a, b, c;
+        int heads;
+        const char *word;
+    } cases[] = {{24, 2, 6, 6, 2, NULL},        {24, 2, 6, 5, 2, "(2, 6, 5)"}, {24, 2, 5, 6, 2, "(2, 5, 6)"},
+                 {24, 3, 6, 6, 2, "(3, 6, 6)"}, {25, 1, 6, 6, 1, "packed"},    {24, 5, 6, 6, 5, "heads"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        ts_graph *g = ts_graph_new();
+        ts_tensor *qkv = ts_input(g, "qkv", TS_REAL, 3, (int64_t[]){1, 6, cases[i].channels});
+        ts_tensor *bias = ts_input(g, "bias", TS_REAL, 3, (int64_t[]){cases[i].a, cases[i].b, cases[i].c});
+        ts_tensor *y = ts_attention_biased(g, qkv, bias, cases[i].heads);
+        assert_true((y != NULL) == (cases[i].word == NULL));
+        if (cases[i].word && !strstr(ts_graph_error(g)->text, cases[i].word))
+            fail_msg("case %d: %s", (int)i, ts_graph_error(g)->text);
+        ts_graph_free(g);
+    }
+    ts_graph *g = ts_graph_new();
+    assert_null(ts_distance_bias(g, ts_input(g, "t", TS_REAL, 2, (int64_t[]){2, 5}), 2, 3));
+    assert_non_null(strstr(ts_graph_error(g)->text, "(heads, 6)"));
+    ts_graph_free(g);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes),         cmocka_unit_test(wrong_shapes), cmocka_unit_test(relative_positions),
-        cmocka_unit_test(by_the_formula), cmocka_unit_test(wrong_maps),   cmocka_unit_test(check_validation_silent)};
+        cmocka_unit_test(by_the_formula), cmocka_unit_test(wrong_maps),   cmocka_unit_test(biases),
+        cmocka_unit_test(bias_by_hand),   cmocka_unit_test(wrong_biases), cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
 }

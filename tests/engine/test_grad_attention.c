@@ -1,6 +1,7 @@
 /* test_grad_attention.c - the gradient of attention: head dimensions and lengths that divide nothing, packed and separate,
  * causal, fewer keys than queries and the reverse, more rows than a block of any kernel, one wide head, one tensor as q, k and v,
- * scores so large that a softmax without its maximum would overflow, and the places of a map with relative positions. */
+ * scores so large that a softmax without its maximum would overflow, the places of a map with relative positions, and a bias that
+ * the batch shares. */
 #include "../support/support.h"
 
 #include <math.h>
@@ -114,6 +115,52 @@ static void frozen_tables(void **state)
     check_grad("attention with constant tables", build_frozen, NULL, 3, 1e-5);
 }
 
+/* ---- a bias ---- */
+
+static ts_tensor *build_biased(op_case *c, ts_graph *g)
+{
+    const map_case *a = case_args(c);
+    const int64_t tokens = a->height * a->width;
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){a->batch, tokens, 3 * a->heads * a->dim});
+    return ts_attention_biased(g, qkv, case_real(c, g, 3, (int64_t[]){a->heads, tokens, tokens}), (int)a->heads);
+}
+
+/* By a table, which two attentions share. */
+static ts_tensor *build_distance(op_case *c, ts_graph *g)
+{
+    const map_case *a = case_args(c);
+    const int64_t tokens = a->height * a->width;
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){a->batch, tokens, 3 * a->heads * a->dim});
+    ts_tensor *more = case_real(c, g, 3, (int64_t[]){a->batch, tokens, 3 * a->heads * a->dim});
+    ts_tensor *table = case_real(c, g, 2, (int64_t[]){a->heads, tokens});
+    ts_tensor *bias = ts_distance_bias(g, table, (int)a->height, (int)a->width);
+    ts_tensor *first = ts_attention_biased(g, qkv, bias, (int)a->heads);
+    return ts_add(g, first, ts_attention_biased(g, more, bias, (int)a->heads));
+}
+
+/* Only the inputs of the batch want a gradient. */
+static ts_tensor *build_frozen_bias(op_case *c, ts_graph *g)
+{
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){2, 6, 24});
+    return ts_attention_biased(g, qkv, ts_distance_bias(g, ts_fill(g, 2, (int64_t[]){2, 6}, 0.3F), 2, 3), 2);
+}
+
+static void biases(void **state)
+{
+    (void)state;
+    const map_case cases[] = {{1, 1, 1, 1, 1}, {2, 3, 5, 2, 16}, {3, 7, 7, 2, 32},   {1, 14, 14, 2, 20}, {5, 2, 3, 3, 7},
+                              {2, 5, 1, 2, 8}, {1, 1, 9, 1, 33}, {2, 10, 11, 1, 64}, {1, 4, 6, 1, 100}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const map_case *a = &cases[i];
+        char label[96];
+        snprintf(label, sizeof label, "attention with a bias, %d x %d, %d heads of %d", (int)a->height, (int)a->width,
+                 (int)a->heads, (int)a->dim);
+        check_grad(label, build_biased, a, i, 1e-5);
+        check_grad(label, build_distance, a, i, 1e-5);
+    }
+    check_grad("attention with a constant bias", build_frozen_bias, NULL, 3, 1e-5);
+}
+
 /* The gradients as the result of an op under test: with respect to qkv, or to the table of rows. */
 static ts_tensor *build_map_gradient(op_case *c, ts_graph *g, bool of_table)
 {
@@ -136,6 +183,16 @@ static ts_tensor *build_table_gradient(op_case *c, ts_graph *g)
     return build_map_gradient(c, g, true);
 }
 
+static ts_tensor *build_bias_gradient(op_case *c, ts_graph *g)
+{
+    enum { H = 7, W = 5, HEADS = 2, DIM = 16 };
+    ts_tensor *qkv = case_real(c, g, 3, (int64_t[]){3, H * W, 3 * HEADS * DIM}), *grad;
+    ts_tensor *table = case_real(c, g, 2, (int64_t[]){HEADS, H * W});
+    ts_tensor *weights = case_real(c, g, 3, (int64_t[]){3, H * W, HEADS * DIM});
+    ts_tensor *y = ts_attention_biased(g, qkv, ts_distance_bias(g, table, H, W), HEADS);
+    return ts_grad(g, ts_sum(g, ts_mul(g, y, weights)), 1, &table, &grad) ? grad : NULL;
+}
+
 /* The gradient as the result of an op under test, which compares it in fp16 too. */
 static ts_tensor *build_gradient(op_case *c, ts_graph *g)
 {
@@ -155,12 +212,17 @@ static void half_precision(void **state)
         check_op("gradient of attention", build_gradient, &cases[i], i, 1e-5);
     check_op("gradient of attention on a map, qkv", build_qkv_gradient, NULL, 5, 1e-5);
     check_op("gradient of attention on a map, rel_h", build_table_gradient, NULL, 6, 1e-5);
+    check_op("gradient of attention with a bias, its table", build_bias_gradient, NULL, 7, 1e-5);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),        cmocka_unit_test(shared_inputs),  cmocka_unit_test(relative_positions),
-        cmocka_unit_test(frozen_tables), cmocka_unit_test(half_precision), cmocka_unit_test(check_validation_silent)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shapes),
+                                       cmocka_unit_test(shared_inputs),
+                                       cmocka_unit_test(relative_positions),
+                                       cmocka_unit_test(frozen_tables),
+                                       cmocka_unit_test(biases),
+                                       cmocka_unit_test(half_precision),
+                                       cmocka_unit_test(check_validation_silent)};
     return cmocka_run_group_tests_name("grad attention", tests, NULL, NULL);
 }
