@@ -2,7 +2,9 @@
  * object: of a SAM its encoder, and its decoder for one point and for 64 prompts of a point each; of a SegGPT one pair. Medians
  * in milliseconds; cpu_ms is the least time of the processor that a run took, all threads together, which another busy program
  * disturbs less; peak_mb is the process's highest after the encoder (the pair), beyond the weights that it used. With --compare
- * FILE nothing is timed: the outputs are compared with those that tests/reference/make_full_map_model.py has put there. */
+ * FILE nothing is timed: the outputs are compared with those that tests/reference/make_full_map_model.py has put there, or, of a
+ * DINO, which is not timed here, those that make_dino_golden.py has put beside its weights. */
+#include "dino/dino.h"
 #include "painter/painter.h"
 #include "sam/sam.h"
 
@@ -224,6 +226,43 @@ static bool bench_seggpt(const options *o, ts_device *dev, const ts_weights *fil
     return ok;
 }
 
+/* ---- DINO ---- */
+
+static int meta_int(const ts_weights *w, const char *key)
+{
+    const char *text = ts_weights_meta(w, key);
+    return text ? atoi(text) : 0;
+}
+
+static bool compare_dino(ts_device *dev, const ts_weights *file, const ts_weights *expected, ts_error *err)
+{
+    const int rows = meta_int(expected, "rows"), columns = meta_int(expected, "columns");
+    const ts_weight *t = ts_weights_find(expected, "expected.pixels");
+    ts_dino *dino = ts_dino_new(dev, file, rows, columns, err);
+    if (!dino) return false;
+    const int64_t patch = ts_dino_about(dino)->patch, count = (int64_t)rows * columns * ts_dino_about(dino)->width;
+    float *pixels = NULL, *tokens = malloc((size_t)count * sizeof *tokens);
+    bool ok = t && t->count == rows * columns * patch * patch * 3;
+    if (!ok) ts_fail(err, TS_ERR_SHAPE, "%s has no picture of its grid", ts_weights_path(expected));
+    ok = ok && tokens && (pixels = malloc((size_t)t->count * sizeof *pixels)) && ts_weight_to_f32(t, pixels, err);
+    for (int normed = 0; ok && normed < 2; normed++)
+        ok = ts_dino_encode(dino, pixels, normed, tokens, err) &&
+             compare(expected, normed ? "expected.tokens" : "expected.prenorm", tokens, count, err);
+    free(pixels);
+    free(tokens);
+    ts_dino_free(dino);
+    return ok;
+}
+
+static bool bench_dino(const options *o, ts_device *dev, const ts_weights *file, ts_error *err)
+{
+    if (!o->compare) return ts_fail(err, TS_ERR_ARGUMENT, "a DINO is only compared: --compare EXPECTED");
+    ts_weights *expected = ts_weights_open(o->compare, err);
+    const bool ok = expected && compare_dino(dev, file, expected, err);
+    ts_weights_free(expected);
+    return ok;
+}
+
 static bool bench(const options *o, ts_error *err)
 {
     ts_device *dev = ts_device_open(&(ts_device_desc){o->device, o->precision, o->threads, false, false}, err);
@@ -232,7 +271,9 @@ static bool bench(const options *o, ts_error *err)
     if (ok && !o->compare)
         printf("{\"device\": \"%s\", \"precision\": \"%s\"", ts_device_about(dev)->name,
                o->precision == TS_F16 ? "fp16" : "fp32");
-    if (ok) ok = ts_weights_find(file, "decoder_embed.weight") ? bench_seggpt(o, dev, file, err) : bench_sam(o, dev, file, err);
+    if (ok && ts_weights_find(file, "cls_token") && !ts_weights_find(file, "segment_token_x")) ok = bench_dino(o, dev, file, err);
+    else if (ok && ts_weights_find(file, "decoder_embed.weight")) ok = bench_seggpt(o, dev, file, err);
+    else if (ok) ok = bench_sam(o, dev, file, err);
     if (ok && !o->compare) printf("}\n");
     ts_weights_free(file);
     ts_device_free(dev);

@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Writes tests/golden/dino/: tiny DINOv2 and DINOv3 models of random weights in the layouts that are read, each with a picture and
 PyTorch's patch tokens of it, in double precision. Positions are interpolated by torch.nn.functional.interpolate as the published
-code calls it. With --full OUT it writes a full-size DINOv2 ViT-L/14 instead (in single precision, a grid of 8 x 8). Needs
-python3-torch. The same files come out each time.
+code calls it. With --full OUT [SIDE] it writes a full-size DINOv2 ViT-L/14 instead, and its tokens of a picture of SIDE x SIDE patches (37, the grid
+that it was trained with, 518 pixels) in single precision, for `bench_sam OUT --compare OUT`. Needs python3-torch. The same files come out each time.
 """
 import json
 import math
@@ -190,18 +190,18 @@ def write(name, seed, heads, version, grid, layout, **sizes):
          {"heads": str(heads), "rows": str(grid[0]), "columns": str(grid[1])})
 
 
-def full(path):
+def full(path, side):
     p = random_model(1, width=1024, depth=24, mlp=4096, patch=14, registers=0, side=37, gated=False)
-    pixels = torch.randn((3, 112, 112), generator=torch.Generator().manual_seed(2))
-    with torch.no_grad():
+    pixels = torch.randn((3, 14 * side, 14 * side), generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
         prenorm, tokens = forward(p, pixels, 16, 2)
     p |= {"expected.pixels": pixels.permute(1, 2, 0), "expected.prenorm": prenorm, "expected.tokens": tokens}
-    save(path, p, {"rows": "8", "columns": "8"})
+    save(path, p, {"rows": str(side), "columns": str(side)})
 
 
 def main():
     if sys.argv[1:2] == ["--full"]:
-        full(sys.argv[2])
+        full(sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 37)
         return
     torch.set_num_threads(1)
     os.makedirs(OUT, exist_ok=True)
