@@ -19,7 +19,7 @@ const char *ts_published(ts_kind wanted)
                "(docs/models.md tells more)";
     case TS_KIND_SAM:
         return "published ones are at github.com/facebookresearch/segment-anything, of which sam_vit_b_01ec64.pth is the "
-               "smallest (docs/models.md tells more)";
+               "smallest, and MobileSAM's at github.com/ChaoningZhang/MobileSAM (docs/models.md tells more)";
     case TS_KIND_STROKES:
         return "tessera strokes train makes one (docs/strokes.md tells how)";
     case TS_KIND_LPIPS:

@@ -116,11 +116,11 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_VQGAN_TRANSFORMER] = "a transformer over a VQGAN's codes",
     [TS_KIND_STABLE_DIFFUSION] = "a diffusion model (Stable Diffusion, Flux)",
     [TS_KIND_SAM] = "a SAM",
+    [TS_KIND_MOBILE_SAM] = "a MobileSAM (a SAM with a TinyViT)",
     [TS_KIND_EMBEDDING] = "a picture's embedding by a SAM",
     [TS_KIND_BORDER] = "a border of examples for an MAE-VQGAN",
     [TS_KIND_FUSION] = "a fusion of examples for an MAE-VQGAN",
     [TS_KIND_STROKES] = "a model from strokes",
-    [TS_KIND_MOBILE_SAM] = "a MobileSAM (a SAM with a TinyViT)",
     [TS_KIND_SAM2] = "a SAM 2",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
     [TS_KIND_VIT] = "a vision transformer (timm, DINO)",
@@ -212,6 +212,8 @@ static bool serves(ts_kind kind, ts_kind wanted)
         return kind == TS_KIND_VQGAN || kind == TS_KIND_MAE_VQGAN;
     case TS_KIND_PAINTER:
         return kind == TS_KIND_PAINTER || kind == TS_KIND_SEGGPT;
+    case TS_KIND_SAM:
+        return kind == TS_KIND_SAM || kind == TS_KIND_MOBILE_SAM;
     default:
         return kind == wanted;
     }

@@ -24,10 +24,11 @@ typedef enum {
     TS_KIND_RETRIEVER, /* a head that says which examples go with a query */
     TS_KIND_DINOV2,    /* or DINOv3: a vision transformer with LayerScale */
     TS_KIND_PAINTER,
-    TS_KIND_SEGGPT,    /* a Painter that is told what to segment */
-    TS_KIND_SAM,       /* published or Hugging Face's names */
-    TS_KIND_EMBEDDING, /* of a picture, by a SAM */
-    TS_KIND_BORDER,    /* of `tessera tune border` and `fusion` */
+    TS_KIND_SEGGPT,     /* a Painter that is told what to segment */
+    TS_KIND_SAM,        /* published or Hugging Face's names */
+    TS_KIND_MOBILE_SAM, /* SAM's decoder under another encoder */
+    TS_KIND_EMBEDDING,  /* of a picture, by a SAM */
+    TS_KIND_BORDER,     /* of `tessera tune border` and `fusion` */
     TS_KIND_FUSION,
     TS_KIND_STROKES, /* learned by `tessera strokes train` */
     /* Known, and not read. */
@@ -45,7 +46,6 @@ typedef enum {
     TS_KIND_KL_AUTOENCODER,
     TS_KIND_VQGAN_TRANSFORMER,
     TS_KIND_STABLE_DIFFUSION,
-    TS_KIND_MOBILE_SAM, /* SAM's decoder under another encoder */
     TS_KIND_SAM2,
     TS_KIND_FLAMINGO,
     TS_KIND_VIT,

@@ -15,6 +15,9 @@ enum {
     MAX_PATCH = 64,
     MAX_PICTURE = 4096,
     MAX_DECODER_DEPTH = 16,
+    MAX_WINDOW = 32,     /* of a TinyViT, whose windows' pairs of places have a bias each; published ones have 7 and 14 */
+    TINY_PICTURE = 1024, /* which no tensor tells */
+    TINY_PATCH = 16,
     HEADS = TS_SAM_DECODER_HEADS
 };
 
@@ -97,6 +100,55 @@ static bool read_heads(const reader *r, ts_sam_config *c)
     return true;
 }
 
+/* The attention of a TinyViT's stage: as many biases a head as a window has places. */
+static bool read_attention(const reader *r, const char *block, ts_sam_stage *s)
+{
+    char name[128];
+    int places = 0;
+    snprintf(name, sizeof name, "%sattn.attention_biases", block);
+    if (!read_dim(r, name, 2, 0, MAX_WIDTH, &s->heads) || !read_dim(r, name, 2, 1, MAX_WINDOW * MAX_WINDOW, &places))
+        return false;
+    while (s->window * s->window < places) s->window++;
+    if (s->window * s->window != places)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: tensor %s has %d columns, wanted those of a square window",
+                       ts_weights_path(r->w), name, places);
+    snprintf(name, sizeof name, "%sattn.proj.weight", block);
+    if (!read_dim(r, name, 2, 0, MAX_WIDTH, &s->width)) return false;
+    if (s->width % s->heads != 0)
+        return ts_fail(r->err, TS_ERR_SHAPE, "%s: %d heads do not divide a width of %d (%s)", ts_weights_path(r->w), s->heads,
+                       s->width, name);
+    snprintf(name, sizeof name, "%smlp.fc1.weight", block);
+    return read_dim(r, name, 2, 0, 8 * MAX_WIDTH, &s->inner);
+}
+
+/* MobileSAM's encoder. */
+static bool read_tiny(const reader *r, ts_sam_config *c)
+{
+    const char *const first = "image_encoder.layers.0.blocks.0.conv1.c.weight";
+    int stages = 0;
+    if (!read_depth(r, "image_encoder.layers.", TS_SAM_MAX_DEPTH, &stages)) return false;
+    if (stages != TS_SAM_STAGES)
+        return ts_fail(r->err, TS_ERR_FORMAT, "%s: the encoder has %d stages (image_encoder.layers.*), a MobileSAM's has %d",
+                       ts_weights_path(r->w), stages, TS_SAM_STAGES);
+    if (!read_dim(r, "image_encoder.patch_embed.seq.0.c.weight", 4, 0, MAX_WIDTH, &c->stem) ||
+        !read_dim(r, first, 4, 1, MAX_WIDTH, &c->stage[0].width) || !read_dim(r, first, 4, 0, 8 * MAX_WIDTH, &c->stage[0].inner))
+        return false;
+    for (int i = 0; i < TS_SAM_STAGES; i++) {
+        char prefix[64], block[80];
+        snprintf(prefix, sizeof prefix, "image_encoder.layers.%d.blocks.", i);
+        snprintf(block, sizeof block, "%s0.", prefix);
+        if (!read_depth(r, prefix, TS_SAM_MAX_DEPTH, &c->stage[i].blocks) || (i > 0 && !read_attention(r, block, &c->stage[i])))
+            return false;
+        c->depth += c->stage[i].blocks;
+    }
+    c->tiny = true;
+    c->width = c->stage[TS_SAM_STAGES - 1].width;
+    c->picture = TINY_PICTURE;
+    c->patch = TINY_PATCH;
+    c->side = c->picture / c->patch;
+    return true;
+}
+
 static bool read_encoder(const reader *r, ts_sam_config *c)
 {
     int patch_rows = 0, columns = 0;
@@ -151,12 +203,13 @@ bool ts_sam_config_read(const ts_weights *w, ts_sam_config *out, ts_error *err)
 {
     *out = (ts_sam_config){0};
     if (!ts_kind_expect(w, TS_KIND_SAM, err)) return false;
-    if (ts_kind_of(w) != TS_KIND_SAM)
+    const ts_kind kind = ts_kind_of(w);
+    if (kind != TS_KIND_SAM && kind != TS_KIND_MOBILE_SAM)
         return ts_fail(err, TS_ERR_FORMAT, "%s holds no SAM: it has no tensors prompt_encoder.* and mask_decoder.*",
                        ts_weights_path(w));
     out->hugging_face = ts_weights_find(w, "vision_encoder.pos_embed") != NULL;
     const reader r = {w, out->hugging_face, err};
-    return read_encoder(&r, out) && read_decoder(&r, out);
+    return (kind == TS_KIND_MOBILE_SAM ? read_tiny(&r, out) : read_encoder(&r, out)) && read_decoder(&r, out);
 }
 
 const char *ts_sam_title(const ts_sam_config *c, char *out, size_t room)
@@ -165,8 +218,29 @@ const char *ts_sam_title(const ts_sam_config *c, char *out, size_t room)
         int width, depth;
         char letter;
     } known[] = {{768, 12, 'B'}, {1024, 24, 'L'}, {1280, 32, 'H'}};
-    snprintf(out, room, "SAM");
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    snprintf(out, room, c->tiny ? "MobileSAM" : "SAM");
+    for (size_t i = 0; !c->tiny && i < sizeof known / sizeof *known; i++)
         if (known[i].width == c->width && known[i].depth == c->depth) snprintf(out, room, "SAM ViT-%c", known[i].letter);
+    return out;
+}
+
+const char *ts_sam_words(const ts_sam_config *c, char *out, size_t room)
+{
+    const ts_sam_stage *s = c->stage;
+    char encoder[256];
+    int whole = 0;
+    for (int i = 0; i < TS_SAM_MAX_DEPTH; i++) whole += (int)(c->whole >> i & 1);
+    if (c->tiny)
+        snprintf(
+            encoder, sizeof encoder,
+            "TinyViT, stages %d, %d, %d, %d wide, %d, %d, %d, %d blocks, windows of %d, %d, %d from the second on, picture %d",
+            s[0].width, s[1].width, s[2].width, s[3].width, s[0].blocks, s[1].blocks, s[2].blocks, s[3].blocks, s[1].window,
+            s[2].window, s[3].window, c->picture);
+    else
+        snprintf(encoder, sizeof encoder,
+                 "%d wide, %d blocks (%d of the whole picture, else windows of %d), %d heads, patch %d, picture %d", c->width,
+                 c->depth, whole, c->window, c->heads, c->patch, c->picture);
+    snprintf(out, room, "encoder: %s\ndecoder: %d wide, %d layers, %d masks of %d x %d", encoder, c->embed, c->decoder_depth,
+             c->masks, c->low, c->low);
     return out;
 }

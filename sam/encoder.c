@@ -1,6 +1,6 @@
 /* encoder.c - the picture's encoder: a plain vision transformer with windows and relative positions (Li et al. 2022, arXiv
- * 2203.16527), and a neck that brings its map to the width of the decoder. Shapes: D the transformer's width, L = side^2 places,
- * E the decoder's width. */
+ * 2203.16527), or what stands in its place (tiny.c), and a neck that brings its map to the width of the decoder. Shapes: D the
+ * transformer's width, L = side^2 places, E the decoder's width. */
 #include "sam/internal.h"
 
 static const float EPS = 1e-6f;
@@ -23,7 +23,8 @@ static ts_tensor *neck(ts_graph *g, const sam_model *m, ts_tensor *x)
     return ts_sam_norm(g, m, "image_encoder.neck.3", x, e, EPS);
 }
 
-ts_tensor *ts_sam_encode(ts_graph *g, const sam_model *m, ts_tensor *pixels)
+/* -> (1, side, side, D) */
+static ts_tensor *transform(ts_graph *g, const sam_model *m, ts_tensor *pixels)
 {
     const ts_sam_config *c = &m->config;
     const int64_t d = c->width, side = c->side, patch = c->patch;
@@ -45,6 +46,10 @@ ts_tensor *ts_sam_encode(ts_graph *g, const sam_model *m, ts_tensor *pixels)
                            .mlp = c->mlp,
                            .eps = EPS,
                            .map = {.height = c->side, .width = c->side, .window = c->window, .whole = c->whole}};
-    x = ts_vit_blocks(&blocks, x);
-    return neck(g, m, ts_reshape(g, x, 4, (int64_t[]){1, side, side, d}));
+    return ts_reshape(g, ts_vit_blocks(&blocks, x), 4, (int64_t[]){1, side, side, d});
+}
+
+ts_tensor *ts_sam_encode(ts_graph *g, const sam_model *m, ts_tensor *pixels)
+{
+    return neck(g, m, m->config.tiny ? ts_sam_encode_tiny(g, m, pixels) : transform(g, m, pixels));
 }

@@ -27,8 +27,15 @@ typedef struct {
 } sam_model;
 
 /* A ts_init_fn, ctx a sam_model: the weights of the transposed convolutions as those of linear layers (`turned.N.weight`, (4 out,
- * in), the bias four times over), and the places' positions (`dense_pe`, (L, E)). */
+ * in), the bias four times over), the places' positions (`dense_pe`, (L, E)), and a TinyViT's (`folded.*`, `ordered.*`). */
 bool ts_sam_make(void *ctx, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+
+/* The file's tensor of that published name, which must be there with this shape. */
+const ts_weight *ts_sam_source(const sam_model *m, const char *name, int ndim, const int64_t *shape, ts_error *err);
+/* fold.c: a TinyViT's convolution with its batch norm in it, UNIT.weight or UNIT.bias (a weight of three dimensions is one by
+ * channels, turned to (kh, kw, C)); and the tensor of that name with its rows, head by head, in the usual order. */
+bool ts_sam_fold(const sam_model *m, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
+bool ts_sam_order(const sam_model *m, const char *name, int ndim, const int64_t *shape, float *out, ts_error *err);
 
 ts_tensor *ts_sam_param(ts_graph *g, const sam_model *m, const char *name, ts_layout layout, int ndim, const int64_t *shape);
 ts_tensor *ts_sam_linear(ts_graph *g, const sam_model *m, const char *layer, ts_tensor *x, int64_t in, int64_t out);
@@ -36,6 +43,8 @@ ts_tensor *ts_sam_norm(ts_graph *g, const sam_model *m, const char *layer, ts_te
 
 /* encoder.c: pixels (1, S, S, 3), normalised -> (1, side, side, E) */
 ts_tensor *ts_sam_encode(ts_graph *g, const sam_model *m, ts_tensor *pixels);
+/* tiny.c: the same before the neck, by a TinyViT -> (1, side, side, width) */
+ts_tensor *ts_sam_encode_tiny(ts_graph *g, const sam_model *m, ts_tensor *pixels);
 
 /* prompt.c: priors (B, low, low, 1) -> what they add to the picture, (B, L, E) */
 ts_tensor *ts_sam_encode_prior(ts_graph *g, const sam_model *m, ts_tensor *prior);

@@ -32,7 +32,7 @@ ts_tensor *ts_sam_norm(ts_graph *g, const sam_model *m, const char *layer, ts_te
 
 /* ---- what is made ---- */
 
-static const ts_weight *source(const sam_model *m, const char *name, int ndim, const int64_t *shape, ts_error *err)
+const ts_weight *ts_sam_source(const sam_model *m, const char *name, int ndim, const int64_t *shape, ts_error *err)
 {
     const sam_name theirs = ts_sam_name(m->config.hugging_face, name);
     const ts_weight *t = ts_weights_find(m->weights, theirs.s);
@@ -51,7 +51,7 @@ static const ts_weight *source(const sam_model *m, const char *name, int ndim, c
 /* (in, out, 2, 2) -> (2, 2, out, in) */
 static bool turn(const sam_model *m, const char *name, int64_t in, int64_t out, float *to, ts_error *err)
 {
-    const ts_weight *t = source(m, name, 4, (int64_t[]){in, out, 2, 2}, err);
+    const ts_weight *t = ts_sam_source(m, name, 4, (int64_t[]){in, out, 2, 2}, err);
     if (!t) return false;
     float *from = malloc((size_t)t->count * sizeof *from);
     if (!from) return ts_fail(err, TS_ERR_MEMORY, "out of memory for tensor %s", name);
@@ -66,7 +66,7 @@ static bool turn(const sam_model *m, const char *name, int64_t in, int64_t out, 
 /* (out), four times */
 static bool repeat(const sam_model *m, const char *name, int64_t out, float *to, ts_error *err)
 {
-    const ts_weight *t = source(m, name, 1, &out, err);
+    const ts_weight *t = ts_sam_source(m, name, 1, &out, err);
     if (!t || !ts_weight_to_f32(t, to, err)) return false;
     for (int64_t k = 1; k < 4; k++) memcpy(to + k * out, to, (size_t)out * sizeof *to);
     return true;
@@ -91,6 +91,9 @@ bool ts_sam_make(void *ctx, const char *name, int ndim, const int64_t *shape, fl
     char published[64], part[16];
     int number;
     if (strcmp(name, "dense_pe") == 0) return dense(m, out, err);
+    if (strncmp(name, "folded.", strlen("folded.")) == 0) return ts_sam_fold(m, name + strlen("folded."), ndim, shape, out, err);
+    if (strncmp(name, "ordered.", strlen("ordered.")) == 0)
+        return ts_sam_order(m, name + strlen("ordered."), ndim, shape, out, err);
     if (sscanf(name, "turned.%d.%15s", &number, part) != 2) return ts_fail(err, TS_ERR_ARGUMENT, "nothing makes %s", name);
     snprintf(published, sizeof published, "mask_decoder.output_upscaling.%d.%s", number, part);
     return ndim == 2 ? turn(m, published, shape[1], shape[0] / 4, out, err) : repeat(m, published, shape[0] / 4, out, err);

@@ -29,9 +29,18 @@ enum {
     TS_SAM_MAX_MASKS = 16, /* that a prompt is answered with */
     TS_SAM_DECODER_HEADS = 8,
     TS_SAM_MAX_POINTS = 4096,
+    TS_SAM_STAGES = 4, /* of MobileSAM's encoder */
 };
 
-/* Read off the tensors' shapes; only the decoder's number of heads stands in none, and is 8. */
+/* A stage of MobileSAM's encoder, the TinyViT. The first one has convolutions for blocks, and neither heads nor windows. */
+typedef struct {
+    int width, blocks;
+    int inner;         /* numbers that each place is widened to within a block */
+    int heads, window; /* its windows' side */
+} ts_sam_stage;
+
+/* Read off the tensors' shapes; only the decoder's number of heads stands in none, and is 8, and of a MobileSAM the picture's
+ * size, which is 1024. */
 typedef struct {
     int picture; /* S: pixels a side of what the network sees */
     int side;    /* of the map of features: S / patch */
@@ -47,13 +56,20 @@ typedef struct {
     int prior[2];      /* channels that a mask as a prompt goes through */
     int upscaled[2];   /* channels of the map as it grows */
     bool hugging_face; /* its files' names, not the published ones */
+    /* MobileSAM: the encoder is a TinyViT. Above, width is then its last stage's, depth the number of all its blocks, heads, mlp,
+     * window and whole are 0, and patch is the picture's side by the map's. */
+    bool tiny;
+    int stem; /* channels that it begins with */
+    ts_sam_stage stage[TS_SAM_STAGES];
 } ts_sam_config;
 
-/* Whether the file is a SAM at all, and of which sizes: one sentence where it is none, lacks a tensor or has one of another
- * shape. The published layout and Hugging Face's are told by the names. */
+/* Whether the file is a SAM or a MobileSAM at all, and of which sizes: one sentence where it is none, lacks a tensor or has one
+ * of another shape. The published layout and Hugging Face's are told by the names. */
 bool ts_sam_config_read(const ts_weights *w, ts_sam_config *out, ts_error *err);
-/* "SAM ViT-B", where the encoder is one of those that have a name. Returns `out`. */
+/* "SAM ViT-B", where the encoder is one of those that have a name; "MobileSAM". Returns `out`. */
 const char *ts_sam_title(const ts_sam_config *c, char *out, size_t room);
+/* Its sizes for people, a line the encoder and a line the decoder. Returns `out`. */
+const char *ts_sam_words(const ts_sam_config *c, char *out, size_t room);
 
 /* ---- the model ------------------------------------------------------------------------------------------------------ */
 

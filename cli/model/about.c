@@ -67,17 +67,11 @@ static void read_retriever(const ts_weights *w, ts_about *a)
 
 static void read_sam(const ts_weights *w, ts_about *a)
 {
-    const ts_sam_config *c = &a->sam;
-    int whole = 0;
+    ts_model_info *m = &a->model;
     a->has_sam = ts_sam_config_read(w, &a->sam, &a->problem);
     if (!a->has_sam) return;
-    for (int i = 0; i < c->depth; i++) whole += (int)(c->whole >> i & 1);
-    ts_sam_title(c, a->model.title, sizeof a->model.title);
-    snprintf(a->model.architecture, sizeof a->model.architecture,
-             "encoder: %d wide, %d blocks (%d of the whole picture, else windows of %d), %d heads, patch %d, picture %d\n"
-             "decoder: %d wide, %d layers, %d masks of %d x %d",
-             c->width, c->depth, whole, c->window, c->heads, c->patch, c->picture, c->embed, c->decoder_depth, c->masks, c->low,
-             c->low);
+    ts_sam_title(&a->sam, m->title, sizeof m->title);
+    ts_sam_words(&a->sam, m->architecture, sizeof m->architecture);
 }
 
 static void read_strokes(const ts_weights *w, ts_about *a)
@@ -93,7 +87,7 @@ bool ts_about_read(const ts_weights *w, ts_about *a, ts_error *err)
     if (!ts_model_about(w, &a->model, err)) return false;
     if (a->model.kind == TS_KIND_DINOV2) read_dino(w, a);
     if (a->model.kind == TS_KIND_PAINTER || a->model.kind == TS_KIND_SEGGPT) read_painter(w, a);
-    if (a->model.kind == TS_KIND_SAM) read_sam(w, a);
+    if (a->model.kind == TS_KIND_SAM || a->model.kind == TS_KIND_MOBILE_SAM) read_sam(w, a);
     if (a->model.kind == TS_KIND_RETRIEVER) read_retriever(w, a);
     if (a->model.kind == TS_KIND_STROKES) read_strokes(w, a);
     if (a->model.kind != TS_KIND_CLIP) return true;
@@ -181,12 +175,29 @@ static bool add_painter(cJSON *to, const ts_painter_config *c)
     return o && cJSON_AddBoolToObject(o, "segments", c->segments);
 }
 
+/* The stages of a MobileSAM's encoder. */
+static bool add_stages(cJSON *to, const ts_sam_config *c)
+{
+    cJSON *stages = cJSON_AddArrayToObject(to, "stages");
+    bool ok = stages != NULL;
+    for (int i = 0; ok && i < TS_SAM_STAGES; i++) {
+        const ts_sam_stage *s = &c->stage[i];
+        cJSON *one = cJSON_CreateObject();
+        ok = one && cJSON_AddNumberToObject(one, "width", s->width) && cJSON_AddNumberToObject(one, "blocks", s->blocks) &&
+             cJSON_AddNumberToObject(one, "heads", s->heads) && cJSON_AddNumberToObject(one, "window", s->window) &&
+             cJSON_AddItemToArray(stages, one);
+        if (!ok) cJSON_Delete(one);
+    }
+    return ok;
+}
+
 static bool add_sam(cJSON *to, const ts_sam_config *c)
 {
-    return add_sizes(to, "sam",
-                     SIZES({"picture", c->picture}, {"patch", c->patch}, {"width", c->width}, {"depth", c->depth},
-                           {"heads", c->heads}, {"window", c->window}, {"embed", c->embed}, {"masks", c->masks},
-                           {"low", c->low}));
+    cJSON *o =
+        add_sizes(to, "sam",
+                  SIZES({"picture", c->picture}, {"patch", c->patch}, {"width", c->width}, {"depth", c->depth},
+                        {"heads", c->heads}, {"window", c->window}, {"embed", c->embed}, {"masks", c->masks}, {"low", c->low}));
+    return o && (!c->tiny || add_stages(o, c));
 }
 
 static bool add_strokes(cJSON *to, const ts_strokes_info *s)

@@ -8,9 +8,9 @@ static const struct {
     ts_kind kind;
     const run_engine *engine;
 } engines[] = {
-    {TS_KIND_MAE_VQGAN, &run_engine_mae},   {TS_KIND_SEGGPT, &run_engine_painter}, {TS_KIND_PAINTER, &run_engine_painter},
-    {TS_KIND_DINOV2, &run_engine_insid3},   {TS_KIND_CLIP, &run_engine_insid3},    {TS_KIND_SAM, &run_engine_of_sam},
-    {TS_KIND_STROKES, &run_engine_strokes},
+    {TS_KIND_MAE_VQGAN, &run_engine_mae},   {TS_KIND_SEGGPT, &run_engine_painter},    {TS_KIND_PAINTER, &run_engine_painter},
+    {TS_KIND_DINOV2, &run_engine_insid3},   {TS_KIND_CLIP, &run_engine_insid3},       {TS_KIND_SAM, &run_engine_of_sam},
+    {TS_KIND_STROKES, &run_engine_strokes}, {TS_KIND_MOBILE_SAM, &run_engine_of_sam},
 };
 
 enum { ENGINES = sizeof engines / sizeof *engines };

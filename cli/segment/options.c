@@ -29,7 +29,8 @@ static int parse(segment_job *j, int argc, char **argv)
 {
     ts_sam_everything_options *e = &j->options;
     const ts_option options[] = {
-        {'m', "model", "FILE", TS_OPT_TEXT, &j->model, 0, 0, "a SAM: the published .pth, or Hugging Face's safetensors"},
+        {'m', "model", "FILE", TS_OPT_TEXT, &j->model, 0, 0,
+         "a SAM: the published .pth, Hugging Face's safetensors, or MobileSAM's mobile_sam.pt"},
         {'o', "output", "PATH", TS_OPT_TEXT, &j->out, 0, 0,
          "the mask (.png, 0 and 255), or -, standard output; or a folder, for a file a mask"},
         {'p', "point", "X,Y[,0]", TS_OPT_WORDS, &j->point_words, 0, 0,

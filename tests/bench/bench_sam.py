@@ -84,7 +84,7 @@ def main():
             out |= measure("pair", a.runs, a.device, lambda: net.paint(canvases[0], canvases[1]))
             out["peak_mb"] = peak_mb() - loaded
         else:
-            net = map_torch.Sam(tensors)
+            net = map_torch.sam_of(tensors)
             pixels = torch.randn(1, 3, 1024, 1024, **kind)
             out |= measure("encoder", a.runs, a.device, lambda: net.encode(pixels))
             out["peak_mb"] = peak_mb() - loaded

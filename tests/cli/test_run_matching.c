@@ -129,6 +129,16 @@ static void test_sam(void **state)
     assert_false(file_exists(out));
 }
 
+/* MobileSAM's, in the place of a SAM. */
+static void test_mobile_sam(void **state)
+{
+    (void)state;
+    const char *sam = TS_TESTS_DIR "/golden/mobile_sam.safetensors";
+    run_sam(sam, NULL, NULL, "\"PerSAM\"");
+    run_sam(sam, "--tune", NULL, "\"PerSAM-F\"");
+    run_sam(sam, "--features", dino, "\"GF-SAM\"");
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -146,10 +156,8 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_answers),
-        cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_sam),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_answers),    cmocka_unit_test(test_folder),  cmocka_unit_test(test_sam),
+        cmocka_unit_test(test_mobile_sam), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, make_files, NULL);
 }

@@ -451,6 +451,33 @@ static void wrong_usage(void **state)
                    "--point goes with one box");
 }
 
+/* A MobileSAM serves as any SAM, and says what it is. */
+static void mobile_sam(void **state)
+{
+    (void)state;
+    const char *model = TS_TESTS_DIR "/golden/mobile_sam.safetensors", *photo = temp_path("photo.png");
+    const char *out = temp_path("mobile.png"), *kept = temp_path("mobile.safetensors");
+    ts_image img;
+    assert_true(ts_image_new(70, 50, &img, NULL));
+    for (int i = 0; i < 70 * 50 * 3; i++) img.data[i] = (uint8_t)(i * 7 % 251);
+    assert_true(ts_image_save(photo, &img, NULL));
+    ts_image_clear(&img);
+    succeed(program_run("segment", photo, "--model", model, "--device", "cpu", "-Q", "--point", "30,20", "--embedding", kept,
+                        "-o", out, NULL));
+    assert_true(ts_image_load(out, &img, NULL));
+    assert_true(img.width == 70 && img.height == 50);
+    ts_image_clear(&img);
+    succeed(program_run("segment", photo, "--model", model, "--device", "cpu", "-Q", "--box", "10,10,40,30", "--embedding", kept,
+                        "-o", temp_path("box.png"), NULL));
+    program_result r = program_run("model", "info", model, NULL);
+    assert_true(r.status == 0 && strstr(r.out, "MobileSAM") && strstr(r.out, "encoder: TinyViT, stages 8, 8, 12, 16 wide"));
+    program_free(&r);
+    r = program_run("model", "info", "--json", model, NULL);
+    assert_true(r.status == 0 && strstr(r.out, "\"stages\""));
+    program_free(&r);
+    succeed(program_run("model", "check", model, NULL));
+}
+
 static void wrong_names(void **state)
 {
     (void)state;
@@ -494,6 +521,7 @@ int main(void)
         cmocka_unit_test(too_long),
         cmocka_unit_test(full_disk),
         cmocka_unit_test(wrong_usage),
+        cmocka_unit_test(mobile_sam),
         cmocka_unit_test(wrong_names),
     };
     return cmocka_run_group_tests_name("segment", tests, open_files, close_files);

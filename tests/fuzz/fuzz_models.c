@@ -15,10 +15,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MODELS = 7, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
+enum { MODELS = 8, MOST_ELEMENTS = 1 << 24, CHANGE = 4 };
 
 static ts_device *host;
-static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT, SAM, DINOv2, DINOv3 */
+static ts_weights *base[MODELS]; /* MAE-VQGAN, CLIP, prompt, SegGPT, SAM, DINOv2, DINOv3, MobileSAM */
 static const uint64_t zero[8];
 
 static ts_weights *written(ts_weights_writer *out, const char *path)
@@ -147,6 +147,12 @@ static ts_weights *small_sam(const char *path)
     return write_small_sam(path, 1, &err) ? ts_weights_open(path, &err) : NULL;
 }
 
+static ts_weights *small_mobile_sam(const char *path)
+{
+    ts_error err = {0};
+    return write_small_mobile_sam(path, 1, &err) ? ts_weights_open(path, &err) : NULL;
+}
+
 /* `count` tensors, of which those whose names begin with '.' are once in each of two blocks, and heads of 4. */
 static ts_weights *small_dino(const char *path, const named *list, int count, const char *blocks)
 {
@@ -225,7 +231,7 @@ static ts_weights *small_dinov3(const char *path)
 static void begin(void)
 {
     static ts_weights *(*const make[MODELS])(const char *) = {small_mae, small_clip,   small_prompt, small_seggpt,
-                                                              small_sam, small_dinov2, small_dinov3};
+                                                              small_sam, small_dinov2, small_dinov3, small_mobile_sam};
     char folder[] = "/tmp/fuzz-models-XXXXXX", path[64];
     if (!mkdtemp(folder)) abort();
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
@@ -398,7 +404,8 @@ static void try_painter(const ts_weights *w)
     ts_painter_free(p);
 }
 
-/* Of a SAM of small sizes also an answer: to a point with a rough mask, about an embedding of zeros. */
+/* Of a SAM of small sizes also an answer: to a point with a rough mask, about an embedding of zeros. A MobileSAM's map is large,
+ * and its decoder a SAM's. */
 static void try_sam(const ts_weights *w)
 {
     enum { SMALL = 64 };
@@ -408,8 +415,8 @@ static void try_sam(const ts_weights *w)
     err = (ts_error){0};
     const bool read = ts_sam_config_read(w, &c, &err);
     check(read, &err);
-    if (!read || c.side > SMALL || c.embed > SMALL || c.decoder_inner > SMALL || c.decoder_mlp > SMALL || c.upscaled[0] > SMALL ||
-        c.upscaled[1] > SMALL || c.prior[0] > SMALL || c.prior[1] > SMALL || c.score_width > SMALL)
+    if (!read || c.tiny || c.side > SMALL || c.embed > SMALL || c.decoder_inner > SMALL || c.decoder_mlp > SMALL ||
+        c.upscaled[0] > SMALL || c.upscaled[1] > SMALL || c.prior[0] > SMALL || c.prior[1] > SMALL || c.score_width > SMALL)
         return;
     ts_sam *s = ts_sam_new(host, &(ts_sam_desc){.weights = w}, &err);
     check(s != NULL, &err);

@@ -97,8 +97,8 @@ static void test_kinds(void **state)
 static void test_expect(void **state)
 {
     (void)state;
-    static const ts_kind wanted[] = {TS_KIND_MAE_VQGAN, TS_KIND_VQGAN, TS_KIND_CLIP,   TS_KIND_PROMPT,
-                                     TS_KIND_LPIPS,     TS_KIND_VGG,   TS_KIND_PAINTER};
+    static const ts_kind wanted[] = {TS_KIND_MAE_VQGAN, TS_KIND_VQGAN, TS_KIND_CLIP,    TS_KIND_PROMPT,
+                                     TS_KIND_LPIPS,     TS_KIND_VGG,   TS_KIND_PAINTER, TS_KIND_SAM};
     for (int i = 0; i < COUNT; i++)
         for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
             ts_error err = {0};
@@ -108,7 +108,8 @@ static void test_expect(void **state)
             const bool serves = have == TS_KIND_UNKNOWN || have == wanted[k] ||
                                 (have == TS_KIND_MAE && wanted[k] == TS_KIND_MAE_VQGAN) ||
                                 (have == TS_KIND_MAE_VQGAN && wanted[k] == TS_KIND_VQGAN) ||
-                                (have == TS_KIND_SEGGPT && wanted[k] == TS_KIND_PAINTER);
+                                (have == TS_KIND_SEGGPT && wanted[k] == TS_KIND_PAINTER) ||
+                                (have == TS_KIND_MOBILE_SAM && wanted[k] == TS_KIND_SAM);
             if (ts_kind_expect(w, wanted[k], &err) != serves) fail_msg("%s: %s", kinds[i].words, err.text);
             if (!serves && !strstr(err.text, kinds[i].name)) fail_msg("\"%s\" does not say %s", err.text, kinds[i].name);
             ts_weights_free(w);

@@ -1,4 +1,4 @@
-"""Segment Anything, and Painter and SegGPT, in PyTorch on their published state dicts, plainly after the papers: the yardstick of
+"""Segment Anything, MobileSAM, and Painter and SegGPT, in PyTorch on their published state dicts, plainly after the papers: the yardstick of
 tests/bench/bench_sam.py and of make_full_map_model.py. Everything is NHWC but for convolutions. Call under torch.inference_mode().
 """
 import math
@@ -83,8 +83,12 @@ class Sam(MapVit):
             x = x + (self.attend(at, y) if rows == 2 * side - 1 else self.attend_windows(at, y, (rows + 1) // 2))
             x = x + self.feed(at, x)
             i += 1
-        x = self.channel_norm(p + "neck.1", self.conv(p + "neck.0", x.permute(0, 3, 1, 2)))
-        return self.channel_norm(p + "neck.3", self.conv(p + "neck.2", x, padding=1))
+        return self.neck(x.permute(0, 3, 1, 2))
+
+    def neck(self, x):
+        p = "image_encoder.neck."
+        x = self.channel_norm(p + "1", self.conv(p + "0", x))
+        return self.channel_norm(p + "3", self.conv(p + "2", x, padding=1))
 
     def features(self, at):
         """at (..., 2) in [0, 1], x first -> (..., E)"""
@@ -137,6 +141,69 @@ class Sam(MapVit):
         hyper = torch.stack([perceptron(f"{d}output_hypernetworks_mlps.{m}.layers.", queries[:, 1 + m]) for m in range(4)], 1)
         masks = (hyper @ up.flatten(2)).view(batch, 4, *up.shape[-2:])
         return masks, perceptron(d + "iou_prediction_head.layers.", queries[:, 0])
+
+
+class MobileSam(Sam):
+    """The encoder is a TinyViT; everything else is Segment Anything's. Maps are NCHW."""
+
+    def unit(self, name, x, **how):
+        """A convolution and the batch norm behind it."""
+        norm = [self.w[f"{name}.bn.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
+        return F.batch_norm(F.conv2d(x, self.w[name + ".c.weight"], **how), *norm, training=False, eps=1e-5)
+
+    def apart(self, name, x, stride=1):
+        return self.unit(name, x, stride=stride, padding=1, groups=x.shape[1])
+
+    def attend_places(self, at, x, side):
+        """x (B, N, C), the places of windows of `side`: all that happens to a window by itself."""
+        b, n, c = x.shape
+        biases = self.w[at + "attention_biases"]
+        heads = len(biases)
+        y, x_at = torch.arange(n) // side, torch.arange(n) % side
+        index = (y[:, None] - y).abs() * side + (x_at[:, None] - x_at).abs()
+        qkv = self.linear(at + "qkv", self.norm(at + "norm", x, 1e-5)).view(b, n, heads, 3, c // heads)
+        q, k, v = qkv.permute(3, 0, 2, 1, 4)
+        scores = q @ k.transpose(-2, -1) / math.sqrt(c // heads) + biases[:, index]
+        return self.linear(at + "proj", (torch.softmax(scores, -1) @ v).transpose(1, 2).reshape(b, n, c))
+
+    def attend_map(self, at, x):
+        b, c, h, w = x.shape
+        side = math.isqrt(self.w[at + "attention_biases"].shape[1])
+        down, across = -(-h // side), -(-w // side)
+        x = F.pad(x, (0, across * side - w, 0, down * side - h))
+        x = x.view(b, c, down, side, across, side).permute(0, 2, 4, 3, 5, 1).reshape(-1, side * side, c)
+        x = self.attend_places(at, x, side).view(b, down, across, side, side, c)
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(b, c, down * side, across * side)[:, :, :h, :w]
+
+    def block(self, at, x):
+        if at + "conv1.c.weight" in self.w:
+            y = F.gelu(self.apart(at + "conv2", F.gelu(self.unit(at + "conv1", x))))
+            return F.gelu(self.unit(at + "conv3", y) + x)
+        x = x + self.attend_map(at + "attn.", x)
+        x = self.apart(at + "local_conv", x)
+        y = self.norm(at + "mlp.norm", x.permute(0, 2, 3, 1), 1e-5)
+        return x + self.linear(at + "mlp.fc2", F.gelu(self.linear(at + "mlp.fc1", y))).permute(0, 3, 1, 2)
+
+    def encode(self, pixels):
+        p = "image_encoder."
+        x = F.gelu(self.unit(p + "patch_embed.seq.0", pixels, stride=2, padding=1))
+        x = self.unit(p + "patch_embed.seq.2", x, stride=2, padding=1)
+        for stage in range(4):
+            i = 0
+            while any(f"{p}layers.{stage}.blocks.{i}.{name}.weight" in self.w for name in ("conv1.c", "attn.qkv")):
+                x = self.block(f"{p}layers.{stage}.blocks.{i}.", x)
+                i += 1
+            if stage < 3:
+                at = f"{p}layers.{stage}.downsample."
+                x = F.gelu(self.unit(at + "conv1", x))
+                x = F.gelu(self.apart(at + "conv2", x, stride=2 if stage < 2 else 1))
+                x = self.unit(at + "conv3", x)
+        return self.neck(x)
+
+
+def sam_of(tensors):
+    """The Segment Anything, or MobileSAM, of a state dict."""
+    return (MobileSam if "image_encoder.patch_embed.seq.0.c.weight" in tensors else Sam)(tensors)
 
 
 class SegGpt(MapVit):

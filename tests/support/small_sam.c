@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE = 8, PATCH = 8, WIDTH = 16, HEAD = 8, WINDOW = 3, EMBED = 16, INNER = 8, MLP = 24, MOST = 256 };
+enum { SIDE = 8, PATCH = 8, WIDTH = 16, HEAD = 8, WINDOW = 3, EMBED = 16, INNER = 8, MLP = 24, MOST = 320 };
+enum { STAGES = 4, WIDE = 8 }; /* of a MobileSAM's encoder, and its heads are 4 wide */
 
 typedef struct {
     ts_weights_writer *out;
@@ -71,7 +72,60 @@ static void add_encoder(maker *m)
         snprintf(name, sizeof name, "%sattn.rel_pos_w", block);
         add(m, name, 0, 2 * (i ? SIDE : WINDOW) - 1, HEAD, 0, 0);
     }
-    add(m, "image_encoder.neck.0.weight", 0, EMBED, WIDTH, 1, 1);
+}
+
+/* A convolution and the batch norm behind it. */
+static void unit(maker *m, const char *prefix, const char *name, int64_t out, int64_t in, int64_t kernel)
+{
+    char full[160];
+    snprintf(full, sizeof full, "%s%s.c.weight", prefix, name);
+    add(m, full, 0, out, in, kernel, kernel);
+    snprintf(full, sizeof full, "%s.bn", name);
+    norm(m, prefix, full, out);
+    snprintf(full, sizeof full, "%s%s.bn.running_mean", prefix, name);
+    add(m, full, 0, out, 0, 0, 0);
+    snprintf(full, sizeof full, "%s%s.bn.running_var", prefix, name);
+    add(m, full, 1, out, 0, 0, 0);
+}
+
+static void three_units(maker *m, const char *prefix, int64_t out, int64_t inner, int64_t in)
+{
+    unit(m, prefix, "conv1", inner, in, 1);
+    unit(m, prefix, "conv2", inner, 1, 3);
+    unit(m, prefix, "conv3", out, inner, 1);
+}
+
+/* A block in each stage, windows of 2, 3 and 2. */
+static void add_tiny_encoder(maker *m)
+{
+    const char *const e = "image_encoder.";
+    unit(m, e, "patch_embed.seq.0", 4, 3, 3);
+    unit(m, e, "patch_embed.seq.2", WIDE, 4, 3);
+    for (int i = 0; i < STAGES; i++) {
+        char block[64], name[96];
+        snprintf(block, sizeof block, "image_encoder.layers.%d.blocks.0.", i);
+        if (i == 0) three_units(m, block, WIDE, 2 * WIDE, WIDE);
+        else {
+            const int window = i == 2 ? 3 : 2;
+            snprintf(name, sizeof name, "%sattn.attention_biases", block);
+            add(m, name, 0, WIDE / 4, window * window, 0, 0);
+            norm(m, block, "attn.norm", WIDE);
+            linear(m, block, "attn.qkv", 3 * WIDE, WIDE);
+            linear(m, block, "attn.proj", WIDE, WIDE);
+            unit(m, block, "local_conv", WIDE, 1, 3);
+            norm(m, block, "mlp.norm", WIDE);
+            linear(m, block, "mlp.fc1", 2 * WIDE, WIDE);
+            linear(m, block, "mlp.fc2", WIDE, 2 * WIDE);
+        }
+        snprintf(block, sizeof block, "image_encoder.layers.%d.downsample.", i);
+        if (i + 1 < STAGES) three_units(m, block, WIDE, WIDE, WIDE);
+    }
+}
+
+static void add_neck(maker *m, int64_t width)
+{
+    const char *const e = "image_encoder.";
+    add(m, "image_encoder.neck.0.weight", 0, EMBED, width, 1, 1);
     norm(m, e, "neck.1", EMBED);
     add(m, "image_encoder.neck.2.weight", 0, EMBED, EMBED, 3, 3);
     norm(m, e, "neck.3", EMBED);
@@ -142,15 +196,27 @@ static void add_decoder(maker *m)
     add_perceptron(m, "mask_decoder.iou_prediction_head.", MLP, 4);
 }
 
-bool write_small_sam(const char *path, uint64_t seed, ts_error *err)
+static bool write_sam(const char *path, uint64_t seed, bool mobile, ts_error *err)
 {
     maker m = {.out = ts_weights_writer_new(), .state = seed, .err = err};
     m.ok = m.out != NULL;
-    add_encoder(&m);
+    if (mobile) add_tiny_encoder(&m);
+    else add_encoder(&m);
+    add_neck(&m, mobile ? WIDE : WIDTH);
     add_prompts(&m);
     add_decoder(&m);
     const bool ok = m.ok && ts_weights_writer_save(m.out, path, err);
     ts_weights_writer_free(m.out);
     for (int i = 0; i < m.count; i++) free(m.held[i]);
     return ok;
+}
+
+bool write_small_sam(const char *path, uint64_t seed, ts_error *err)
+{
+    return write_sam(path, seed, false, err);
+}
+
+bool write_small_mobile_sam(const char *path, uint64_t seed, ts_error *err)
+{
+    return write_sam(path, seed, true, err);
 }

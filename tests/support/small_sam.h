@@ -6,5 +6,7 @@
 
 /* Writes it, in the published layout: pictures of 64 x 64, 8 x 8 places, two blocks, one of them with windows. */
 bool write_small_sam(const char *path, uint64_t seed, ts_error *err);
+/* The same behind MobileSAM's encoder, of one block a stage; of pictures of 1024 x 1024. */
+bool write_small_mobile_sam(const char *path, uint64_t seed, ts_error *err);
 
 #endif
