@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 packages=(cmake ninja-build gcc libc6-dev pkg-config zlib1g-dev libcjson-dev libstb-dev libdnnl-dev libwebp-dev
-    libjpeg62-turbo-dev libvulkan-dev glslang-tools)
+    libmicrohttpd-dev libjpeg62-turbo-dev libvulkan-dev glslang-tools)
 cat <<TEXT
 This takes about two minutes on two cores, most of it the build, and a few more where packages have to be fetched.
   1  installs by apt what is missing of: ${packages[*]}
@@ -33,4 +33,5 @@ cat <<'TEXT'
 demo.png shows ten canvases. On each: an example pair above, the query below it at the left, and at its right what the model
 painted. The answers alone are in build/demo. With pictures of your own:
   build/tessera run -e IN OUT -q QUERY -o answer.png
+or on a page: build/tessera serve, then open http://127.0.0.1:8080 in a browser.
 TEXT
