@@ -270,11 +270,10 @@ bool eval_journal_csv(const eval_journal *j, const char *path, ts_error *err)
     return (fclose(f) == 0 && ok) || ts_fail(err, TS_ERR_IO, "%s cannot be written", path);
 }
 
-static bool print_json(const eval_journal *j, int all, const figures *f, ts_error *err)
+static bool print_json(const eval_journal *j, const figures *f, ts_error *err)
 {
     cJSON *out = cJSON_Duplicate(j->head, true), *scores = cJSON_CreateObject();
-    bool ok =
-        out && scores && cJSON_AddNumberToObject(out, "measured_trials", j->count) && cJSON_AddNumberToObject(out, "trials", all);
+    bool ok = out && scores && cJSON_AddNumberToObject(out, "measured_trials", j->count); /* how many there are the head tells */
     for (int who = 0; ok && who < EVAL_WHO; who++) {
         cJSON *of = cJSON_AddObjectToObject(scores, eval_who_names[who]);
         for (int m = 0; ok && m < EVAL_METRICS; m++) {
@@ -316,5 +315,5 @@ bool eval_journal_summarise(const eval_journal *j, int all, bool json, const cha
         for (int m = 0; m < EVAL_METRICS; m++)
             if (!figure_of(j, eval_who_names[who], eval_metric_names[m], &f.all[who][m], err)) return false;
     if (csv && !eval_journal_csv(j, csv, err)) return false;
-    return json ? print_json(j, all, &f, err) : print_table(j, all, &f, err);
+    return json ? print_json(j, &f, err) : print_table(j, all, &f, err);
 }

@@ -81,6 +81,8 @@ static cJSON *report(program_result r)
     if (r.status != 0) fail_msg("status %d: %s", r.status, r.err);
     cJSON *all = cJSON_Parse(r.out);
     assert_non_null(all);
+    for (const cJSON *item = all->child; item; item = item->next) /* no name stands twice */
+        assert_ptr_equal(cJSON_GetObjectItem(all, item->string), item);
     program_free(&r);
     return all;
 }
