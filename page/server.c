@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ typedef struct {
     int requests; /* that are not over */
 } server;
 
-static volatile sig_atomic_t asked_to_end;
+static atomic_int asked_to_end;
 
 bool ts_page_built(void)
 {

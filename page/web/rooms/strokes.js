@@ -94,7 +94,7 @@ export async function make() {
     const bitmap = await createImageBitmap(blobOf(brought.labels)), canvas = new OffscreenCanvas(bitmap.width, bitmap.height), pen = canvas.getContext("2d");
     pen.drawImage(bitmap, 0, 0);
     const grey = pen.getImageData(0, 0, bitmap.width, bitmap.height), colours = classes.map((c) => bytesOf(c.colour));
-    for (let i = 0; i < grey.data.length; i += 4) grey.data.set(colours[grey.data[i]] ?? [0, 0, 0], i);
+    for (let i = 0; i < grey.data.length; i += 4) grey.data.set(grey.data[i] ? [...colours[grey.data[i]], 255] : [0, 0, 0, 0], i); // the background stays as it is
     pen.putImageData(grey, 0, 0);
     s.answer = canvas;
     return brought;
