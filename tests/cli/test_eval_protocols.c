@@ -275,6 +275,33 @@ static void tells(void **state)
     program_free(&table);
 }
 
+/* Where nothing differs the published figure stands beside; of a part of the trials, or another model, it does not. */
+static void beside_the_paper(void **state)
+{
+    (void)state;
+    static const char head[] =
+        "{\"measured\":\"segmentation\",\"protocol\":\"p\",\"trials\":%d,\"fold_is\":\"fold\",\"folds\":[{\"fold\":1,"
+        "\"trials\":%d}],\"differs\":[],\"model_differs\":[%s]}\n%s";
+    static const char lines[] =
+        "{\"trial\":0,\"fold\":1,\"query\":\"a\",\"model\":{\"iou\":0.25},\"copy_example\":{\"iou\":0.125}}\n";
+    static const struct {
+        int trials;
+        const char *differs, *says, *lacks;
+    } cases[] = {
+        {1, "", "30.44", "not beside"}, {2, "", "1 of 2 trials are measured", "17.90"}, {1, "\"other\"", "17.90", "30.44"}};
+    const char *log = temp_path("paper.jsonl");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, head, cases[i].trials, cases[i].trials, cases[i].differs, lines);
+        write_text(log, text);
+        program_result r = program_run("eval", "merge", log, NULL);
+        assert_int_equal(r.status, 0);
+        assert_non_null(strstr(r.out, cases[i].says));
+        assert_null(strstr(r.out, cases[i].lacks));
+        program_free(&r);
+    }
+}
+
 /* Lists of neighbours in place of drawn examples, one for each fold: the best that is not the query itself, in all its trials. */
 static void lists(void **state)
 {
@@ -432,6 +459,7 @@ int main(void)
         cmocka_unit_test(parts_and_resume),
         cmocka_unit_test(tells),
         cmocka_unit_test(lists),
+        cmocka_unit_test(beside_the_paper),
         cmocka_unit_test(one_of_each_model),
         cmocka_unit_test(lpips),
         cmocka_unit_test(refuses_lists),
