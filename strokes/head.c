@@ -4,6 +4,10 @@
  * of which they have none, something beyond all measure. In the weights that come out this is undone, so that they take features
  * as they are.
  *
+ * Strokes are few and their pixels alike, so that many features would do to tell them apart, and most of those are noise
+ * elsewhere. Half of the features are therefore left out at random in each step (Srivastava et al. 2014, "Dropout"), which makes
+ * the network lean on many; and the smoothed pictures among them weigh more than derivatives, which say less of a lone pixel.
+ *
  * It runs on one thread of the processor, whatever looks at the pictures: a step is some milliseconds, of which waiting for other
  * threads, or for another device, would be the larger part. */
 #include "strokes/internal.h"
@@ -13,7 +17,7 @@
 #include <string.h>
 
 enum { BATCH = 2048, WARMUP = 10 };
-static const double RATE = 0.02, AGAIN_RATE = 0.01, DECAY = 0.3;
+static const double RATE = 0.02, AGAIN_RATE = 0.01, DECAY = 0.3, DROPPED = 0.5, SMOOTH_GAIN = 12;
 
 /* ---- weights ---- */
 
@@ -70,7 +74,7 @@ struct strokes_trainer {
     ts_graph *g;
     ts_exec *e;
     ts_optimizer *optimizer;
-    ts_tensor *x, *target, *logits, *loss;
+    ts_tensor *x, *target, *drop, *logits, *loss; /* drop: the seed of what is left out */
     int64_t step;
     float *batch;           /* (BATCH, F + D) */
     int32_t label[BATCH];   /* -1: no sample */
@@ -100,7 +104,8 @@ static bool describe(strokes_trainer *t, ts_error *err)
     if (!t->params || !(t->g = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     t->x = ts_input(t->g, "features", TS_REAL, 2, (int64_t[]){BATCH, t->features});
     t->target = ts_input(t->g, "class", TS_I32, 1, (int64_t[]){BATCH});
-    ts_tensor *x = t->x;
+    t->drop = ts_input(t->g, "drop", TS_I32, 1, (int64_t[]){1});
+    ts_tensor *x = ts_dropout(t->g, t->x, t->drop, 1, DROPPED);
     if (t->hidden) x = ts_tanh(t->g, layer(t, "hidden.weight", "hidden.bias", x, t->features, t->hidden)); // (BATCH, U)
     x = layer(t, "output.weight", "output.bias", x, t->hidden ? t->hidden : t->features, t->classes);      // (BATCH, C)
     t->logits = ts_output(t->g, x);
@@ -183,7 +188,7 @@ static void draw(strokes_trainer *t, pool *pools)
     }
 }
 
-/* Mean and deviation of every feature, over what was drawn and what stands for the pictures. */
+/* Mean and deviation of every feature, and with these its weight, over what was drawn and what stands for the pictures. */
 static bool measure(strokes_trainer *t, const strokes_samples *const *list, int count, ts_error *err)
 {
     const int f = t->features;
@@ -207,6 +212,7 @@ static bool measure(strokes_trainer *t, const strokes_samples *const *list, int 
         const double mean = sum[k] / (double)rows, variance = squares[k] / (double)rows - mean * mean;
         t->mean[k] = mean;
         t->inverse[k] = variance > 1e-9 * (mean * mean) + 1e-14 ? 1 / sqrt(variance) : 0;
+        if (k < TS_STROKES_BANK && k % STROKES_OF_SCALE < 3) t->inverse[k] *= SMOOTH_GAIN; /* the Gaussians */
     }
     free(sum);
     return true;
@@ -274,15 +280,20 @@ static bool put_weights(strokes_trainer *t, const strokes_head *raw, ts_error *e
 
 /* ---- training ---- */
 
+static bool run_step(strokes_trainer *t, int32_t drop, double rate, ts_error *err)
+{
+    return ts_write(t->e, t->drop, &drop, err) && ts_optimizer_set(t->optimizer, t->e, ++t->step, rate, err) &&
+           ts_run(t->e, err) && ts_optimizer_update(t->optimizer, t->e, err);
+}
+
 static bool run_steps(strokes_trainer *t, int steps, bool again, ts_error *err)
 {
     bool ok = ts_write(t->e, t->x, t->batch, err) && ts_write(t->e, t->target, t->label, err);
     for (int i = 0; ok && i < steps; i++) {
-        const double rate = ts_cosine_rate(i, steps, again ? 0 : WARMUP, again ? AGAIN_RATE : RATE);
-        ok = ts_optimizer_set(t->optimizer, t->e, ++t->step, rate, err) && ts_run(t->e, err) &&
-             ts_optimizer_update(t->optimizer, t->e, err);
+        const int32_t drop = (int32_t)((uint64_t)t->step & INT32_MAX);
+        ok = run_step(t, drop, ts_cosine_rate(i, steps, again ? 0 : WARMUP, again ? AGAIN_RATE : RATE), err);
     }
-    return ok;
+    return ok && run_step(t, -1, 0, err); /* nothing left out and nothing changed: what is told of the training */
 }
 
 static bool tell(strokes_trainer *t, int steps, const pool *pools, ts_strokes_fit *fit, ts_error *err)

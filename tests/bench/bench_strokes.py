@@ -49,7 +49,9 @@ def photographs(folder):
         if target.mode not in ("L", "RGB", "I"):
             target = target.convert("RGB")
         if mask.endswith("_target.png"):
-            target = target.convert("L").point(lambda v: 255 * (v > 127))
+            target = target.convert("L")
+            low, high = target.getextrema()
+            target = target.point(lambda v: 255 * (v > (low + high) / 2))
         if target.size != picture.size:
             target = target.resize(picture.size, Image.NEAREST)
         yield os.path.basename(stem), fit(picture, Image.LANCZOS), classes_of(np.asarray(fit(target, Image.NEAREST)))
