@@ -124,7 +124,8 @@ static bool read_list(ts_learn_data *d, ts_error *err)
     const size_t places = (size_t)d->pairs.count * (size_t)list.each;
     bool *held = calloc((size_t)d->pairs.count, sizeof *held);
     d->near = malloc(places * sizeof *d->near);
-    const bool ok = (held && d->near) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    const bool ok = held && d->near;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (size_t i = 0; ok && i < places; i++) d->near[i] = -1;
     for (int i = 0; ok && i < d->helds; i++) held[d->held[i]] = true;
     for (int t = 0; ok && t < list.count; t++)

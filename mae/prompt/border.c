@@ -193,9 +193,10 @@ ts_tensor *ts_border_add(ts_graph *g, const ts_border_config *c, ts_params *ps, 
 float *ts_border_frame(const ts_weights *w, const ts_border_config *c, ts_error *err)
 {
     const int64_t side = c->canvas;
-    float *frame = calloc((size_t)(side * side) * 3, sizeof *frame),
-          *part = malloc((size_t)(3 * c->pixels * side) * sizeof *part);
-    bool ok = (frame && part) || ts_fail(err, TS_ERR_MEMORY, "out of memory for a border");
+    float *frame = calloc((size_t)(side * side) * 3, sizeof *frame);
+    float *part = calloc((size_t)(3 * c->pixels * side), sizeof *part);
+    bool ok = frame && part;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for a border");
     for (int i = 0; ok && i < 4; i++) {
         int64_t shape[4];
         shape_of(c, i, shape);
@@ -238,8 +239,9 @@ bool ts_border_dress(const ts_border_config *c, const float *frame, const ts_gri
     if (grid->desc.canvas != side)
         return ts_fail(err, TS_ERR_SHAPE, "a border for a canvas of %d pixels does not fit one of %d", side, grid->desc.canvas);
     const size_t row = (size_t)size * 3 * sizeof *canvas, wide = (size_t)side * 3;
-    float *small = malloc((size_t)size * row), *large = malloc((size_t)side * wide * sizeof *large);
-    const bool ok = (small && large) || ts_fail(err, TS_ERR_MEMORY, "out of memory for a cell");
+    float *small = calloc((size_t)size, row), *large = calloc((size_t)side, wide * sizeof *large);
+    const bool ok = small && large;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for a cell");
     for (int i = 0; ok && i < count; i++) {
         float *corner = canvas + (size_t)cells[i].y * wide + (size_t)cells[i].x * 3;
         for (int y = 0; y < size; y++) memcpy(small + (size_t)y * (size_t)size * 3, corner + (size_t)y * wide, row);

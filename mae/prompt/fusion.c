@@ -103,18 +103,21 @@ bool ts_fusion_init(void *ctx, const char *name, int ndim, const int64_t *shape,
 
 /* ---- windows ---- */
 
+/* Squared distance of two of a map's places. */
+static int64_t distance(int64_t a, int64_t b, int64_t side)
+{
+    const int64_t y = a / side - b / side, x = a % side - b % side;
+    return y * y + x * x;
+}
+
 /* Weight of place `to` for the query's place `from`, of `side` places a side; 0: it is not looked at. */
 static double window(const ts_fusion_config *c, int64_t side, int64_t from, int64_t to)
 {
     if (c->condenser) return from == to ? 1 : 0;
     const double spread = 2 * c->sigma * c->sigma;
     double sum = 0;
-    for (int64_t p = 0; p < side * side; p++) {
-        const double y = (double)(p / side - from / side), x = (double)(p % side - from % side);
-        sum += exp(-(y * y + x * x) / spread);
-    }
-    const double y = (double)(to / side - from / side), x = (double)(to % side - from % side);
-    const double g = exp(-(y * y + x * x) / spread) / sum;
+    for (int64_t p = 0; p < side * side; p++) sum += exp(-(double)distance(from, p, side) / spread);
+    const double g = exp(-(double)distance(from, to, side) / spread) / sum;
     return g > LEAST ? g : 0;
 }
 

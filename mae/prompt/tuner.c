@@ -44,9 +44,9 @@ static int canvases(const ts_mae_tuner *t)
 static ts_tensor *far(ts_graph *g, ts_tensor *a, ts_tensor *b)
 {
     if (!a || !b) return NULL;
-    const float rows = (float)(ts_count(a) / a->shape[a->ndim - 1]);
+    const int64_t rows = ts_count(a) / a->shape[a->ndim - 1];
     ts_tensor *x = ts_unit(g, a), *y = ts_unit(g, b);
-    return ts_scale(g, ts_sum(g, ts_mul(g, x, y)), -1 / rows, 1);
+    return ts_scale(g, ts_sum(g, ts_mul(g, x, y)), -1 / (float)rows, 1);
 }
 
 /* sum + weight (far(a, b) + far(c, d)), where the weight is not 0. */
