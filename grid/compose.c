@@ -29,7 +29,7 @@ bool ts_grid_compose(const ts_grid *grid, const ts_example *examples, const ts_i
     size_t pixels = (size_t)d->canvas * (size_t)d->canvas;
     for (size_t i = 0; i < pixels; i++) memcpy(out->data + i * 3, d->background, 3);
     bool ok = draw(grid, query, &grid->query, out, err);
-    for (int i = 0; ok && i < d->examples; i++) {
+    for (int i = 0; ok && examples && i < d->examples; i++) {
         ok = draw(grid, examples[i].input, &grid->input[i], out, err) &&
              draw(grid, examples[i].output, &grid->output[i], out, err);
     }
@@ -76,6 +76,24 @@ bool ts_grid_paste(const ts_grid *grid, const ts_image *canvas, const ts_image *
             const ts_image *from = ts_grid_hidden(grid, row, col) ? painted : canvas;
             copy_pixels(from, col * patch, row * patch, out, col * patch, row * patch, patch, patch);
         }
+    }
+    return true;
+}
+
+static void fill(const ts_grid *grid, const ts_cell *cell, ts_image *canvas)
+{
+    for (int y = cell->y; y < cell->y + cell->height; y++)
+        for (int x = cell->x; x < cell->x + cell->width; x++)
+            memcpy(canvas->data + ((size_t)y * (size_t)canvas->width + (size_t)x) * 3, grid->desc.background, 3);
+}
+
+bool ts_grid_blank(const ts_grid *grid, const ts_image *canvas, ts_image *out, ts_error *err)
+{
+    *out = (ts_image){0};
+    if (!check_canvas(grid, canvas, "the canvas", err) || !ts_image_copy(canvas, out, err)) return false;
+    for (int i = 0; i < grid->desc.examples; i++) {
+        fill(grid, &grid->input[i], out);
+        fill(grid, &grid->output[i], out);
     }
     return true;
 }

@@ -66,8 +66,10 @@ typedef struct {
 } ts_example;
 
 /* Draws the canvas: every picture resized to its cell without keeping the aspect (as published), background elsewhere and in the
- * hole. `examples` has desc.examples pairs. `out` is a new image, owned by the caller. */
+ * hole. `examples` has desc.examples pairs; NULL: their cells are background too. `out` is a new image, owned by the caller. */
 bool ts_grid_compose(const ts_grid *grid, const ts_example *examples, const ts_image *query, ts_image *out, ts_error *err);
+/* A new canvas as it would be without its examples: background in their cells. */
+bool ts_grid_blank(const ts_grid *grid, const ts_image *canvas, ts_image *out, ts_error *err);
 /* How many canvases of the grid `pairs` examples need. */
 int ts_grid_canvases(const ts_grid *grid, int pairs);
 /* Draws those canvases, `out` having a place for each: each shows the query and the next desc.examples of the pairs, and begins

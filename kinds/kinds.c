@@ -121,6 +121,7 @@ static const char *const names[TS_KINDS] = {
     [TS_KIND_BORDER] = "a border of examples for an MAE-VQGAN",
     [TS_KIND_FUSION] = "a fusion of examples for an MAE-VQGAN",
     [TS_KIND_STROKES] = "a model from strokes",
+    [TS_KIND_TASK] = "task vectors for an MAE-VQGAN",
     [TS_KIND_SAM2] = "a SAM 2",
     [TS_KIND_FLAMINGO] = "an OpenFlamingo or Otter",
     [TS_KIND_VIT] = "a vision transformer (timm, DINO)",
@@ -183,6 +184,7 @@ ts_kind ts_kind_of(const ts_weights *w)
     if (ts_weights_meta(w, "tessera.border")) return TS_KIND_BORDER;
     if (ts_weights_meta(w, "tessera.fusion")) return TS_KIND_FUSION;
     if (ts_weights_meta(w, "tessera.strokes")) return TS_KIND_STROKES;
+    if (ts_weights_meta(w, "tessera.task")) return TS_KIND_TASK;
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
         if (!shows(w, &signs[i])) continue;
         if (signs[i].kind == TS_KIND_MAE && paints_pixels(w)) return TS_KIND_MAE_PIXELS;

@@ -31,6 +31,7 @@ typedef enum {
     TS_KIND_BORDER,     /* of `tessera tune border` and `fusion` */
     TS_KIND_FUSION,
     TS_KIND_STROKES, /* learned by `tessera strokes train` */
+    TS_KIND_TASK,    /* task vectors: of `tessera tune task` */
     /* Known, and not read. */
     TS_KIND_CLIP_RESNET,
     TS_KIND_CLIP_IMAGE, /* a tower alone */

@@ -8,47 +8,40 @@
 
 static const ts_inpaint_options AS_PUBLISHED = {0};
 
-/* A run's canvases: each of `count` queries has those of its arrangements one after the other, `fused` of each. */
-typedef struct {
-    ts_arranged a;
-    bool apart; /* the arrangements are answered each for itself, and the answers' pixels go together */
-    const ts_inpaint_options *options;
-} plan;
-
-static plan plan_of(const ts_grid *grids, const ts_inpaint_options *o)
+static ts_answering answering_of(const ts_grid *grids, const ts_inpaint_options *o)
 {
     const int arrangements = o->arrangements > 1 ? o->arrangements : 1;
-    return (plan){.a = {grids, arrangements, o->fused > 1 ? o->fused : 1},
-                  .apart = arrangements > 1 && (o->ensemble == TS_ENSEMBLE_PIXELS || o->ensemble == TS_ENSEMBLE_VOTE),
-                  .options = o};
+    return (ts_answering){.a = {grids, arrangements, o->fused > 1 ? o->fused : 1},
+                          .apart = arrangements > 1 && (o->ensemble == TS_ENSEMBLE_PIXELS || o->ensemble == TS_ENSEMBLE_VOTE),
+                          .options = o};
 }
 
 /* Of a query. */
-static int canvases(const plan *p)
+static int canvases(const ts_answering *p)
 {
     return p->a.count * p->a.fused;
 }
 
 /* Answers of a query that are painted, and canvases of each. */
-static int items(const plan *p)
+static int items(const ts_answering *p)
 {
     return p->apart ? p->a.count : 1;
 }
 
-static int each(const plan *p)
+int ts_answering_each(const ts_answering *p)
 {
     return canvases(p) / items(p);
 }
 
 /* Of an answer: those that the model itself gives logits for, which is one for all where its front fuses canvases. */
-static int seen(const ts_inpainter *ip, const plan *p)
+static int seen(const ts_inpainter *ip, const ts_answering *p)
 {
-    return each(p) / ts_inpaint_merged(ip, &p->a);
+    return ts_answering_each(p) / ts_inpaint_merged(ip, &p->a);
 }
 
-static bool needs_logits(const ts_inpainter *ip, const plan *p)
+static bool needs_logits(const ts_inpainter *ip, const ts_answering *p)
 {
-    return p->options->blend > 0 || p->options->temperature > 0 || seen(ip, p) > 1;
+    return p->options->blend > 0 || p->options->temperature > 0 || seen(ip, p) > 1 || ts_answering_guided(p);
 }
 
 void ts_inpainted_clear(ts_inpainted *r)
@@ -62,8 +55,7 @@ void ts_inpainted_clear(ts_inpainted *r)
 
 /* ---- codes ---- */
 
-/* The codebook's rows; they stay the inpainter's. */
-static const float *read_book(ts_inpainter *ip, ts_error *err)
+const float *ts_inpaint_book(ts_inpainter *ip, ts_error *err)
 {
     if (ip->book) return ip->book;
     float *book = ts_inpaint_room(ip->vqgan.config.codes, ip->vqgan.config.embed, err);
@@ -72,57 +64,99 @@ static const float *read_book(ts_inpainter *ip, ts_error *err)
     return NULL;
 }
 
-/* Visible places get the codes that the VQGAN gives for the answers' first canvases themselves, and where there are latents,
- * those codes' rows. */
-static bool keep_own_codes(ts_inpainter *ip, const plan *p, const ts_image *pictures, int count, int32_t *codes, float *latents,
-                           ts_inpaint_ms *ms, ts_error *err)
+bool ts_answering_own_codes(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, int count, int32_t *own,
+                            ts_inpaint_ms *ms, ts_error *err)
 {
-    int64_t places = (int64_t)count * ip->places, width = ip->vqgan.config.embed;
+    const int64_t places = (int64_t)count * ip->places;
     ts_image *first = malloc((size_t)count * sizeof *first);
     if (!first) return ts_fail(err, TS_ERR_MEMORY, "out of memory for %d canvases", count);
-    for (int i = 0; i < count; i++) first[i] = pictures[(int64_t)i * each(p)];
-    int32_t *own = ts_inpaint_room(count, ip->places, err);
-    bool ok = own && ts_inpainter_encode(ip, first, count, own, ms, err);
-    int side = ip->mae.config.side;
+    for (int i = 0; i < count; i++) first[i] = pictures[(int64_t)i * ts_answering_each(p)];
+    const bool ok = ts_inpainter_encode(ip, first, count, own, ms, err);
+    const int side = ip->mae.config.side;
     for (int64_t i = 0; ok && i < places; i++) {
         const int place = (int)(i % ip->places), arrangement = p->apart ? (int)(i / ip->places % p->a.count) : 0;
-        if (ts_grid_hidden(&p->a.grids[arrangement], place / side, place % side)) continue;
+        if (ts_grid_hidden(&p->a.grids[arrangement], place / side, place % side)) own[i] = -1;
+    }
+    free(first);
+    return ok;
+}
+
+void ts_answering_put_own(const ts_inpainter *ip, const int32_t *own, int32_t *codes, float *latents)
+{
+    const int64_t width = ip->vqgan.config.embed;
+    for (int64_t i = 0; i < ip->places; i++) {
+        if (own[i] < 0) continue;
         codes[i] = own[i];
         if (latents) memcpy(latents + i * width, ip->book + own[i] * width, (size_t)width * sizeof *latents);
     }
-    free(first);
-    free(own);
+}
+
+void ts_answering_fuse(const ts_answering *p, int merged, float *logits, int64_t places, int64_t codes)
+{
+    const int64_t of_one = places * codes;
+    const int sets = ts_answering_each(p) / merged, fused = p->a.fused / merged;
+    for (int arrangement = 0; arrangement < sets / fused; arrangement++) {
+        float *of_arrangement = logits + (int64_t)arrangement * fused * of_one;
+        ts_fuse_logits(of_arrangement, fused, places, codes);
+        memmove(logits + arrangement * of_one, of_arrangement, (size_t)of_one * sizeof *logits);
+    }
+    if (!p->apart && p->a.count > 1) ts_fuse_arrangements(p->a.grids, p->a.count, p->options->ensemble, logits, codes);
+}
+
+/* What the model, or who stands in its place, says of the canvases. */
+static bool predict(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, int count, int32_t *codes, float *logits,
+                    ts_inpaint_ms *ms, ts_error *err)
+{
+    const ts_inpaint_options *o = p->options;
+    if (o->predictor) return o->predictor->predict(o->predictor->ctx, pictures, count, codes, logits, ms, err);
+    if (!ts_answering_guided(p)) return ts_inpainter_predict_arranged(ip, &p->a, pictures, count, codes, logits, ms, err);
+    int32_t *keep = ts_inpaint_room(p->a.count, ip->places, err);
+    const int visible = keep ? ts_inpaint_visible(ip, &p->a, keep, err) : 0;
+    const ts_layouts l = {keep, p->a.count, p->a.fused, visible, &p->a};
+    const bool ok = visible > 0 && ts_answering_predict(ip, &ip->predict, p, &l, pictures, count, o->guide, logits, ms, err);
+    free(keep);
+    return ok;
+}
+
+/* All in one step. */
+static bool choose_at_once(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, int count, int32_t *codes,
+                           float *latents, ts_inpaint_ms *ms, ts_error *err)
+{
+    const ts_inpaint_options *o = p->options;
+    const int64_t k = ip->mae.config.codes, of_one = ip->places * k, width = ip->vqgan.config.embed;
+    const int sets = seen(ip, p), twice = ts_answering_guided(p) ? 2 : 1;
+    const bool whole = needs_logits(ip, p);
+    float *logits = whole ? ts_inpaint_room(count * sets * twice, of_one, err) : NULL;
+    const bool ok =
+        (logits || !whole) && predict(ip, p, pictures, count * ts_answering_each(p), whole ? NULL : codes, logits, ms, err);
+    const double start = ts_inpaint_now();
+    for (int64_t i = 0; ok && whole && i < count; i++) {
+        float *own = logits + i * sets * of_one;
+        ts_answering_fuse(p, ts_inpaint_merged(ip, &p->a), own, ip->places, k);
+        /* Each query draws from the seed anew: its answer does not depend on what else is in the batch. */
+        ts_sample_codes(own, ip->places, k, o->temperature, o->seed, codes + i * ip->places);
+        if (latents) ts_blend_codes(own, ip->places, k, o->blend, ip->book, width, latents + i * ip->places * width);
+    }
+    free(logits);
+    ts_inpaint_spend(&ms->mae, start);
     return ok;
 }
 
 /* Codes at every place for each of `count` answers, by the options, and where `latents` is not NULL the means to paint from. */
-static bool choose_codes(ts_inpainter *ip, const plan *p, const ts_image *pictures, int count, int32_t *codes, float *latents,
-                         ts_inpaint_ms *ms, ts_error *err)
+static bool choose_codes(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, int count, int32_t *codes,
+                         float *latents, ts_inpaint_ms *ms, ts_error *err)
 {
-    const ts_inpaint_options *o = p->options;
-    const int64_t k = ip->mae.config.codes, of_one = ip->places * k, width = ip->vqgan.config.embed;
-    const bool whole = needs_logits(ip, p);
-    const int sets = seen(ip, p), fused = p->a.fused / ts_inpaint_merged(ip, &p->a);
-    const float *book = latents ? read_book(ip, err) : NULL;
-    float *logits = whole ? ts_inpaint_room(count * sets, of_one, err) : NULL;
-    bool ok = (logits || !whole) && (book || !latents) &&
-              ts_inpainter_predict_arranged(ip, &p->a, pictures, count * each(p), whole ? NULL : codes, logits, ms, err);
-    const double start = ts_inpaint_now();
-    for (int64_t i = 0; ok && whole && i < count; i++) {
-        float *own = logits + i * sets * of_one;
-        for (int arrangement = 0; arrangement < sets / fused; arrangement++) {
-            float *of_arrangement = own + (int64_t)arrangement * fused * of_one;
-            ts_fuse_logits(of_arrangement, fused, ip->places, k);
-            memmove(own + arrangement * of_one, of_arrangement, (size_t)of_one * sizeof *own);
-        }
-        if (!p->apart && p->a.count > 1) ts_fuse_arrangements(p->a.grids, p->a.count, o->ensemble, own, k);
-        /* Each query draws from the seed anew: its answer does not depend on what else is in the batch. */
-        ts_sample_codes(own, ip->places, k, o->temperature, o->seed, codes + i * ip->places);
-        if (latents) ts_blend_codes(own, ip->places, k, o->blend, book, width, latents + i * ip->places * width);
-    }
-    free(logits);
-    ts_inpaint_spend(&ms->mae, start);
-    return ok && (!o->keep_visible_codes || keep_own_codes(ip, p, pictures, count, codes, latents, ms, err));
+    const bool keep = p->options->keep_visible_codes;
+    int32_t *own = keep ? ts_inpaint_room(count, ip->places, err) : NULL;
+    bool ok = (own || !keep) && (!latents || ts_inpaint_book(ip, err)) &&
+              (!keep || ts_answering_own_codes(ip, p, pictures, count, own, ms, err));
+    if (ok && p->options->steps > 1) ok = ts_answering_in_steps(ip, p, pictures, count, own, codes, latents, ms, err);
+    else ok = ok && choose_at_once(ip, p, pictures, count, codes, latents, ms, err);
+    for (int64_t i = 0; ok && keep && i < count; i++)
+        ts_answering_put_own(ip, own + i * ip->places, codes + i * ip->places,
+                             latents ? latents + i * ip->places * ip->vqgan.config.embed : NULL);
+    free(own);
+    return ok;
 }
 
 /* ---- pictures ---- */
@@ -138,7 +172,7 @@ static bool finish(ts_inpainter *ip, const ts_grid *grid, const ts_image *canvas
 }
 
 /* The answers of a query's arrangements become one, on its first canvas. */
-static bool put_together(const plan *p, ts_inpainted *results, ts_inpainted *out, ts_error *err)
+static bool put_together(const ts_answering *p, ts_inpainted *results, ts_inpainted *out, ts_error *err)
 {
     ts_image holes[TS_GRID_ARRANGEMENTS];
     for (int i = 0; i < p->a.count; i++) holes[i] = results[i].pasted;
@@ -151,7 +185,7 @@ static bool put_together(const plan *p, ts_inpainted *results, ts_inpainted *out
 }
 
 /* `count` queries, or views of one. */
-static bool run_view(ts_inpainter *ip, const plan *p, const ts_image *pictures, int count, ts_inpainted *out,
+static bool run_view(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, int count, ts_inpainted *out,
                      ts_inpaint_ms *spent, ts_error *err)
 {
     const int64_t values = (int64_t)ip->picture * ip->picture * 3;
@@ -167,7 +201,7 @@ static bool run_view(ts_inpainter *ip, const plan *p, const ts_image *pictures, 
               (blend ? ts_inpainter_paint_latents(ip, latents, all, painted, spent, err)
                      : ts_inpainter_paint(ip, codes, all, painted, spent, err));
     for (int i = 0; ok && i < all; i++)
-        ok = finish(ip, &p->a.grids[i % items(p)], &pictures[(int64_t)i * each(p)], codes + (int64_t)i * ip->places,
+        ok = finish(ip, &p->a.grids[i % items(p)], &pictures[(int64_t)i * ts_answering_each(p)], codes + (int64_t)i * ip->places,
                     painted + i * values, &results[i], err);
     for (int i = 0; ok && i < count; i++) {
         if (p->apart) {
@@ -186,7 +220,7 @@ static bool run_view(ts_inpainter *ip, const plan *p, const ts_image *pictures, 
 }
 
 /* All views of one query, as so many queries, and what they answer into the first's canvas. */
-static bool run_views(ts_inpainter *ip, const plan *p, const ts_image *pictures, ts_inpainted *out, ts_inpaint_ms *spent,
+static bool run_views(ts_inpainter *ip, const ts_answering *p, const ts_image *pictures, ts_inpainted *out, ts_inpaint_ms *spent,
                       ts_error *err)
 {
     const int views = p->options->views, of_view = canvases(p), all = views * of_view;
@@ -220,6 +254,14 @@ static bool check_options(const ts_inpaint_options *o, ts_error *err)
     if (!(o->blend >= 0) || isinf(o->blend) || (o->blend > 0 && o->temperature > 0))
         return ts_fail(err, TS_ERR_ARGUMENT, "blend %g, wanted 0 (one code a place), or more where the temperature is 0",
                        o->blend);
+    if (!(o->guide >= 0 && o->guide <= TS_INPAINT_GUIDE))
+        return ts_fail(err, TS_ERR_ARGUMENT, "guidance of %g, wanted above 0 to %d", o->guide, TS_INPAINT_GUIDE);
+    if (o->steps < 0 || o->steps > TS_INPAINT_STEPS)
+        return ts_fail(err, TS_ERR_ARGUMENT, "%d steps, wanted 1 to %d", o->steps, TS_INPAINT_STEPS);
+    if (o->steps > 1 && o->temperature > 0)
+        return ts_fail(err, TS_ERR_ARGUMENT, "steps take the likeliest codes: not with a temperature of %g", o->temperature);
+    if (o->predictor && (o->steps > 1 || (o->guide > 0 && o->guide != 1)))
+        return ts_fail(err, TS_ERR_ARGUMENT, "what has learned a task answers at once, and has no example to be guided by");
     if (o->views < 0 || o->views > TS_GRID_VIEWS)
         return ts_fail(err, TS_ERR_ARGUMENT, "%d views, wanted 1 to %d", o->views, TS_GRID_VIEWS);
     if (o->arrangements < 0 || o->arrangements > TS_GRID_ARRANGEMENTS)
@@ -227,8 +269,16 @@ static bool check_options(const ts_inpaint_options *o, ts_error *err)
     return true;
 }
 
+/* A front that makes one example of all shows none that could be left out, and no hole that could be painted. */
+static bool check_front(const ts_inpainter *ip, const ts_answering *p, ts_error *err)
+{
+    const bool alone = p->options->steps > 1 || ts_answering_guided(p) || p->options->predictor;
+    return !ip->front.fuse || !alone ||
+           ts_fail(err, TS_ERR_ARGUMENT, "a fusion of examples goes with neither guidance, steps nor a task");
+}
+
 /* How many canvases `count` queries have; 0 where that is none or too many. */
-static int all_canvases(const plan *p, int count, ts_error *err)
+static int all_canvases(const ts_answering *p, int count, ts_error *err)
 {
     enum { MOST = 1 << 24 };
     if (count < 1) ts_fail(err, TS_ERR_ARGUMENT, "%d canvases, at least one is wanted", count);
@@ -241,14 +291,16 @@ static int all_canvases(const plan *p, int count, ts_error *err)
 bool ts_inpainter_prepare(ts_inpainter *ip, const ts_grid *grids, int count, const ts_inpaint_options *options, ts_inpaint_ms *ms,
                           ts_error *err)
 {
-    const plan p = plan_of(grids, options ? options : &AS_PUBLISHED);
-    if (!check_options(p.options, err)) return false;
+    const ts_answering p = answering_of(grids, options ? options : &AS_PUBLISHED);
+    if (!check_options(p.options, err) || !check_front(ip, &p, err)) return false;
     if (p.options->views > 1) count = p.options->views; /* each query's by themselves */
     const int all = all_canvases(&p, count, err);
     if (all == 0) return false;
     const double start = ts_inpaint_now();
-    const bool ok = ts_inpaint_prepare(ip, &p.a, all, count * items(&p), needs_logits(ip, &p), p.options->blend > 0,
-                                       p.options->keep_visible_codes, err);
+    const ts_predictor *other = p.options->predictor;
+    const bool ok = (other ? other->prepare(other->ctx, all, needs_logits(ip, &p), err)
+                           : ts_answering_prepare(ip, &p, count * items(&p), needs_logits(ip, &p), err)) &&
+                    ts_inpaint_prepare(ip, count * items(&p), p.options->blend > 0, p.options->keep_visible_codes, err);
     ts_inpaint_spend(ms ? &ms->load : NULL, start);
     return ok;
 }
@@ -257,9 +309,9 @@ bool ts_inpainter_run(ts_inpainter *ip, const ts_grid *grids, const ts_image *pi
                       const ts_inpaint_options *options, ts_inpainted *out, ts_inpaint_ms *ms, ts_error *err)
 {
     ts_inpaint_ms spent = {0};
-    const plan p = plan_of(grids, options ? options : &AS_PUBLISHED);
+    const ts_answering p = answering_of(grids, options ? options : &AS_PUBLISHED);
     for (int i = 0; i < count; i++) out[i] = (ts_inpainted){0};
-    const int all = check_options(p.options, err) ? all_canvases(&p, count, err) : 0;
+    const int all = check_options(p.options, err) && check_front(ip, &p, err) ? all_canvases(&p, count, err) : 0;
     if (all == 0 || !ts_inpaint_check(ip, pictures, all, err) || !ts_inpainter_prepare(ip, grids, count, options, &spent, err))
         return false;
     bool ok = true;

@@ -25,7 +25,7 @@ void ts_inpaint_spend(double *sum, double since)
     if (sum) *sum += ts_inpaint_now() - since;
 }
 
-static void stage_clear(stage *s)
+void ts_stage_clear(stage *s)
 {
     ts_exec_free(s->exec);
     ts_graph_free(s->graph);
@@ -84,9 +84,10 @@ ts_inpainter *ts_inpainter_new(ts_device *dev, const ts_inpainter_desc *desc, ts
 void ts_inpainter_free(ts_inpainter *ip)
 {
     if (!ip) return;
-    stage_clear(&ip->predict);
-    stage_clear(&ip->encode);
-    stage_clear(&ip->paint);
+    ts_stage_clear(&ip->predict);
+    ts_stage_clear(&ip->encode);
+    ts_stage_clear(&ip->paint);
+    for (int i = 0; i < TS_INPAINT_STEPS; i++) ts_stage_clear(&ip->later[i]);
     ts_params_free(ip->mae.params);
     ts_params_free(ip->vqgan.params);
     free(ip->book);
@@ -103,16 +104,20 @@ const ts_vqgan_config *ts_inpainter_vqgan(const ts_inpainter *ip)
     return &ip->vqgan.config;
 }
 
+int ts_inpaint_batch(const ts_inpainter *ip, int count)
+{
+    return count < ip->batch ? count : ip->batch;
+}
+
 /* ---- planning ---- */
 
-/* Plans what was described. The weights come first: a missing one is the cause of whatever else is wrong. */
-static bool plan(ts_inpainter *ip, stage *s, const ts_params *params, ts_error *err)
+bool ts_stage_plan(const ts_inpainter *ip, stage *s, const ts_params *params, ts_error *err)
 {
     ts_output(s->graph, s->out);
     ts_output(s->graph, s->mean);
     s->file = params == ip->mae.params ? ip->file : ip->vqgan_file;
     bool ok = ts_params_check(params, err) && (s->exec = ts_exec_new(s->graph, ip->dev, err)) != NULL;
-    if (!ok) stage_clear(s);
+    if (!ok) ts_stage_clear(s);
     return ok;
 }
 
@@ -121,12 +126,12 @@ int ts_inpaint_merged(const ts_inpainter *ip, const ts_arranged *a)
     return ip->front.fuse ? a->fused : 1;
 }
 
-/* `each` canvases make one answer. */
-static bool plan_predict(ts_inpainter *ip, int batch, int each, int visible, bool logits, ts_error *err)
+bool ts_inpaint_plan_predict(ts_inpainter *ip, stage *s, int count, int each, int visible, bool logits, ts_error *err)
 {
-    stage *s = &ip->predict;
+    if (count % each != 0) return ts_fail(err, TS_ERR_ARGUMENT, "%d canvases are not %d for each query", count, each);
+    const int most = ts_inpaint_batch(ip, count), batch = most < each ? each : most - most % each;
     if (s->exec && s->batch == batch && s->each == each && s->visible == visible && (s->logits || !logits)) return true;
-    stage_clear(s);
+    ts_stage_clear(s);
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
     s->each = each;
@@ -145,28 +150,28 @@ static bool plan_predict(ts_inpainter *ip, int batch, int each, int visible, boo
     s->out = ts_argmax(s->graph, y);
     s->mean = ts_mean(s->graph, y);
     if (logits) s->logits = ts_output(s->graph, y);
-    return plan(ip, s, ip->mae.params, err);
+    return ts_stage_plan(ip, s, ip->mae.params, err);
 }
 
 static bool plan_encode(ts_inpainter *ip, int batch, ts_error *err)
 {
     stage *s = &ip->encode;
     if (s->exec && s->batch == batch) return true;
-    stage_clear(s);
+    ts_stage_clear(s);
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
     s->in = ts_input(s->graph, "canvas", TS_REAL, 4, (int64_t[]){batch, ip->picture, ip->picture, 3});
     ts_tensor *latents = ts_vqgan_encode(s->graph, &ip->vqgan, s->in);
     s->mean = ts_mean(s->graph, latents);
     s->out = ts_vqgan_codes(s->graph, &ip->vqgan, latents);
-    return plan(ip, s, ip->vqgan.params, err);
+    return ts_stage_plan(ip, s, ip->vqgan.params, err);
 }
 
 static bool plan_paint(ts_inpainter *ip, int batch, bool latents, ts_error *err)
 {
     stage *s = &ip->paint;
     if (s->exec && s->batch == batch && s->latents == latents) return true;
-    stage_clear(s);
+    ts_stage_clear(s);
     if (!(s->graph = ts_graph_new())) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     s->batch = batch;
     s->latents = latents;
@@ -181,12 +186,12 @@ static bool plan_paint(ts_inpainter *ip, int batch, bool latents, ts_error *err)
     ts_tensor *decoded = ts_vqgan_decode(s->graph, &ip->vqgan, looked_up);
     s->mean = ts_mean(s->graph, decoded);
     s->out = ts_vqgan_show(s->graph, decoded);
-    return plan(ip, s, ip->vqgan.params, err);
+    return ts_stage_plan(ip, s, ip->vqgan.params, err);
 }
 
 /* ---- stages ---- */
 
-static bool run_stage(const stage *s, const void *in, ts_error *err)
+bool ts_stage_run(const stage *s, const void *in, ts_error *err)
 {
     float mean;
     if (!ts_write(s->exec, s->in, in, err) || !ts_run(s->exec, err) || !ts_read(s->exec, s->mean, &mean, err)) return false;
@@ -220,11 +225,6 @@ bool ts_inpaint_check(const ts_inpainter *ip, const ts_image *canvases, int coun
     return true;
 }
 
-static int batch_for(const ts_inpainter *ip, int count)
-{
-    return count < ip->batch ? count : ip->batch;
-}
-
 static int smaller(int a, int b)
 {
     return a < b ? a : b;
@@ -238,8 +238,7 @@ void *ts_inpaint_room(int batch, int64_t each, ts_error *err)
     return p;
 }
 
-/* The visible patches of each arrangement, (arrangements, side^2): as many in all of them. Returns their number, 0 on failure. */
-static int visible_of_all(const ts_inpainter *ip, const ts_arranged *a, int32_t *keep, ts_error *err)
+int ts_inpaint_visible(const ts_inpainter *ip, const ts_arranged *a, int32_t *keep, ts_error *err)
 {
     const int first = visible_patches(ip, &a->grids[0], keep, err);
     for (int i = 1; first > 0 && i < a->count; i++) {
@@ -254,16 +253,15 @@ static int visible_of_all(const ts_inpainter *ip, const ts_arranged *a, int32_t 
 }
 
 /* Writes the layouts of the batch's canvases, of which the first is canvas `at`, into the index inputs, where they are not there
- * yet. `keep` is visible_of_all's. */
-static bool write_layout(ts_inpainter *ip, const ts_arranged *a, const int32_t *keep, int64_t at, ts_error *err)
+ * yet. */
+static bool write_layout(ts_inpainter *ip, stage *s, const ts_layouts *l, int64_t at, ts_error *err)
 {
-    stage *s = &ip->predict;
     const int answers = s->batch / s->each;
-    const size_t row = (size_t)s->visible * sizeof *keep, all = (size_t)answers * row;
+    const size_t row = (size_t)s->visible * sizeof *l->keep, all = (size_t)answers * row;
     int32_t *wanted = malloc(all);
     if (!wanted) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < answers; i++)
-        memcpy(wanted + (size_t)i * (size_t)s->visible, keep + (at + i * s->each) / a->fused % a->count * ip->places, row);
+        memcpy(wanted + (size_t)i * (size_t)s->visible, l->keep + (at + i * s->each) / l->fused % l->count * ip->places, row);
     if (s->keep && memcmp(s->keep, wanted, all) == 0) {
         free(wanted);
         return true;
@@ -285,20 +283,19 @@ static bool fill_canvas(const ts_inpainter *ip, const ts_arranged *a, const ts_i
 
 /* Batches of canvases through the planned graph. A last, smaller batch leaves the places behind it as they were: their results
  * are not looked at, and planning anew for it would cost more. */
-static bool run_predict(ts_inpainter *ip, const ts_arranged *a, const int32_t *keep, const ts_image *canvases, int count,
-                        int32_t *codes, float *logits, ts_error *err)
+static bool run_predict(ts_inpainter *ip, stage *s, const ts_layouts *l, const ts_image *canvases, int count, int32_t *codes,
+                        float *logits, ts_error *err)
 {
-    stage *s = &ip->predict;
     int64_t pixels = (int64_t)ip->canvas * ip->canvas, each_logits = (int64_t)ip->places * ip->mae.config.codes;
     float *in = ts_inpaint_room(s->batch, pixels * 3, err), *out_logits = NULL;
     int32_t *out = ts_inpaint_room(s->batch, ip->places, err);
     bool ok = in && out;
     if (ok && logits) ok = (out_logits = ts_inpaint_room(s->batch, each_logits, err)) != NULL;
     for (int at = 0; ok && at < count; at += s->batch) {
-        const int n = smaller(s->batch, count - at);
-        const size_t first = (size_t)(at / s->each), answers = (size_t)(n / s->each);
-        for (int i = 0; ok && i < n; i++) ok = fill_canvas(ip, a, &canvases[at + i], at + i, in + i * pixels * 3, err);
-        ok = ok && write_layout(ip, a, keep, at, err) && run_stage(s, in, err);
+        const int n = smaller(s->batch, count - at), each = s->each > 1 ? s->each : 1;
+        const size_t first = (size_t)(at / each), answers = (size_t)(n / each);
+        for (int i = 0; ok && i < n; i++) ok = fill_canvas(ip, l->a, &canvases[at + i], at + i, in + i * pixels * 3, err);
+        ok = ok && write_layout(ip, s, l, at, err) && ts_stage_run(s, in, err);
         if (ok && codes) ok = ts_read(s->exec, s->out, out, err);
         if (ok && codes) memcpy(codes + first * (size_t)ip->places, out, answers * (size_t)ip->places * sizeof *out);
         if (ok && logits) ok = ts_read(s->exec, s->logits, out_logits, err);
@@ -311,22 +308,21 @@ static bool run_predict(ts_inpainter *ip, const ts_arranged *a, const int32_t *k
     return ok;
 }
 
-/* Plans for `count` canvases; `keep` has side^2 places for each arrangement, or is NULL. */
-static bool plan_arranged(ts_inpainter *ip, const ts_arranged *a, int count, bool logits, int32_t *keep, ts_error *err)
+bool ts_inpaint_prepare(ts_inpainter *ip, int pictures, bool latents, bool encode, ts_error *err)
 {
-    const int visible = keep ? visible_of_all(ip, a, keep, err) : 0, each = ts_inpaint_merged(ip, a);
-    if (count % each != 0) return ts_fail(err, TS_ERR_ARGUMENT, "%d canvases are not %d for each query", count, each);
-    const int batch = batch_for(ip, count);
-    return visible > 0 && plan_predict(ip, batch < each ? each : batch - batch % each, each, visible, logits, err);
+    return plan_paint(ip, ts_inpaint_batch(ip, pictures), latents, err) &&
+           (!encode || plan_encode(ip, ts_inpaint_batch(ip, pictures), err));
 }
 
-bool ts_inpaint_prepare(ts_inpainter *ip, const ts_arranged *a, int canvases, int pictures, bool logits, bool latents,
-                        bool encode, ts_error *err)
+bool ts_inpaint_predict(ts_inpainter *ip, stage *s, const ts_layouts *l, const ts_image *canvases, int count, int32_t *codes,
+                        float *logits, ts_inpaint_ms *ms, ts_error *err)
 {
-    int32_t *keep = ts_inpaint_room(a->count, ip->places, err);
-    const bool ok = plan_arranged(ip, a, canvases, logits, keep, err) && plan_paint(ip, batch_for(ip, pictures), latents, err) &&
-                    (!encode || plan_encode(ip, batch_for(ip, pictures), err));
-    free(keep);
+    double start = ts_inpaint_now();
+    bool ok = ts_inpaint_plan_predict(ip, s, count, ts_inpaint_merged(ip, l->a), l->visible, logits != NULL, err);
+    ts_inpaint_spend(ms ? &ms->load : NULL, start);
+    start = ts_inpaint_now();
+    ok = ok && run_predict(ip, s, l, canvases, count, codes, logits, err);
+    ts_inpaint_spend(ms ? &ms->mae : NULL, start);
     return ok;
 }
 
@@ -334,13 +330,10 @@ bool ts_inpainter_predict_arranged(ts_inpainter *ip, const ts_arranged *a, const
                                    float *logits, ts_inpaint_ms *ms, ts_error *err)
 {
     if (!ts_inpaint_check(ip, canvases, count, err)) return false;
-    double start = ts_inpaint_now();
     int32_t *keep = ts_inpaint_room(a->count, ip->places, err);
-    bool ok = plan_arranged(ip, a, count, logits != NULL, keep, err);
-    ts_inpaint_spend(ms ? &ms->load : NULL, start);
-    start = ts_inpaint_now();
-    ok = ok && run_predict(ip, a, keep, canvases, count, codes, logits, err);
-    ts_inpaint_spend(ms ? &ms->mae : NULL, start);
+    const int visible = keep ? ts_inpaint_visible(ip, a, keep, err) : 0;
+    const ts_layouts l = {keep, a->count, a->fused, visible, a};
+    const bool ok = visible > 0 && ts_inpaint_predict(ip, &ip->predict, &l, canvases, count, codes, logits, ms, err);
     free(keep);
     return ok;
 }
@@ -370,7 +363,7 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
 {
     if (!ts_inpaint_check(ip, canvases, count, err)) return false;
     double start = ts_inpaint_now();
-    bool ok = plan_encode(ip, batch_for(ip, count), err);
+    bool ok = plan_encode(ip, ts_inpaint_batch(ip, count), err);
     ts_inpaint_spend(ms ? &ms->load : NULL, start);
     if (!ok) return false;
     start = ts_inpaint_now();
@@ -382,7 +375,7 @@ bool ts_inpainter_encode(ts_inpainter *ip, const ts_image *canvases, int count, 
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         for (int i = 0; ok && i < n; i++) ok = fill_vqgan(ip, &canvases[at + i], in + i * values, err);
-        ok = ok && run_stage(s, in, err) && ts_read(s->exec, s->out, out, err);
+        ok = ok && ts_stage_run(s, in, err) && ts_read(s->exec, s->out, out, err);
         if (ok) memcpy(codes + (int64_t)at * ip->places, out, (size_t)n * (size_t)ip->places * sizeof *out);
     }
     free(in);
@@ -397,7 +390,7 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
 {
     if (count < 1) return ts_fail(err, TS_ERR_ARGUMENT, "%d pictures to paint, at least one is wanted", count);
     double start = ts_inpaint_now();
-    bool ok = plan_paint(ip, batch_for(ip, count), latents, err);
+    bool ok = plan_paint(ip, ts_inpaint_batch(ip, count), latents, err);
     ts_inpaint_spend(ms ? &ms->load : NULL, start);
     if (!ok) return false;
     start = ts_inpaint_now();
@@ -409,7 +402,7 @@ static bool paint(ts_inpainter *ip, const void *in, int64_t each, bool latents, 
     for (int at = 0; ok && at < count; at += s->batch) {
         int n = smaller(s->batch, count - at);
         memcpy(batch, (const char *)in + at * each * 4, (size_t)n * (size_t)each * 4);
-        ok = run_stage(s, batch, err) && ts_read(s->exec, s->out, out, err);
+        ok = ts_stage_run(s, batch, err) && ts_read(s->exec, s->out, out, err);
         if (ok) memcpy(pictures + at * values, out, (size_t)n * (size_t)values * sizeof *out);
     }
     free(batch);

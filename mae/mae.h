@@ -15,6 +15,7 @@
 #include "engine/engine.h"
 #include "grid/grid.h"
 #include "kinds/kinds.h"
+#include "vit/vit.h"
 #include "vqgan/vqgan.h"
 
 #ifdef __cplusplus
@@ -54,8 +55,9 @@ bool ts_mae_check_codes(const ts_weights *w, const ts_mae_config *mae, const ts_
 
 typedef struct {
     ts_mae_config config;
-    ts_params *params; /* no prefix; belongs to the caller */
-    bool recompute;    /* each block is a segment (ts_recompute_begin): training in less memory */
+    ts_params *params;                       /* no prefix; belongs to the caller */
+    bool recompute;                          /* each block is a segment (ts_recompute_begin): training in less memory */
+    ts_vit_heads encoder_said, decoder_said; /* of the blocks; zeros: nothing is done there */
 } ts_mae;
 
 /* The index inputs of the graph, for B canvases with L = side^2 patches of which V are visible and T are predicted. */
@@ -64,6 +66,8 @@ typedef struct {
     ts_tensor *place; /* I32 (B, 1+V): 0, then the visible patches + 1: rows of pos_embed */
     ts_tensor *slot;  /* I32 (B, 1+L): 0, then for each patch its row among the encoder's tokens, -1 where hidden */
     ts_tensor *row;   /* I32 (B, T): the decoder's rows that are predicted: patch + 1 */
+    ts_tensor *part;  /* I32 (1, 1+P): of a decoder that has P of the patches alone: 0, then those + 1; NULL: it has all L. Then
+                         slot is (B, 1+P) and row counts among these. */
 } ts_mae_index;
 
 /* Makes the inputs; `predicted` is T. */
@@ -72,6 +76,11 @@ ts_mae_index ts_mae_index_new(ts_graph *g, const ts_mae *m, int64_t batch, int64
  */
 bool ts_mae_index_write(ts_exec *e, const ts_mae *m, const ts_mae_index *index, const int32_t *keep, const int32_t *predict,
                         ts_error *err);
+/* The same for canvases of which the decoder has no more than `places` patches, and predicts all of these: what is beside them is
+ * not computed. All canvases have the same `keep` (V) and the same `part` (P), of which those kept must be some. */
+ts_mae_index ts_mae_index_new_part(ts_graph *g, int64_t batch, int64_t visible, int64_t places);
+bool ts_mae_index_write_part(ts_exec *e, const ts_mae *m, const ts_mae_index *index, const int32_t *keep, const int32_t *part,
+                             ts_error *err);
 /* pixels (B, H, W, 3), normalised -> (B, 1+V, dim). */
 ts_tensor *ts_mae_encode(ts_graph *g, const ts_mae *m, ts_tensor *pixels, const ts_mae_index *index);
 /* The encoder in two halves, for what comes between: pixels -> all patches' tokens with their positions, (B, L, dim); */
@@ -167,6 +176,25 @@ typedef enum {
 } ts_ensemble;
 
 typedef struct {
+    double load;   /* weights to the device, and planning: the first run of a layout */
+    double encode; /* VQGAN encoder (keep_visible_codes) */
+    double mae;
+    double decode; /* VQGAN decoder */
+} ts_inpaint_ms;
+
+/* Who predicts the codes in the model's place: what has learned a task in front of the frozen model. */
+typedef struct {
+    void *ctx;
+    /* Plans for so many canvases at a time. */
+    bool (*prepare)(void *ctx, int count, bool logits, ts_error *err);
+    /* As ts_inpainter_predict: codes, count x places, and logits, count x places x codes, either of which may be NULL. */
+    bool (*predict)(void *ctx, const ts_image *canvases, int count, int32_t *codes, float *logits, ts_inpaint_ms *ms,
+                    ts_error *err);
+} ts_predictor;
+
+enum { TS_INPAINT_STEPS = 16, TS_INPAINT_GUIDE = 100 };
+
+typedef struct {
     double temperature; /* 0: the most likely code, as published; else sampled from softmax(logits / temperature) */
     uint64_t seed;      /* of the sampling */
     double blend;       /* above 0: painted is at each place the mean of all codes, see ts_blend_codes; not with a temperature */
@@ -175,6 +203,13 @@ typedef struct {
     int arrangements;        /* of each query's canvases: so many grids are given; zero: 1 */
     ts_ensemble ensemble;    /* of those */
     int views;               /* of each canvas, see ts_grid_view, whose answers' median is pasted; zero: 1, as published */
+    /* Classifier-free guidance (Ho & Salimans 2022, arXiv 2207.12598, eq. 6) by the examples: logits = u + guide (c - u), u those
+     * of the canvas with the background's colour in its examples' cells. Zero: 1, which is the canvas's own alone. */
+    double guide;
+    /* Above 1: so many steps (as IMProv, Xu et al. 2024, after MaskGIT, arXiv 2202.04200): of what a step paints, the places that
+     * it is surest of are shown to the next one as pixels of the canvas. At most TS_INPAINT_STEPS; not with a temperature. */
+    int steps;
+    const ts_predictor *predictor; /* in the model's place; not with guide or steps. NULL: the model */
 } ts_inpaint_options;
 
 /* One canvas's result. ts_inpainted_clear frees what it holds. */
@@ -184,13 +219,6 @@ typedef struct {
     ts_image painted; /* all of the canvas as decoded, values truncated as published; with several views the first's */
     ts_image pasted; /* hidden patches from `painted`, the others from the canvas; with several views the hole from all of them */
 } ts_inpainted;
-
-typedef struct {
-    double load;   /* weights to the device, and planning: the first run of a layout */
-    double encode; /* VQGAN encoder (keep_visible_codes) */
-    double mae;
-    double decode; /* VQGAN decoder */
-} ts_inpaint_ms;
 
 /* The whole of it for `count` queries. A query has a canvas for each grid (options->arrangements, which hide as many patches
  * each), or options->fused canvases for each, grid after grid; they stand behind one another, query after query. `out` has

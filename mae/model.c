@@ -38,6 +38,7 @@ static ts_tensor *encoder_blocks(ts_graph *g, const ts_mae *m, ts_tensor *x)
                             .heads = c->heads,
                             .mlp = c->mlp,
                             .eps = EPS,
+                            .said = m->encoder_said,
                             .recompute = m->recompute};
     return ts_vit_norm(g, m->params, "norm", ts_vit_blocks(&encoder, x), c->dim, EPS);
 }
@@ -85,8 +86,13 @@ ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const
 
     ts_tensor *x = ts_vit_linear(g, ps, "decoder_embed", encoded, c->dim, e); // (B, 1+V, E)
     ts_scope(g, "decoder_tokens");
-    x = ts_gather(g, x, index->slot, rows_of(g, ps, "mask_token", 1, e));  // (B, 1+L, E): each patch at its place again
-    x = ts_add(g, x, rows_of(g, ps, "decoder_pos_embed", 1 + patches, e)); // the same positions for every canvas
+    x = ts_gather(g, x, index->slot, rows_of(g, ps, "mask_token", 1, e)); // (B, 1+L, E): each patch at its place again
+    ts_tensor *place = rows_of(g, ps, "decoder_pos_embed", 1 + patches, e);
+    if (index->part) {                                  // (1+P, E)
+        place = ts_gather(g, place, index->part, NULL); // (1, 1+P, E)
+        place = ts_reshape(g, place, 2, (int64_t[]){index->part->shape[1], e});
+    }
+    x = ts_add(g, x, place); // the same positions for every canvas
 
     const ts_vit decoder = {.g = g,
                             .params = ps,
@@ -96,6 +102,7 @@ ts_tensor *ts_mae_decode(ts_graph *g, const ts_mae *m, ts_tensor *encoded, const
                             .heads = c->decoder_heads,
                             .mlp = c->decoder_mlp,
                             .eps = EPS,
+                            .said = m->decoder_said,
                             .recompute = m->recompute};
     x = ts_vit_blocks(&decoder, x);
     x = ts_vit_norm(g, ps, "decoder_norm", x, e, EPS);
@@ -110,6 +117,15 @@ ts_mae_index ts_mae_index_new(ts_graph *g, const ts_mae *m, int64_t batch, int64
                           .place = ts_input(g, "place", TS_I32, 2, (int64_t[]){batch, 1 + visible}),
                           .slot = ts_input(g, "slot", TS_I32, 2, (int64_t[]){batch, 1 + patches}),
                           .row = ts_input(g, "row", TS_I32, 2, (int64_t[]){batch, predicted})};
+}
+
+ts_mae_index ts_mae_index_new_part(ts_graph *g, int64_t batch, int64_t visible, int64_t places)
+{
+    return (ts_mae_index){.token = ts_input(g, "token", TS_I32, 2, (int64_t[]){batch, 1 + visible}),
+                          .place = ts_input(g, "place", TS_I32, 2, (int64_t[]){batch, 1 + visible}),
+                          .slot = ts_input(g, "slot", TS_I32, 2, (int64_t[]){batch, 1 + places}),
+                          .row = ts_input(g, "row", TS_I32, 2, (int64_t[]){batch, places}),
+                          .part = ts_input(g, "part", TS_I32, 2, (int64_t[]){1, 1 + places})};
 }
 
 /* One canvas's part of the four tables. */
@@ -152,6 +168,48 @@ bool ts_mae_index_write(ts_exec *e, const ts_mae *m, const ts_mae_index *index, 
                         token + i * tokens, place + i * tokens, slot + i * (1 + patches), row + i * predicted, err);
     ok = ok && ts_write(e, index->token, token, err) && ts_write(e, index->place, place, err) &&
          ts_write(e, index->slot, slot, err) && ts_write(e, index->row, row, err);
+    free(all);
+    return ok;
+}
+
+/* Row of `patch` among `count` that are kept, the class token's being 0; -1: it is none of them. */
+static int32_t row_of(int32_t patch, const int32_t *kept, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (kept[i] == patch) return (int32_t)(1 + i);
+    return -1;
+}
+
+bool ts_mae_index_write_part(ts_exec *e, const ts_mae *m, const ts_mae_index *index, const int32_t *keep, const int32_t *part,
+                             ts_error *err)
+{
+    if (!index->token || !index->row || !index->part) return ts_fail(err, TS_ERR_ARGUMENT, "the index inputs were not made");
+    const int64_t patches = (int64_t)m->config.side * m->config.side, batch = index->token->shape[0];
+    const int64_t tokens = index->token->shape[1], rows = index->part->shape[1];
+    for (int64_t i = 0; i < rows - 1; i++)
+        if (part[i] < 0 || part[i] >= patches)
+            return ts_fail(err, TS_ERR_ARGUMENT, "patch %d cannot be decoded: the canvas has %d", part[i], (int)patches);
+    for (int64_t i = 0; i < tokens - 1; i++)
+        if (row_of(keep[i], part, rows - 1) < 0)
+            return ts_fail(err, TS_ERR_ARGUMENT, "patch %d is visible, but is none of those that are decoded", keep[i]);
+    int32_t *all = malloc((size_t)(batch * (2 * tokens + 2 * rows - 1) + rows) * sizeof *all);
+    if (!all) return ts_fail(err, TS_ERR_MEMORY, "out of memory for the index of %d canvases", (int)batch);
+    int32_t *token = all, *place = token + batch * tokens, *slot = place + batch * tokens, *row = slot + batch * rows;
+    int32_t *own = row + batch * (rows - 1);
+    for (int64_t b = 0; b < batch; b++) {
+        for (int64_t i = 0; i < tokens; i++) {
+            token[b * tokens + i] = i > 0 ? keep[i - 1] : -1;
+            place[b * tokens + i] = i > 0 ? keep[i - 1] + 1 : 0;
+        }
+        for (int64_t i = 0; i < rows; i++) {
+            slot[b * rows + i] = i > 0 ? row_of(part[i - 1], keep, tokens - 1) : 0;
+            if (i > 0) row[b * (rows - 1) + i - 1] = (int32_t)i;
+        }
+    }
+    for (int64_t i = 0; i < rows; i++) own[i] = i > 0 ? part[i - 1] + 1 : 0;
+    const bool ok = ts_write(e, index->token, token, err) && ts_write(e, index->place, place, err) &&
+                    ts_write(e, index->slot, slot, err) && ts_write(e, index->row, row, err) &&
+                    ts_write(e, index->part, own, err);
     free(all);
     return ok;
 }

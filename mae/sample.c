@@ -1,6 +1,6 @@
 /* sample.c - what is made of logits: several canvases' become one's, and of those one code a place, drawn or the likeliest, or
  * the mean of all. */
-#include "mae/mae.h"
+#include "mae/inpaint.h"
 
 #include <math.h>
 
@@ -12,8 +12,7 @@ static int64_t largest(const float *x, int64_t n)
     return best;
 }
 
-/* The logarithm of softmax(x)[i] is x[i] less this. */
-static double log_sum(const float *x, int64_t n)
+double ts_inpaint_log_sum(const float *x, int64_t n)
 {
     const int64_t top = largest(x, n);
     double rest = 0;
@@ -29,11 +28,11 @@ void ts_fuse_logits(float *logits, int fused, int64_t places, int64_t codes)
     const double share = log(fused);
     for (int64_t place = 0; place < places; place++) {
         float *to = logits + place * codes;
-        const double first = log_sum(to, codes);
+        const double first = ts_inpaint_log_sum(to, codes);
         for (int64_t i = 0; i < codes; i++) to[i] = (float)((double)to[i] - first - share);
         for (int f = 1; f < fused; f++) {
             const float *x = logits + (f * places + place) * codes;
-            const double own = log_sum(x, codes);
+            const double own = ts_inpaint_log_sum(x, codes);
             for (int64_t i = 0; i < codes; i++) {
                 const double a = (double)to[i], b = (double)x[i] - own - share;
                 to[i] = (float)(a > b ? a + log1p(exp(b - a)) : b + log1p(exp(a - b)));
@@ -48,8 +47,7 @@ static int64_t hole_place(const ts_grid *grid, int64_t first, int row, int col)
     return first + (int64_t)row * grid->side_patches + col;
 }
 
-/* The hole's first patch, and how many patches it has along and across. */
-static int64_t hole_of(const ts_grid *grid, int *rows, int *cols)
+int64_t ts_inpaint_hole(const ts_grid *grid, int *rows, int *cols)
 {
     const int patch = grid->desc.patch;
     const ts_cell *hole = &grid->hole;
@@ -64,14 +62,14 @@ void ts_fuse_arrangements(const ts_grid *grids, int arrangements, ts_ensemble ho
     const int64_t places = (int64_t)grids[0].side_patches * grids[0].side_patches;
     int64_t first[TS_GRID_ARRANGEMENTS];
     int rows = 0, cols = 0;
-    for (int a = arrangements; a-- > 0;) first[a] = hole_of(&grids[a], &rows, &cols);
+    for (int a = arrangements; a-- > 0;) first[a] = ts_inpaint_hole(&grids[a], &rows, &cols);
     for (int row = 0; row < rows; row++)
         for (int col = 0; col < cols; col++) {
             double sum[TS_GRID_ARRANGEMENTS];
             const float *x[TS_GRID_ARRANGEMENTS];
             for (int a = 0; a < arrangements; a++) {
                 x[a] = logits + (a * places + hole_place(&grids[a], first[a], row, col)) * codes;
-                sum[a] = log_sum(x[a], codes);
+                sum[a] = ts_inpaint_log_sum(x[a], codes);
             }
             float *to = logits + hole_place(&grids[0], first[0], row, col) * codes;
             for (int64_t i = 0; i < codes; i++) {

@@ -193,7 +193,9 @@ ts_tensor *ts_vit_feed(const ts_vit *v, int number, ts_tensor *x)
 
 ts_tensor *ts_vit_block(const ts_vit *v, int number, ts_tensor *x)
 {
-    x = ts_add(v->g, ts_vit_project(v, number, ts_vit_attend(v, number, x)), x);
+    ts_tensor *h = ts_vit_attend(v, number, x);
+    if (v->said.pass && h) h = v->said.pass(v->said.ctx, number, h);
+    x = ts_add(v->g, ts_vit_project(v, number, h), x);
     return ts_add(v->g, ts_vit_feed(v, number, x), x);
 }
 

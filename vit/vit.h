@@ -54,6 +54,14 @@ typedef struct {
     ts_tensor *cos, *sin;
 } ts_vit_rotary;
 
+/* What a caller does between a block's attention and its projection: h (B, N, W) of block `number`, what the heads say, head
+ * after head, before proj makes one of them -> the same shape. To look at them, or to put others in their place. NULL: nothing.
+ */
+typedef struct {
+    ts_tensor *(*pass)(void *ctx, int number, ts_tensor *h);
+    void *ctx;
+} ts_vit_heads;
+
 typedef struct {
     ts_graph *g;
     ts_params *params;
@@ -65,7 +73,8 @@ typedef struct {
     bool causal; /* a token looks at those before it and itself */
     ts_vit_map map;
     ts_vit_rotary rotary;
-    bool recompute; /* ts_vit_blocks: each block is a segment (ts_recompute_begin) */
+    ts_vit_heads said; /* in ts_vit_block */
+    bool recompute;    /* ts_vit_blocks: each block is a segment (ts_recompute_begin) */
 } ts_vit;
 
 /* x (B, N, W) -> the same: x += proj(attention(norm1 x)); x += fc2(f(fc1(norm2 x))) */

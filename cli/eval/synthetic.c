@@ -20,6 +20,8 @@ typedef struct {
     const char *model, *vqgan, *sheet;
     char default_model[4096];
     int heads, decoder_heads, trials, examples, per_canvas, fused, batch, shown, views;
+    int steps;
+    double guide;
     double blend; /* below zero until the model is open: what its file says */
     bool keep_codes;
     /* the work */
@@ -58,6 +60,9 @@ static int parse(eval *v, int argc, char **argv)
          "paint the mean of all codes by softmax(logits / T); 0: one code a place; what the model's file says, else 0"},
         {0, "views", "N", TS_OPT_INT, &v->views, 1, TS_GRID_VIEWS,
          "turned and recoloured canvases of each, of whose answers the median is taken; what the model's file says, else 1"},
+        {0, "guide", "W", TS_OPT_REAL, &v->guide, 0.001, TS_INPAINT_GUIDE,
+         "guidance by the examples, as in run; 1, the default: none"},
+        {0, "steps", "T", TS_OPT_INT, &v->steps, 1, TS_INPAINT_STEPS, "steps that an answer is painted in, as in run; 1"},
         {0, "keep-codes", NULL, TS_OPT_FLAG, &v->keep_codes, 0, 0, "visible places keep the canvas's own codes"},
         {0, "sheet", "FILE", TS_OPT_TEXT, &v->sheet, 0, 0,
          "a contact sheet (.png): canvases with the model's answers, a task a row"},
@@ -199,7 +204,13 @@ static bool run_batch(eval *v, ts_trial_kind kind, int first, int count, ts_erro
         ok = ok &&
              ts_grid_compose_all(&v->grid, examples, v->examples, &trials[i].query, canvases + (size_t)i * (size_t)v->fused, err);
     }
-    const ts_inpaint_options how = {.blend = v->blend, .keep_visible_codes = v->keep_codes, .fused = v->fused, .views = v->views};
+    const ts_inpaint_options how = {.blend = v->blend,
+                                    .keep_visible_codes = v->keep_codes,
+                                    .fused = v->fused,
+                                    .views = v->views,
+                                    .seed = v->common.seed,
+                                    .guide = v->guide,
+                                    .steps = v->steps};
     ok = ok && ts_inpainter_run(v->inpainter, &v->grid, canvases, count, &how, results, NULL, err) &&
          paint_right_codes(v, trials, canvases, count, err);
     for (int i = 0; ok && i < count; i++) ok = take(v, kind, first + i, i, &trials[i], &results[i], err);
@@ -249,8 +260,9 @@ static bool has_metric(ts_trial_kind kind, int metric)
 
 static bool print_table(const eval *v, ts_error *err)
 {
-    printf("%d trials a task, %d examples, %d on a canvas, seed %llu, canvas %d, blend %g, %d views\n", v->trials, v->examples,
-           v->per_canvas, (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend, v->views);
+    printf("%d trials a task, %d examples, %d on a canvas, seed %llu, canvas %d, blend %g, %d views, guidance %g, %d step%s\n",
+           v->trials, v->examples, v->per_canvas, (unsigned long long)v->common.seed, v->grid.desc.canvas, v->blend, v->views,
+           v->guide, v->steps, v->steps == 1 ? "" : "s");
     printf("%-13s %-13s", "task", "");
     for (int m = 0; m < METRICS; m++) printf(" %9s", metric_names[m]);
     printf("\n");
@@ -287,6 +299,7 @@ static bool print_report(const eval *v, ts_error *err)
                            cJSON_AddNumberToObject(all, "seed", (double)v->common.seed) &&
                            cJSON_AddNumberToObject(all, "canvas", v->grid.desc.canvas) &&
                            cJSON_AddNumberToObject(all, "blend", v->blend) && cJSON_AddNumberToObject(all, "views", v->views) &&
+                           cJSON_AddNumberToObject(all, "guide", v->guide) && cJSON_AddNumberToObject(all, "steps", v->steps) &&
                            cJSON_AddStringToObject(all, "device", ts_device_about(v->dev)->name)
                        ? cJSON_AddObjectToObject(all, "tasks")
                        : NULL;
@@ -326,7 +339,7 @@ static int run(eval *v)
 
 int ts_eval_synthetic(int argc, char **argv)
 {
-    eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6, .blend = -1};
+    eval v = {.trials = 100, .examples = 2, .batch = 8, .shown = 6, .blend = -1, .guide = 1, .steps = 1};
     int status = parse(&v, argc, argv);
     if (status < 0 && v.sheet && !ts_image_writable(v.sheet))
         status = ts_usage_error(name, "--sheet %s: the name must end in %s", v.sheet, ts_image_endings());

@@ -15,6 +15,10 @@ typedef struct {
     ts_weights *prompt_file; /* a border or a fusion; NULL: neither */
     ts_mae_prompt_info about_prompt;
     ts_mae_prompt *prompt;
+    ts_weights *task_file; /* of a task, which answers without examples; NULL: there is none */
+    ts_task *task;
+    ts_task_runner *task_runner;
+    ts_predictor by_task;
     ts_grid grids[TS_GRID_ARRANGEMENTS]; /* one, but for an ensemble */
     int arrangements;
     int fused;                     /* canvases of a query in an arrangement */
@@ -78,10 +82,34 @@ static int pairs_of(const run_job *r)
     return r->mae.fusion ? 1 : ts_mae_pairs_on_canvas(&m->config, r->examples.count / 2);
 }
 
+/* The task's file says how its canvases looked, and which colours its answers have. */
+static bool open_task(run_job *r, ts_error *err)
+{
+    mae_run *m = r->own;
+    if (!ts_check_readable(r->mae.task, "task", err) || !(m->task_file = ts_weights_open(r->mae.task, err)) ||
+        !(m->task = ts_task_open(m->task_file, r->weights, &m->config, err)))
+        return false;
+    const uint8_t(*colours)[3] = ts_task_colours(m->task);
+    if (!colours && (r->mask || r->palette))
+        return ts_fail(err, TS_ERR_ARGUMENT, "--%s wants a task whose answers are masks: %s was learned from others",
+                       r->mask ? "mask" : "palette", r->mae.task);
+    if (colours && r->examples.count == 0) {
+        r->colours.count = 2;
+        memcpy(r->colours.colour, colours, 2 * sizeof *colours);
+        r->colours.border[0] = 1; /* the first is the background */
+    }
+    return true;
+}
+
 /* Where the cells are, and on how many canvases, for the examples and options that there are. */
 static bool plan(run_job *r, ts_error *err)
 {
     mae_run *m = r->own;
+    if (m->task) {
+        m->grids[0] = *ts_task_grid(m->task);
+        m->arrangements = m->fused = 1;
+        return true;
+    }
     const int pairs = pairs_of(r);
     const uint8_t *background = r->mae.background_rgb;
     ts_grid_desc desc = {.canvas = m->config.side * m->config.patch,
@@ -109,7 +137,7 @@ static bool open(run_job *r, ts_error *err)
     if (!m) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     if (r->mae.vqgan && !(m->vqgan = ts_open_weights(r->mae.vqgan, r->common.quiet, err))) return false;
     if (!ts_mae_config_read(r->weights, r->mae.heads, r->mae.decoder_heads, false, &m->config, err) || !open_prompt(r, err) ||
-        !plan(r, err))
+        (r->mae.task && !open_task(r, err)) || !plan(r, err))
         return false;
     const int most = m->config.most_examples, pairs = m->grids[0].desc.examples;
     if (most > 0 && pairs > most && !r->common.quiet)
@@ -132,6 +160,7 @@ static bool example(run_job *r, int pair, bool output, const ts_image *picture, 
     ts_image *cell = &m->cells[2 * pair + output];
     const ts_grid *grid = &m->grids[0];
     ts_image_clear(cell);
+    if (m->task) return true;
     return ts_image_resize(picture, grid->hole.width, grid->hole.height, grid->desc.filter, cell, err);
 }
 
@@ -149,6 +178,7 @@ static bool query(run_job *r, int at, const ts_image *picture, ts_error *err)
     ts_image *canvas = &m->canvases[(size_t)at * (size_t)each(m)];
     bool ok = true;
     for (int i = 0; i < each(m); i++) ts_image_clear(&canvas[i]); /* of a query before this one */
+    if (m->task) return ts_grid_compose(&m->grids[0], NULL, picture, canvas, err);
     for (int i = 0; ok && i < m->arrangements; i++, canvas += m->fused)
         ok = ts_grid_compose_all(&m->grids[i], examples, pairs, picture, canvas, err);
     return ok;
@@ -161,12 +191,17 @@ static int views_of(const run_job *r)
     return m->config.views && r->mae.temperature == 0 ? m->config.views : 1;
 }
 
+static double guide_of(const run_job *r)
+{
+    return r->mae.guide > 0 ? r->mae.guide : 1;
+}
+
 /* The canvases of a query go through the model as those of several do, and so do its views. */
 static int batch(const run_job *r)
 {
     const mae_run *m = r->own;
     const int canvases = r->mae.batch ? r->mae.batch : run_on_gpu(r) ? BATCH_GPU : BATCH_CPU;
-    const int of_query = views_of(r) * each(m);
+    const int of_query = views_of(r) * each(m) * (guide_of(r) != 1 ? 2 : 1);
     return r->jobs.count > canvases / of_query ? canvases : r->jobs.count * of_query;
 }
 
@@ -182,7 +217,10 @@ static void settle(run_job *r)
                                       .fused = m->fused,
                                       .arrangements = m->arrangements,
                                       .ensemble = (ts_ensemble)(r->mae.ensemble < 0 ? 0 : r->mae.ensemble),
-                                      .views = views_of(r)};
+                                      .views = views_of(r),
+                                      .guide = guide_of(r),
+                                      .steps = r->mae.steps ? r->mae.steps : 1,
+                                      .predictor = m->task ? &m->by_task : NULL};
 }
 
 static bool start(run_job *r, ts_error *err)
@@ -196,6 +234,10 @@ static bool start(run_job *r, ts_error *err)
                               .batch = batch(r),
                               .front = ts_mae_prompt_front(m->prompt)};
     m->inpainter = ts_inpainter_new(r->dev, &desc, err);
+    if (m->task && m->inpainter) {
+        if (!(m->task_runner = ts_task_runner_new(m->inpainter, m->task, false, err))) return false;
+        m->by_task = ts_task_predictor(m->task_runner);
+    }
     settle(r);
     ts_inpaint_ms ms = {0};
     if (!m->inpainter || !ts_inpainter_prepare(m->inpainter, m->grids, smaller(batch(r), r->jobs.count), &m->options, &ms, err))
@@ -323,6 +365,9 @@ static bool report(const run_job *r, int at, cJSON *item, cJSON *ms)
     cJSON_AddItemToObject(item, "codes", codes);
     cJSON_AddNumberToObject(item, "blend", m->options.blend);
     cJSON_AddNumberToObject(item, "views", m->options.views);
+    cJSON_AddNumberToObject(item, "guide", m->options.guide);
+    cJSON_AddNumberToObject(item, "steps", m->options.steps);
+    if (r->mae.task) cJSON_AddStringToObject(item, "task", r->mae.task);
     cJSON_AddNumberToObject(ms, "encode", round(m->ms.encode * 1e3) * 1e-3);
     cJSON_AddNumberToObject(ms, "mae", round(m->ms.mae * 1e3) * 1e-3);
     return cJSON_AddNumberToObject(ms, "decode", round(m->ms.decode * 1e3) * 1e-3) && box && codes;
@@ -349,18 +394,19 @@ static void clear(run_job *r)
 {
     mae_run *m = r->own;
     clear_pictures(m);
+    ts_task_runner_free(m->task_runner);
     ts_inpainter_free(m->inpainter);
     ts_mae_prompt_free(m->prompt);
     ts_weights_free(m->prompt_file);
+    ts_task_free(m->task);
+    ts_weights_free(m->task_file);
     ts_weights_free(m->vqgan);
     free(m);
 }
 
 const run_engine run_engine_mae = {
-    .options = " vqgan heads decoder-heads canvas per-canvas side transposed arrange ensemble border fusion background filter "
-               "temperature "
-               "blend views keep-codes "
-               "batch cell ",
+    .options = " vqgan heads decoder-heads canvas per-canvas side transposed arrange ensemble border fusion task guide steps "
+               "background filter temperature blend views keep-codes batch cell ",
     .open = open,
     .example = example,
     .query = query,

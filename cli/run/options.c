@@ -43,6 +43,14 @@ int run_model_options(run_job *r, ts_option list[RUN_MODEL_OPTIONS])
         {0, "border", "FILE", TS_OPT_TEXT, &r->mae.border, 0, 0, "a learned border for the examples (tessera tune border)"},
         {0, "fusion", "FILE", TS_OPT_TEXT, &r->mae.fusion, 0, 0,
          "a learned fusion of the examples, however many, into one (tessera tune fusion)"},
+        {0, "task", "FILE", TS_OPT_TEXT, &r->mae.task, 0, 0,
+         "task vectors (tessera tune task) in place of examples: none is given"},
+        {0, "guide", "W", TS_OPT_REAL, &r->mae.guide, 0.001, TS_INPAINT_GUIDE,
+         "let the examples count for more: codes by u + W (c - u), c what the model says of the canvas and u of the same without "
+         "its "
+         "examples; 1, the default: c alone. Twice the work"},
+        {0, "steps", "T", TS_OPT_INT, &r->mae.steps, 1, TS_INPAINT_STEPS,
+         "paint the hole T times, each time with what was surest before shown as pixels (as IMProv); 1. T times the work"},
         {0, "background", "COLOUR", TS_OPT_TEXT, &r->mae.background, 0, 0, "between the cells: black, white or #rrggbb; black"},
         {0, "filter", "bilinear|bicubic", TS_OPT_CHOICE, &r->mae.filter, 0, 0, "resizes pictures to cells; bilinear"},
         {0, "temperature", "T", TS_OPT_REAL, &r->mae.temperature, 0, 100, "sample the codes; 0, the default: the most likely"},
@@ -165,6 +173,20 @@ bool run_settle_options(run_job *r, ts_error *err)
         return ts_fail(err, TS_ERR_ARGUMENT, "--arrange is one arrangement, --ensemble is all eight: not both");
     if (r->mae.border && r->mae.fusion)
         return ts_fail(err, TS_ERR_ARGUMENT, "--border and --fusion were learned each for itself: not both");
+    if (r->mae.fusion && (r->mae.steps > 1 || (r->mae.guide > 0 && r->mae.guide != 1)))
+        return ts_fail(err, TS_ERR_ARGUMENT,
+                       "--fusion makes one example of all, in no canvas that could be guided by or painted: not with --%s",
+                       r->mae.steps > 1 ? "steps" : "guide");
+    if (r->mae.steps > 1 && r->mae.temperature > 0)
+        return ts_fail(err, TS_ERR_ARGUMENT, "--steps takes the likeliest codes, --temperature draws them: not both");
+    static const char *const of_examples[] = {"per-canvas", "side",       "transposed", "arrange", "ensemble", "guide",
+                                              "steps",      "background", "filter",     "border",  "fusion"};
+    for (int i = 0; r->mae.task && i < r->given.count; i++)
+        for (size_t k = 0; k < sizeof of_examples / sizeof *of_examples; k++)
+            if (strcmp(r->given.items[i], of_examples[k]) == 0)
+                return ts_fail(err, TS_ERR_ARGUMENT,
+                               "--task answers without examples, on canvases as its file says: --%s has no place there",
+                               of_examples[k]);
     if (r->mae.background && !run_colour_read(r->mae.background, r->mae.background_rgb))
         return ts_fail(err, TS_ERR_ARGUMENT, "--background %s is not black, white or #rrggbb", r->mae.background);
     return true;
@@ -198,8 +220,10 @@ static int check(run_job *r)
 {
     const int status = check_lookup(r);
     if (status >= 0) return status;
-    if (r->examples.count == 0 && !r->lookup.folder && !run_has_learned(r))
+    if (r->examples.count == 0 && !r->lookup.folder && !r->mae.task && !run_has_learned(r))
         return ts_usage_error("run", "an example pair is missing: -e IN OUT, or --examples DIR");
+    if ((r->examples.count > 0 || r->lookup.folder) && r->mae.task)
+        return ts_usage_error("run", "--task answers without an example: neither -e nor --examples is wanted");
     if (r->examples.count > 2 * RUN_PAIRS)
         return ts_usage_error("run", "%d example pairs are too many: up to %d", r->examples.count / 2, RUN_PAIRS);
     if (r->queries.count + r->more.count == 0) return ts_usage_error("run", "a query is missing: -q QUERY");

@@ -12,6 +12,7 @@ static bool list_inputs(run_job *r, ts_error *err)
                                  r->mae.vqgan,
                                  r->mae.border,
                                  r->mae.fusion,
+                                 r->mae.task,
                                  r->matching.features,
                                  r->lookup.look.clip,
                                  r->lookup.look.lists};
@@ -70,7 +71,9 @@ static bool skip_query(run_job *r, int at, const ts_error *why, ts_error *err)
 static bool take_pictures(run_job *r, ts_error *err)
 {
     const int queries = r->jobs.count;
-    if (!r->lookup.folder && (!ts_examples_load(&r->examples, run_take_example, r, &r->looks, err) || !run_plan_output(r, err)))
+    /* What has learned its task wants none. */
+    if (!r->lookup.folder && ((r->examples.count > 0 && !ts_examples_load(&r->examples, run_take_example, r, &r->looks, err)) ||
+                              !run_plan_output(r, err)))
         return false;
     r->sizes = calloc((size_t)queries, sizeof *r->sizes);
     if (!r->sizes) return ts_fail(err, TS_ERR_MEMORY, "out of memory");

@@ -58,11 +58,13 @@ struct run_job {
     ts_left_out left_out;
     bool cell, mask, palette, no_palette;
     struct { /* of an MAE-VQGAN */
-        const char *canvas, *vqgan, *background, *border, *fusion;
+        const char *canvas, *vqgan, *background, *border, *fusion, *task;
         uint8_t background_rgb[3];
         int heads, decoder_heads, side, filter, batch, per_canvas, views, arrange, ensemble; /* the last below zero: none */
         bool transposed, keep_codes;
         double temperature, blend; /* the latter below zero: what the model's file says */
+        double guide;              /* zero: none */
+        int steps;
     } mae;
     struct { /* of a Painter or SegGPT */
         int kind, follow, size, fit;

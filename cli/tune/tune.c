@@ -13,6 +13,11 @@ static const ts_entry commands[] = {
      .summary = "a small head that says which examples go with a query",
      .run = ts_tune_retriever,
      .computes = true},
+    {.name = "task",
+     .usage = "FOLDER",
+     .summary = "task vectors: what heads say on a task's examples, to answer without any",
+     .run = ts_tune_task,
+     .computes = true},
 };
 const ts_group ts_group_tune = {
     .name = "tune",
@@ -25,7 +30,9 @@ const ts_group ts_group_tune = {
         "      -q photo2.jpg -o answer.png\n"
         "  tessera tune retriever pairs/ --model checkpoint-1000.pth --clip ViT-L-14.pt --out retriever\n"
         "  tessera run --model checkpoint-1000.pth --examples pairs/ --by retriever/retriever.safetensors -q photo2.jpg \\\n"
-        "      -o answer.png\n",
+        "      -o answer.png\n"
+        "  tessera tune task pairs/ --model checkpoint-3400.pth -o task.safetensors\n"
+        "  tessera run --model checkpoint-3400.pth --task task.safetensors -q photo.jpg -o answer.png\n",
     .entries = commands,
     .count = sizeof commands / sizeof *commands,
 };
