@@ -91,7 +91,7 @@ static void table(void **state)
 static void refused(void **state)
 {
     (void)state;
-    assert_refused(program_run("eval", NULL), 2, "synthetic, pairs or merge");
+    assert_refused(program_run("eval", NULL), 2, "synthetic, pairs, segmentation, detection, colorization or merge");
     assert_refused(program_run("eval", "pascal", "--model", "x", NULL), 2, "synthetic");
     assert_refused(program_run("eval", "synthetic", "--model", random_model(), "--sheet", "a.txt", NULL), 2, "a.txt");
     assert_refused(program_run("eval", "synthetic", "--model", "/nowhere/model.pth", NULL), 1, "/nowhere/model.pth");
