@@ -67,7 +67,7 @@ cppcheck --quiet --error-exitcode=1 --std=c11 --inline-suppr --enable=warning,po
 printf '%s\n' "${sources[@]}" | grep '\.c$' | grep -vE '^(\./)?tests/|engine/image/stb\.c$' |
     xargs -P "$jobs" -n 1 timeout 600 clang-tidy --quiet -p build
 
-step "fuzzing: 30 s each"
+step "fuzzing: 20 s each"
 cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_C_COMPILER=clang -DTESSERA_FUZZ=ON
 mapfile -t targets < <(basename -s .c tests/fuzz/fuzz_*.c)
 cmake --build build-fuzz --target "${targets[@]}"
@@ -76,7 +76,8 @@ ctest --test-dir build-fuzz --no-tests=error --output-on-failure -j "$jobs" -R '
 step "tests: sanitizers"
 # What drivers and the loader keep until the process ends is not ours.
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
-ctest --test-dir build-sanitize --no-tests=error --output-on-failure -j "$jobs"
+# The slowest run below alone: what they use of ours is in other tests too.
+ctest --test-dir build-sanitize --no-tests=error --output-on-failure -j "$jobs" -LE long
 
 step "tests: release"
 ctest --test-dir build --no-tests=error --output-on-failure -j "$jobs"
