@@ -256,12 +256,12 @@ int ts_inpaint_visible(const ts_inpainter *ip, const ts_arranged *a, int32_t *ke
  * yet. */
 static bool write_layout(ts_inpainter *ip, stage *s, const ts_layouts *l, int64_t at, ts_error *err)
 {
-    const int answers = s->batch / s->each;
+    const int each = s->each > 1 ? s->each : 1, answers = s->batch / each;
     const size_t row = (size_t)s->visible * sizeof *l->keep, all = (size_t)answers * row;
     int32_t *wanted = malloc(all);
     if (!wanted) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < answers; i++)
-        memcpy(wanted + (size_t)i * (size_t)s->visible, l->keep + (at + i * s->each) / l->fused % l->count * ip->places, row);
+        memcpy(wanted + (size_t)i * (size_t)s->visible, l->keep + (at + i * each) / l->fused % l->count * ip->places, row);
     if (s->keep && memcmp(s->keep, wanted, all) == 0) {
         free(wanted);
         return true;
