@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 COLOURS = np.array([(0, 0, 0), (40, 90, 255), (255, 60, 40), (60, 200, 60), (250, 200, 40), (180, 60, 220)], np.uint8)
-MOST, SHARE = 5, 0.04  # classes of a picture; of its area that each has at least
+MOST, SHARE, OF_MASK = 5, 0.04, 0.002  # classes of a picture; of its area that each has at least, and the inside of a mask
 
 
 def fit(image, filter):
@@ -28,10 +28,10 @@ def fit(image, filter):
     return image.resize([max(1, round(s * scale)) for s in image.size], filter) if scale < 1 else image
 
 
-def classes_of(values):
+def classes_of(values, share=SHARE):
     """Labels 1 ... of the most frequent values, 0 elsewhere."""
     found, counts = np.unique(values.reshape(-1, values.shape[-1]) if values.ndim == 3 else values.ravel(), axis=0, return_counts=True)
-    order = [i for i in np.argsort(-counts, kind="stable") if counts[i] >= SHARE * counts.sum()][:MOST]
+    order = [i for i in np.argsort(-counts, kind="stable") if counts[i] >= share * counts.sum()][:MOST]
     labels = np.zeros(values.shape[:2], np.uint8)
     for k, i in enumerate(order):
         same = (values == found[i]).all(-1) if values.ndim == 3 else values == found[i]
@@ -54,7 +54,8 @@ def photographs(folder):
             target = target.point(lambda v: 255 * (v > (low + high) / 2))
         if target.size != picture.size:
             target = target.resize(picture.size, Image.NEAREST)
-        yield os.path.basename(stem), fit(picture, Image.LANCZOS), classes_of(np.asarray(fit(target, Image.NEAREST)))
+        yield os.path.basename(stem), fit(picture, Image.LANCZOS), classes_of(np.asarray(fit(target, Image.NEAREST)),
+                                                                                           OF_MASK if mask.endswith("_target.png") else SHARE)
 
 
 def own_pictures():
