@@ -14,7 +14,9 @@ bool ts_labels_new(int width, int height, ts_labels *out, ts_error *err)
     uint8_t *data = malloc((size_t)width * (size_t)height);
     if (!data) return ts_fail(err, TS_ERR_MEMORY, "out of memory for labels of %d x %d pixels", width, height);
     memset(data, TS_STROKES_NONE, (size_t)width * (size_t)height);
-    *out = (ts_labels){width, height, data};
+    out->width = width;
+    out->height = height;
+    out->data = data;
     return true;
 }
 
@@ -134,7 +136,8 @@ bool ts_strokes_read(const char *const *paths, int count, ts_strokes_colours *co
 {
     palette *p = calloc(1, sizeof *p);
     layers *all = calloc((size_t)count + 1, sizeof *all);
-    bool ok = (p && all) || ts_fail(err, TS_ERR_MEMORY, "out of memory"), masks = false;
+    bool ok = p && all, masks = false;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int i = 0; i < count; i++) labels[i] = (ts_labels){0};
     for (int i = 0; ok && i < count; i++)
         ok = ts_image_load_alpha(paths[i], &all[i].picture, &all[i].alpha, err) && count_colours(p, &all[i], paths[i], err);

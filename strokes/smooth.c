@@ -77,7 +77,10 @@ static bool filter_new(filter *f, const ts_image *guide, int radius, ts_error *e
     *f = (filter){.width = guide->width, .height = guide->height, .radius = radius};
     f->pixels = (int64_t)guide->width * guide->height;
     float *at = f->memory = malloc((size_t)f->pixels * MAPS * sizeof *at);
-    if (!at) return ts_fail(err, TS_ERR_MEMORY, "out of memory to smooth %d x %d pixels", guide->width, guide->height);
+    if (!at) {
+        ts_fail(err, TS_ERR_MEMORY, "out of memory to smooth %d x %d pixels", guide->width, guide->height);
+        return false;
+    }
     float **const maps[MAPS] = {&f->guide[0], &f->guide[1], &f->guide[2], &f->mean[0],  &f->mean[1], &f->mean[2],
                                 &f->pair[0],  &f->pair[1],  &f->pair[2],  &f->pair[3],  &f->pair[4], &f->pair[5],
                                 &f->p,        &f->slope[0], &f->slope[1], &f->slope[2], &f->room};
@@ -95,7 +98,7 @@ static bool filter_new(filter *f, const ts_image *guide, int radius, ts_error *e
 /* a of one pixel: (covariance of the colours + epsilon)^-1 (covariance of colours and p), by Cramer's rule. */
 static void solve(const filter *f, int64_t i, const double cov[GUIDE], double a[GUIDE])
 {
-    double s[PAIRS];
+    double s[PAIRS] = {0};
     for (int r = 0, k = 0; r < GUIDE; r++)
         for (int c = r; c < GUIDE; c++, k++)
             s[k] = (double)f->pair[k][i] - (double)f->mean[r][i] * (double)f->mean[c][i] + (r == c ? EPSILON : 0);

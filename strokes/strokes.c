@@ -242,7 +242,8 @@ bool ts_strokes_features(ts_strokes *s, float *out, ts_error *err)
     }
     const int width = span(s->picture.width, false), height = span(s->picture.height, false);
     float *seen = malloc((size_t)width * (size_t)height * TS_STROKES_BANK * sizeof *seen);
-    bool ok = seen || ts_fail(err, TS_ERR_MEMORY, "out of memory for features");
+    bool ok = seen;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for features");
     for (int i = 0; ok && i < parts_of(&s->picture); i++) {
         const part a = part_at(&s->picture, i);
         ok = look(s, &a, err) && ts_window_features(s->window, seen, err);
@@ -320,7 +321,8 @@ static bool gather_part(ts_strokes *s, const choice *c, const part *a, strokes_s
     const int stride = TS_STROKES_BANK + s->info.tokens, width = span(s->picture.width, is_whole(&s->picture));
     int32_t *index = malloc((size_t)c->count * sizeof *index);
     int *which = malloc((size_t)c->count * sizeof *which);
-    bool ok = (index && which) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = index && which;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     const int count = ok ? inside(c, a, s->picture.width, width, index, which) : 0;
     if (ok && count > 0)
         ok = look(s, a, err) && ts_window_gather(s->window, index, count, to->x + (int64_t)to->count * stride, stride, err);
@@ -368,7 +370,8 @@ bool ts_strokes_label(ts_strokes *s, const ts_labels *labels, ts_error *err)
     if (!own || !need_map(s, err) || !choose(s, labels, &c, err)) return false;
     fresh.x = malloc((size_t)c.count * (size_t)(TS_STROKES_BANK + s->info.tokens) * sizeof *fresh.x);
     fresh.label = malloc((size_t)c.count);
-    bool ok = (fresh.x && fresh.label) || ts_fail(err, TS_ERR_MEMORY, "out of memory for features of %d pixels", c.count);
+    bool ok = fresh.x && fresh.label;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for features of %d pixels", c.count);
     for (int i = 0; ok && i < parts_of(p); i++) {
         const part a = part_at(p, i);
         ok = gather_part(s, &c, &a, &fresh, err);
@@ -450,7 +453,8 @@ static bool classify_parts(ts_strokes *s, float *all, ts_error *err)
                 .height = p->height,
                 .window_width = width};
     float *seen = whole ? all : malloc((size_t)pixels * (size_t)classes * sizeof *seen);
-    bool ok = seen || ts_fail(err, TS_ERR_MEMORY, "out of memory for the probabilities of a part");
+    bool ok = seen;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for the probabilities of a part");
     if (ok && s->tokens) {
         j.places = malloc((size_t)s->map.rows * (size_t)s->map.columns * (size_t)j.units * sizeof *j.places);
         j.out = malloc((size_t)pixels * (size_t)j.units * sizeof *j.out);
@@ -482,7 +486,8 @@ bool ts_strokes_classify(ts_strokes *s, int smooth, ts_labels *out, float *proba
     const int64_t pixels = (int64_t)p->width * p->height;
     const int classes = s->head.classes;
     float *all = probabilities ? probabilities : malloc((size_t)pixels * (size_t)classes * sizeof *all);
-    bool ok = all || ts_fail(err, TS_ERR_MEMORY, "out of memory for the probabilities of %d x %d pixels", p->width, p->height);
+    bool ok = all;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for the probabilities of %d x %d pixels", p->width, p->height);
     ok = ok && need_map(s, err) && classify_parts(s, all, err) &&
          (smooth < 1 || ts_guided_filter(p, smooth, all, classes, err)) && ts_labels_new(p->width, p->height, out, err);
     for (int64_t i = 0; ok && i < pixels; i++) {

@@ -45,7 +45,8 @@ static bool plan_mae(strokes_tokens *t, ts_device *dev, const ts_weights *w, int
     const ts_mae_index index = ts_mae_index_new(t->mae.g, m, 1, places, places);
     t->mae.out = ts_output(t->mae.g, ts_mae_encode(t->mae.g, m, t->mae.in, &index)); // (1, 1 + places, dim)
     int32_t *all = malloc((size_t)places * sizeof *all);
-    bool ok = all || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = all;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int32_t i = 0; ok && i < places; i++) all[i] = i;
     ok = ok && ts_params_check(m->params, err) && (t->mae.e = ts_exec_new(t->mae.g, dev, err)) &&
          ts_mae_index_write(t->mae.e, m, &index, all, NULL, err);
@@ -63,7 +64,8 @@ static bool mae_tokens(strokes_tokens *t, const ts_image *picture, float *out, t
     ts_image square = {0};
     float *pixels = malloc((size_t)count * 3 * sizeof *pixels),
           *all = malloc((size_t)(1 + places) * (size_t)c->dim * sizeof *all);
-    bool ok = (pixels && all) || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = pixels && all;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     ok = ok && ts_image_resize(picture, side, side, TS_RESIZE_BILINEAR, &square, err);
     if (ok) ts_mae_normalise(square.data, count, pixels);
     ok = ok && ts_write(t->mae.e, t->mae.in, pixels, err) && ts_run(t->mae.e, err) && ts_read(t->mae.e, t->mae.out, all, err);
@@ -173,8 +175,9 @@ static bool make_unit(float *x, int64_t rows, int width, ts_error *err)
 bool ts_tokens_of(strokes_tokens *t, const ts_image *picture, token_map *out, ts_error *err)
 {
     *out = (token_map){.rows = t->side, .columns = t->side, .width = t->width};
-    out->data = malloc((size_t)t->side * (size_t)t->side * (size_t)t->width * sizeof *out->data);
-    bool ok = out->data || ts_fail(err, TS_ERR_MEMORY, "out of memory for features of %d x %d places", t->side, t->side);
+    out->data = calloc((size_t)t->side * (size_t)t->side, (size_t)t->width * sizeof *out->data);
+    bool ok = out->data;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for features of %d x %d places", t->side, t->side);
     ok = ok && (t->square ? ts_features_of(t->square, picture, out->data, err)
                 : t->sam  ? sam_tokens(t, picture, out, err)
                           : mae_tokens(t, picture, out->data, err));

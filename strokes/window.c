@@ -121,7 +121,8 @@ bool ts_window_gather(strokes_window *w, const int32_t *pixel, int count, float 
 {
     if (!w->gather.g && !plan_gather(w, err)) return false;
     float *rows = malloc((size_t)GATHERED * TS_STROKES_BANK * sizeof *rows);
-    bool ok = rows || ts_fail(err, TS_ERR_MEMORY, "out of memory");
+    bool ok = rows;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory");
     for (int first = 0; ok && first < count; first += GATHERED) {
         int32_t index[GATHERED];
         const int part = count - first < GATHERED ? count - first : GATHERED;

@@ -1,6 +1,7 @@
 /* apply.c - `tessera strokes apply`: the classes of every pixel of pictures, as masks in the colours of the strokes, with what is
  * to be seen or read beside them. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,11 +174,12 @@ static bool write_probabilities(const job *j, const char *path, const ts_labels 
     float *planes = malloc((size_t)pixels * (size_t)c->classes * sizeof *planes);
     ts_weights_writer *w = ts_weights_writer_new();
     char colours[TS_STROKES_CLASSES * 8] = "", text[8];
-    bool ok = (planes && w) || ts_fail(err, TS_ERR_MEMORY, "out of memory for probabilities");
-    for (int i = 0; i < c->classes; i++) {
-        if (i) strcat(colours, " ");
-        strcat(colours, strokes_colour_text(c->colour[i], text));
-    }
+    bool ok = planes && w;
+    if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for probabilities");
+    size_t used = 0;
+    for (int i = 0; i < c->classes; i++)
+        used += (size_t)snprintf(colours + used, sizeof colours - used, "%s%s", i ? " " : "",
+                                 strokes_colour_text(c->colour[i], text));
     for (int k = 0; ok && k < c->classes; k++)
         for (int64_t i = 0; i < pixels; i++) planes[k * pixels + i] = p[i * c->classes + k];
     ok = ok && ts_weights_writer_meta(w, "colours", colours, err) &&
