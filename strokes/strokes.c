@@ -277,7 +277,7 @@ static bool choose(const ts_strokes *s, const ts_labels *labels, choice *out, ts
 {
     const int64_t pixels = (int64_t)labels->width * labels->height;
     int64_t seen[TS_STROKES_CLASSES] = {0};
-    int64_t *list = malloc((size_t)(s->info.colours.classes * OF_CLASS + OF_PICTURE) * sizeof *list);
+    int64_t *list = calloc((size_t)(s->info.colours.classes * OF_CLASS + OF_PICTURE), sizeof *list);
     if (!list) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     uint64_t state = s->seed;
     for (int64_t i = 0; i < pixels; i++) { /* reservoirs: each labelled pixel as likely as the others (Vitter's algorithm R) */
@@ -485,7 +485,7 @@ bool ts_strokes_classify(ts_strokes *s, int smooth, ts_labels *out, float *proba
     const ts_image *p = &s->picture;
     const int64_t pixels = (int64_t)p->width * p->height;
     const int classes = s->head.classes;
-    float *all = probabilities ? probabilities : malloc((size_t)pixels * (size_t)classes * sizeof *all);
+    float *all = probabilities ? probabilities : calloc((size_t)pixels * (size_t)classes, sizeof *all);
     bool ok = all;
     if (!ok) ts_fail(err, TS_ERR_MEMORY, "out of memory for the probabilities of %d x %d pixels", p->width, p->height);
     ok = ok && need_map(s, err) && classify_parts(s, all, err) &&
