@@ -216,8 +216,9 @@ bool ts_image_load_alpha(const char *path, ts_image *out, uint8_t **alpha, ts_er
     fclose(f);
     bool ok = bytes && decode_over(bytes, size, path, 255, &white, err) && decode_over(bytes, size, path, 0, out, err);
     free(bytes);
-    if (ok && !(*alpha = malloc((size_t)out->width * (size_t)out->height)))
-        ok = ts_fail(err, TS_ERR_MEMORY, "no memory for %s", path);
+    if (ok) *alpha = malloc((size_t)out->width * (size_t)out->height);
+    if (ok && !*alpha) ts_fail(err, TS_ERR_MEMORY, "no memory for %s", path);
+    ok = ok && *alpha;
     if (ok) part_layers(out, &white, *alpha);
     else ts_image_clear(out);
     ts_image_clear(&white);

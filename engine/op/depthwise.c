@@ -33,6 +33,7 @@ static inline __attribute__((always_inline)) void add_products(const real *from,
     for (int64_t c = 0; c < count; c++) sum[c] += from[c] * w[c];
 }
 
+/* NOLINTBEGIN(bugprone-branch-clone): the loops look alike, and each is compiled for an activation of its own */
 static inline __attribute__((always_inline)) void activate(ts_act act, int64_t count, real *sum)
 {
     switch (act) {
@@ -52,6 +53,7 @@ static inline __attribute__((always_inline)) void activate(ts_act act, int64_t c
         break;
     }
 }
+/* NOLINTEND(bugprone-branch-clone) */
 
 /* `count` channels from `first` on of one place of the output, of line (image, y). */
 static inline __attribute__((always_inline)) void convolve(const depthwise_job *j, int64_t line, int64_t x, int64_t first,

@@ -78,7 +78,7 @@ TS_HOST_KERNEL(join);
 bool REAL(ts_host_join)(const ts_node *n, ts_host *h, ts_error *err)
 {
     (void)err;
-    column_copy copy[MOST_PARTS];
+    column_copy copy[MOST_PARTS] = {part_of(n, 1)};
     join_job job = {.parts = n->nin - 1};
     for (int k = 0; k < job.parts; k++) {
         copy[k] = part_of(n, k + 1);
