@@ -277,7 +277,7 @@ static bool choose(const ts_strokes *s, const ts_labels *labels, choice *out, ts
 {
     const int64_t pixels = (int64_t)labels->width * labels->height;
     int64_t seen[TS_STROKES_CLASSES] = {0};
-    int64_t *list = calloc((size_t)(s->info.colours.classes * OF_CLASS + OF_PICTURE), sizeof *list);
+    int64_t *list = calloc((size_t)s->info.colours.classes * OF_CLASS + OF_PICTURE, sizeof *list);
     if (!list) return ts_fail(err, TS_ERR_MEMORY, "out of memory");
     uint64_t state = s->seed;
     for (int64_t i = 0; i < pixels; i++) { /* reservoirs: each labelled pixel as likely as the others (Vitter's algorithm R) */
