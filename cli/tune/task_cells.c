@@ -38,14 +38,20 @@ static bool read_pair(const eval_pair *p, const ts_grid *grid, ts_palette *palet
     return ok;
 }
 
-/* Two colours make masks. */
+/* Two colours make masks, and so do two with the greys of smooth edges between them, which are next to nothing. */
 static void see_masks(tune_cells *c, const ts_palette *palette)
 {
     const int background = ts_palette_background(palette);
-    c->masks = palette->count == 2;
+    int other = -1;
+    int64_t pixels = 0;
+    for (int i = 0; i < palette->count; i++) {
+        pixels += palette->pixels[i];
+        if (i != background && (other < 0 || palette->pixels[i] > palette->pixels[other])) other = i;
+    }
+    c->masks = other >= 0 && (palette->pixels[background] + palette->pixels[other]) * 100 >= 97 * pixels;
     if (!c->masks) return;
     memcpy(c->colours[0], palette->colour[background], 3);
-    memcpy(c->colours[1], palette->colour[1 - background], 3);
+    memcpy(c->colours[1], palette->colour[other], 3);
 }
 
 bool tune_cells_read(const char *inputs, const char *targets, const ts_grid *grid, ts_left_out *left_out, bool quiet,

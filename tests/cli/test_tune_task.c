@@ -36,7 +36,9 @@ static int make_pairs(void **state)
                     for (int x = 0; x < SIDE; x++)
                         for (int c = 0; c < 3; c++) {
                             const bool inside = abs(x - 8 - 3 * i) < 7 && abs(y - 16) < 9;
-                            const int shade = mask && target ? 0 : (x * (3 + i) + y * 5 + 40 * c) % 200;
+                            const bool edge =
+                                mask && target && abs(y - 16) < 4 && abs(x - 8 - 3 * i) == 7; /* as smooth ones have */
+                            const int shade = edge ? 128 : mask && target ? 0 : (x * (3 + i) + y * 5 + 40 * c) % 200;
                             img.data[(y * SIDE + x) * 3 + c] = (uint8_t)(inside && (mask || target) ? 255 : shade);
                         }
                 save(mask ? masks : photos, target ? "p%d_target.png" : "p%d.png", i, &img);
