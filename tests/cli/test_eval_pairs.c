@@ -252,7 +252,7 @@ static void leaves_out(void **state)
     assert_int_equal(r.status, 3);
     assert_non_null(strstr(r.err, "m1.png"));
     program_free(&r);
-    assert_int_equal(measure(folder, "--strict", NULL, NULL, NULL).status, 1);
+    assert_refused(measure(folder, "--strict", NULL, NULL, NULL), 1, "m1.png");
     /* A target of another size than its picture. */
     path_in(path, folder, "m%d.png", 1);
     write_picture(path, WIDTH + 1, HEIGHT, 1);
