@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint64_t block_align = TS_VK_BLOCK_ALIGN;
-
 static bool has_extension(const VkExtensionProperties *list, uint32_t count, const char *name)
 {
     for (uint32_t i = 0; i < count; i++)
@@ -165,7 +163,7 @@ uint64_t ts_vk_largest_alloc(const ts_vk_facts *f)
 {
     uint64_t most = f->p11.maxMemoryAllocationSize;
     if (f->sizes.maxBufferSize > 0 && f->sizes.maxBufferSize < most) most = f->sizes.maxBufferSize;
-    return most / block_align * block_align;
+    return most / TS_VK_BLOCK_ALIGN * TS_VK_BLOCK_ALIGN;
 }
 
 static const char *type_name(VkPhysicalDeviceType type)
