@@ -21,6 +21,11 @@ static volatile sig_atomic_t stopping;
 static double asked_ms;    /* when */
 static const char *answer; /* NULL: nothing is told */
 
+/* What answers a signal has a stack of its own: kernels of oneDNN's keep numbers beyond the end of the thread's, and a signal
+ * that met one was written over the heap ("corrupted size vs. prev_size"). 64 KiB: the registers of AVX-512 and AMX take 11. */
+static _Alignas(64) char handler_stack[1 << 16];
+static stack_t stack_before;
+
 /* A terminal that closes, `timeout` and others send a signal twice in a moment, which is no one's impatience: only Ctrl-C,
  * pressed again a while later, is. */
 static void stop(int signal_number)
@@ -42,9 +47,11 @@ void ts_training_watch(const ts_training_console *c)
     answer = c->quiet      ? NULL
              : c->terminal ? "\r\033[Kfinishing this step (Ctrl-C again ends at once)\n"
                            : "finishing this step\n";
+    sigaltstack(&(stack_t){.ss_sp = handler_stack, .ss_size = sizeof handler_stack}, &stack_before);
     for (int i = 0; i < WATCHED; i++) {
         /* A reader of what is told that went away ends no training. */
-        const struct sigaction action = {.sa_handler = watched[i] == SIGPIPE ? SIG_IGN : stop, .sa_flags = (int)SA_RESTART};
+        const struct sigaction action = {.sa_handler = watched[i] == SIGPIPE ? SIG_IGN : stop,
+                                         .sa_flags = (int)(SA_RESTART | SA_ONSTACK)};
         sigaction(watched[i], NULL, &before[i]);
         if (before[i].sa_handler != SIG_IGN) sigaction(watched[i], &action, NULL);
     }
@@ -53,6 +60,7 @@ void ts_training_watch(const ts_training_console *c)
 void ts_training_unwatch(void)
 {
     for (int i = 0; i < WATCHED; i++) sigaction(watched[i], &before[i], NULL);
+    sigaltstack(&stack_before, NULL);
 }
 
 int ts_training_stopping(void)
